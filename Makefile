@@ -1,0 +1,124 @@
+# ARP: arp-agent, arp-orchestrator, arpctl.  `make help` lists the targets.
+# Knobs: CC, BUILD (output folder), DESTDIR, PREFIX, V=1 (show commands), SAN=address,undefined
+
+PREFIX  ?= /usr/local
+BUILD   ?= build
+VERSION ?= 0.3.0
+V       ?= 0
+Q       := $(if $(filter 1,$(V)),,@)
+say      = $(if $(filter 1,$(V)),,@printf '  %-6s %s\n' $(1) $(2);)
+
+PACKAGES_shared       := libcrypto libcjson
+PACKAGES_agent        := $(PACKAGES_shared) libmicrohttpd libseccomp libgit2
+PACKAGES_orchestrator := $(PACKAGES_shared) libmicrohttpd libcurl libpq libzip
+PACKAGES_cli          := $(PACKAGES_shared) libcurl libzip popt
+PACKAGES_all          := $(sort $(PACKAGES_agent) $(PACKAGES_orchestrator) $(PACKAGES_cli))
+
+WARN    := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings \
+           -Wformat=2 -Wundef -Wvla -Wimplicit-fallthrough
+HARDEN  := -fstack-protector-strong -fstack-clash-protection -fPIE -D_FORTIFY_SOURCE=2
+# Paths inside the binaries name the project, not the machine that built it: two builds of one commit are the same bytes.
+PREFIXMAP := -ffile-prefix-map=$(CURDIR)=arp
+OPT     ?= -O2 -g
+SAN     ?=
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+CPPFLAGS_all := -I. -D_GNU_SOURCE -DARP_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PACKAGES_all))
+CFLAGS_all := -std=c17 $(OPT) $(WARN) $(if $(SAN),$(filter-out -D_FORTIFY_SOURCE=2,$(HARDEN)),$(HARDEN)) $(PREFIXMAP) \
+           $(SANFLAGS) -pthread $(CFLAGS)
+LDFLAGS_all := -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--as-needed -Wl,--gc-sections -pthread $(SANFLAGS) $(LDFLAGS)
+
+SRC_shared       := $(sort $(wildcard shared/*.c))
+SRC_agent        := $(filter-out agent/main.c,$(sort $(wildcard agent/*.c agent/*/*.c)))
+SRC_orchestrator := $(filter-out orchestrator/main.c,$(sort $(wildcard orchestrator/*.c orchestrator/*/*.c)))
+SRC_cli          := $(filter-out cli/main.c,$(sort $(wildcard cli/*.c cli/*/*.c)))
+PARTS            := shared agent orchestrator cli
+
+objs = $(patsubst %.c,$(BUILD)/%.o,$(1))
+libs = $(shell pkg-config --libs $(1))
+lib  = $(BUILD)/lib$(1).a
+
+PROGRAMS := $(if $(wildcard agent/main.c),$(BUILD)/arp-agent) \
+            $(if $(wildcard orchestrator/main.c),$(BUILD)/arp-orchestrator) \
+            $(if $(wildcard cli/main.c),$(BUILD)/arpctl)
+
+all: $(PROGRAMS)
+.PHONY: all check unit lint format format-check analyze asan install clean help distclean
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+help:
+	@printf '%s\n' 'all          the three programs, in $$BUILD' \
+	  'check        unit tests, include directions, format' \
+	  'unit         unit tests only' \
+	  'asan         unit tests under AddressSanitizer and UBSan (BUILD=build-asan)' \
+	  'analyze      cppcheck and gcc -fanalyzer' \
+	  'format       rewrite the sources with clang-format' \
+	  'install      to $$DESTDIR$$PREFIX'
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(CPPFLAGS_all) $(CFLAGS_all) -MMD -MP -c -o $@ $<
+
+define part_rules
+$(call lib,$(1)): $(call objs,$(SRC_$(1)))
+	@mkdir -p $$(@D)
+	$$(call say,AR,$$@)rm -f $$@ && ar crD $$@ $$^
+endef
+$(foreach p,$(PARTS),$(eval $(call part_rules,$(p))))
+
+$(BUILD)/arp-agent: $(BUILD)/agent/main.o $(call lib,agent) $(call lib,shared)
+	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $^ $(call libs,$(PACKAGES_agent))
+$(BUILD)/arp-orchestrator: $(BUILD)/orchestrator/main.o $(call lib,orchestrator) $(call lib,shared)
+	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $^ $(call libs,$(PACKAGES_orchestrator))
+$(BUILD)/arpctl: $(BUILD)/cli/main.o $(call lib,cli) $(call lib,shared)
+	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $^ $(call libs,$(PACKAGES_cli))
+
+# --- tests: one program per file, named after the file it mirrors; each ends with "N passed, N failed" ---------------------
+UNIT_SRC := $(sort $(shell find tests/unit -name '*_test.c' 2>/dev/null))
+UNIT_BIN := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC))
+TEST_SUPPORT := $(call objs,$(sort $(wildcard tests/support/*.c)))
+$(BUILD)/libtestsupport.a: $(TEST_SUPPORT)
+	@mkdir -p $(@D)
+	$(call say,AR,$@)rm -f $@ && ar crD $@ $^
+TEST_LIBS = $(BUILD)/libtestsupport.a $(foreach p,agent orchestrator cli shared,$(call lib,$(p)))
+
+$(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(TEST_LIBS)
+	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $< $(TEST_LIBS) $(call libs,$(PACKAGES_all)) -lcunit
+
+unit: $(UNIT_BIN)
+	$(Q)tests/run.sh $(BUILD) $(UNIT_BIN)
+
+# Integration, tamper and fault suites: built here, run by ci_v0.3.sh against the real stack.
+SUITE_SRC := $(sort $(wildcard tests/integration/*/*_test.c tests/tamper/*_test.c tests/fault/*_test.c))
+SUITE_BIN := $(patsubst %.c,$(BUILD)/%,$(SUITE_SRC))
+suites: $(SUITE_BIN)
+
+lint:
+	$(Q)tests/lint/include_direction.sh
+
+C_FILES := $(sort $(shell find $(PARTS) tests bench -name '*.[ch]' -not -path '*/node_modules/*' 2>/dev/null))
+CLANG_FORMAT ?= clang-format-14
+format:
+	$(Q)$(CLANG_FORMAT) -i $(C_FILES)
+format-check:
+	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
+
+check: all unit lint format-check
+
+asan:
+	$(Q)$(MAKE) BUILD=build-asan SAN=address,undefined OPT='-O1 -g' all unit
+
+analyze:
+	$(Q)cppcheck --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 --quiet \
+	  --suppress=missingIncludeSystem --library=posix -I. -D_GNU_SOURCE -DARP_VERSION='"x"' -j 2 $(PARTS)
+	$(Q)$(MAKE) BUILD=build-analyze CC=gcc OPT='-O1 -g' CFLAGS='-fanalyzer' all
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/arp/migrations
+	install -m 0755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 0644 migrations/*.sql $(DESTDIR)$(PREFIX)/share/arp/migrations
+
+clean distclean:
+	rm -rf build build-asan build-clang build-analyze
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,26 @@
+/*
+ * Wall and monotonic time. Thread-safe. Tests move the wall clock with clock_set_offset_us().
+ */
+#ifndef ARP_SHARED_CLOCK_H
+#define ARP_SHARED_CLOCK_H
+
+#include <stdint.h>
+
+#include "shared/err.h"
+
+#define CLOCK_ISO_LEN 24 /* "2025-11-21T12:34:56.789Z" */
+
+/* Microseconds since the epoch. */
+int64_t clock_now_us(void);
+/* Monotonic nanoseconds. */
+int64_t clock_mono_ns(void);
+/* ISO 8601 in UTC with milliseconds, as the spec's samples show. */
+void clock_iso(int64_t us, char ret[CLOCK_ISO_LEN + 1]);
+/* The same for now. */
+void clock_iso_now(char ret[CLOCK_ISO_LEN + 1]);
+/* Parse exactly what clock_iso writes. Errors: ARP_E_INVALID. */
+int clock_parse_iso(const char *s, int64_t *ret_us, struct arp_err *err);
+/* Tests only: shift what clock_now_us answers. */
+void clock_set_offset_us(int64_t offset_us);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * Every maximum in one place, each with its reason. Sizes in bytes unless the name says otherwise.
+ */
+#ifndef ARP_SHARED_LIMITS_H
+#define ARP_SHARED_LIMITS_H
+
+/* Nothing we read or write nests deeper than a dozen levels; 32 leaves room and keeps the parser's stack small. */
+#define LIMIT_JSON_DEPTH 32
+/* Request bodies: a prompt plus a command list; 1 MiB is far above any real one and cheap to hold. */
+#define LIMIT_BODY (1u << 20)
+/* stdout/stderr text in a log line (spec 2.3: "max 8KB per field"). */
+#define LIMIT_CAPTURE_HEAD 8192
+/* One event or command line: two captures of 8 KiB where each byte may become a 6-byte escape, a 128 KiB argv likewise
+ * bounded by LIMIT_ARGV_BYTES, and the fixed fields. */
+#define LIMIT_LINE (1u << 20)
+/* A run's command list. */
+#define LIMIT_COMMANDS 256
+#define LIMIT_ARGV_ITEMS 1024
+/* All argv bytes of one command: times 6 for escapes stays under LIMIT_LINE with both captures. */
+#define LIMIT_ARGV_BYTES (96u << 10)
+#define LIMIT_PROMPT (256u << 10)
+/* Full output of one stream kept as a blob; more is hashed and counted but not kept. */
+#define LIMIT_BLOB (64u << 20)
+/* All blobs of one run; past it blobs are hashed and counted but not kept. */
+#define LIMIT_RUN_BLOBS (512u << 20)
+/* diff.patch kept in evidence; over it the run records `truncated` and keeps the trees' ids. */
+#define LIMIT_DIFF (32u << 20)
+/* outputs.json lists at most this many artifacts; the count of all is recorded. */
+#define LIMIT_ARTIFACTS 100000
+#define LIMIT_OUTPUTS_JSON (64u << 20)
+/* /metadata and env.json answers of an agent. */
+#define LIMIT_METADATA (256u << 10)
+/* A whole events.jsonl or command_log.jsonl as the orchestrator accepts it. */
+#define LIMIT_EVENTS_BYTES (256u << 20)
+/* Wall clock of a run and of one command. */
+#define LIMIT_RUN_TIMEOUT_MS (24ll * 3600 * 1000)
+/* Names of users, projects, keys. */
+#define LIMIT_NAME 128
+/* Rows of one listing page. */
+#define LIMIT_PAGE 200
+
+#endif

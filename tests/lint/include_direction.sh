@@ -1,0 +1,42 @@
+#!/bin/sh
+# Compare every #include "..." with the sentences of docs/ARCHITECTURE.md, "Who may use whom":
+#   agent, orchestrator, cli -> shared; never one another
+#   orchestrator: routes -> {http, tenancy, run, evidence, bundle, obs}; {run, evidence, bundle, retention, tenancy} -> {runtime, store, obs};
+#                 http, store, runtime, seal, obs -> shared only (plus config.h)
+# Also: SQL only in orchestrator/store/, the container engine's API only in orchestrator/runtime/.
+set -eu
+cd "$(dirname "$0")/../.."
+bad=$(
+    find shared agent orchestrator cli -name '*.[ch]' | sort | while read -r file; do
+        sed -n 's/^#include "\(.*\)"/\1/p' "$file" | while read -r inc; do
+            from=${file%/*}
+            to=${inc%/*}
+            case "$from:$to" in
+            shared:shared) continue ;;
+            agent:shared | agent:agent) continue ;;
+            cli:shared | cli:cli | cli/*:shared | cli/*:cli/* | cli:cli/*) continue ;;
+            orchestrator/*:shared | orchestrator:shared | orchestrator:orchestrator | orchestrator:orchestrator/*) continue ;;
+            orchestrator/routes:orchestrator/http | orchestrator/routes:orchestrator/tenancy | orchestrator/routes:orchestrator/run) continue ;;
+            orchestrator/routes:orchestrator/evidence | orchestrator/routes:orchestrator/bundle | orchestrator/routes:orchestrator/obs) continue ;;
+            orchestrator/routes:orchestrator/seal | orchestrator/routes:orchestrator/store) continue ;;
+            orchestrator/tenancy:orchestrator/store) continue ;;
+            orchestrator/run:orchestrator/runtime | orchestrator/run:orchestrator/store | orchestrator/run:orchestrator/evidence) continue ;;
+            orchestrator/run:orchestrator/bundle | orchestrator/run:orchestrator/obs) continue ;;
+            orchestrator/evidence:orchestrator/runtime | orchestrator/evidence:orchestrator/store | orchestrator/evidence:orchestrator/obs) continue ;;
+            orchestrator/bundle:orchestrator/seal | orchestrator/bundle:orchestrator/store | orchestrator/bundle:orchestrator/obs) continue ;;
+            orchestrator/bundle:orchestrator/evidence) continue ;;
+            esac
+            [ "$from" = "$to" ] && continue
+            case "$inc" in orchestrator/config.h) continue ;; esac
+            printf '%s includes %s\n' "$file" "$inc"
+        done
+    done
+    grep -rlE '\b(INSERT INTO|SELECT .* FROM|UPDATE .* SET|DELETE FROM)\b' --include='*.[ch]' shared agent orchestrator cli 2>/dev/null |
+        grep -v '^orchestrator/store/' | sed 's/$/ holds SQL outside orchestrator\/store/' || true
+    grep -rlE '/(containers|volumes|networks|images)/(create|json|%s)' --include='*.c' orchestrator 2>/dev/null |
+        grep -v '^orchestrator/\(runtime\|routes\)/' | sed 's/$/ speaks the engine API outside orchestrator\/runtime/' || true
+)
+if [ -n "$bad" ]; then
+    printf '%s\n' "$bad"
+    exit 1
+fi
