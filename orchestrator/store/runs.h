@@ -1,0 +1,120 @@
+/*
+ * Runs: admission under the quota, moves through the states, reading. Table runs. Conventions: store/db.h.
+ * States: queued -> running -> succeeded | failed | timeout; queued -> failed. Cancelled runs are failed with reason "cancelled".
+ */
+#ifndef ARP_ORCHESTRATOR_STORE_RUNS_H
+#define ARP_ORCHESTRATOR_STORE_RUNS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "orchestrator/store/db.h"
+#include "shared/uuid.h"
+
+enum run_status { RUN_QUEUED, RUN_RUNNING, RUN_SUCCEEDED, RUN_FAILED, RUN_TIMEOUT };
+/* "queued", "running", "succeeded", "failed", "timeout". */
+const char *run_status_name(enum run_status s);
+bool run_status_final(enum run_status s);
+
+struct run {
+    char id[UUID_LEN + 1];
+    char user_id[UUID_LEN + 1];
+    char project_id[UUID_LEN + 1];
+    char workspace_id[UUID_LEN + 1];
+    enum run_status status;
+    bool streaming;
+    bool has_evidence; /* its bundle is ready */
+    char *engine;
+    char *thread_id;
+    char *git_commit;
+    char *image_name;
+    char *image_digest;
+    char *error_message;
+    char *reason; /* "cancelled", "agent_lost", … */
+    char *idempotency_key;
+    int64_t lease_epoch;
+    int64_t created_us;
+    int64_t started_us;
+    int64_t finished_us;
+    int64_t cancel_requested_us;
+    /* not filled by lists */
+    char *prompt;
+    char *run_context;  /* canonical bytes */
+    char *env_snapshot; /* JSON text as jsonb prints it */
+    char *final_text;
+    char *diff;
+};
+void run_done(struct run *r);
+struct runs {
+    struct run *v;
+    size_t n;
+};
+void runs_done(struct runs *rs);
+
+struct run_new {
+    const char *user_id;
+    const char *project_id;
+    bool streaming;
+    const char *prompt;
+    const char *engine;
+    const char *run_context;
+    const char *thread_id;       /* NULL: none */
+    const char *idempotency_key; /* NULL: none */
+};
+struct run_admitted {
+    char id[UUID_LEN + 1];
+    char workspace_id[UUID_LEN + 1];
+    int64_t created_us;
+    bool earlier; /* the idempotency key was known: id is that run's, nothing was inserted or counted */
+};
+/* Admit a run: one statement takes one run of today's quota and inserts it as queued, with its empty event chain, or does nothing.
+ * Errors: ARP_E_NOT_FOUND (project), ARP_E_QUOTA (details limit, used, resetsAt), ARP_E_CONFLICT (the idempotency key belongs to a run of
+ * another project or with another run_context), ARP_E_INVALID, ARP_E_UTF8. */
+int runs_admit(struct db *db, const struct run_new *n, struct run_admitted *ret, struct arp_err *err);
+
+struct run_start {
+    const char *image_name;
+    const char *image_digest; /* NULL when the engine has none */
+    const char *env_snapshot; /* JSON */
+    int64_t lease_epoch;
+};
+/* queued -> running. Errors: ARP_E_CONFLICT (not queued any more), ARP_E_INVALID (env_snapshot is not JSON). */
+int runs_set_started(
+    struct db *db, const char *user_id, const char *id, const struct run_start *s, struct arp_err *err);
+
+struct run_end {
+    enum run_status status;    /* a final one */
+    const char *error_message; /* NULL: none; so for all below */
+    const char *reason;
+    const char *git_commit;
+    const char *final_text;
+    const char *diff;
+    const char *env_snapshot; /* JSON; NULL keeps what is stored */
+    const char *thread_id;    /* NULL keeps what is stored */
+};
+/* Move a run that has not ended to its end and insert its evidence row (pending), in one statement. ret_moved: false when it had ended
+ * before: then nothing was changed. Errors: ARP_E_NOT_FOUND, ARP_E_INVALID, ARP_E_UTF8. */
+int runs_finish(struct db *db, const char *user_id, const char *id, const struct run_end *e, bool *ret_moved,
+    struct arp_err *err);
+
+/* Errors: ARP_E_NOT_FOUND. */
+int runs_get(struct db *db, const char *user_id, const char *id, struct run *ret, struct arp_err *err);
+/* The same through the pipeline. done runs once, on the pipeline's thread, and must not block; run is lent until it returns (NULL unless
+ * code is 0). Errors at once, and then done is not called: ARP_E_NOT_FOUND (id is no UUID), ARP_E_NOMEM, ARP_E_UNAVAILABLE (closing). */
+struct pipeline;
+typedef void runs_get_fn(void *ctx, const struct run *run, int code, const struct arp_err *err);
+int runs_get_async(struct pipeline *p, const char *user_id, const char *id, runs_get_fn *done, void *ctx,
+    struct arp_err *err);
+
+/* Runs of a project, newest first, at most limit, after cursor (NULL: from the start).
+ * Errors: ARP_E_NOT_FOUND (project), ARP_E_FIELD (cursor). */
+int runs_list(struct db *db, const char *user_id, const char *project_id, unsigned limit, const char *cursor,
+    struct runs *ret, struct arp_err *err);
+/* Note the wish; who drives the run acts on it. Idempotent. Errors: ARP_E_NOT_FOUND, ARP_E_CONFLICT (has ended). */
+int runs_request_cancel(struct db *db, const char *user_id, const char *id, struct arp_err *err);
+/* System: runs that have not ended and whose workspace lease is expired or absent: their orchestrator is gone. Oldest first. Only runs
+ * older than min_age_ms, so that one just admitted, whose lease is about to be taken, is left alone. */
+int runs_orphans(struct db *db, int64_t min_age_ms, unsigned limit, struct runs *ret, struct arp_err *err);
+
+#endif

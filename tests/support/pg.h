@@ -1,0 +1,19 @@
+/*
+ * A Postgres of the tests' own: a private server in a new directory under /tmp, Unix socket only, without fsync, run as the user
+ * "postgres" when the tests run as root; stopped and removed when the program exits. With ARP_TEST_DATABASE_URL set, that server is
+ * used and the program gets a new database on it, dropped at exit. Single-threaded use.
+ */
+#ifndef ARP_TESTS_SUPPORT_PG_H
+#define ARP_TESTS_SUPPORT_PG_H
+
+/* The URL of this program's empty database; starts the server at the first call. NULL when that failed (reason on standard error). */
+const char *pg_url(void);
+/* The same with the project's migrations applied. They are read from $ARP_MIGRATIONS, else from migrations/ of the source tree. */
+const char *pg_url_migrated(void);
+/* Run SQL outside the code under test (set-up, looking behind the scenes): the first column of the first row, "" when there is none,
+ * in a buffer that lives until the next call. NULL when it failed (reason on standard error). */
+const char *pg_sql(const char *sql);
+/* Stop and start the private server again, as a crash would (immediate shutdown). 0, or -1 when the server is a shared one. */
+int pg_restart(void);
+
+#endif
