@@ -22,7 +22,7 @@ int pipeline_open(const char *url, unsigned conns, struct pipeline **ret, struct
 void pipeline_close(struct pipeline *p);
 
 /* res: the rows, lent until the callback returns; NULL unless code is 0. */
-typedef void pipeline_fn(void *ctx, const PGresult *res, int code, struct arp_err *err);
+typedef void pipeline_fn(void *ctx, const PGresult *res, int code, const struct arp_err *err);
 /* Queue one execution of q (which must only read). Arguments are copied. Any thread. When this fails, done is not called.
  * Errors: ARP_E_NOMEM, ARP_E_UNAVAILABLE (closing). */
 int pipeline_submit(struct pipeline *p, const struct sql *q, const struct sql_args *a, pipeline_fn *done,

@@ -10,6 +10,9 @@
 #include "orchestrator/store/db.h"
 #include "shared/uuid.h"
 
+/* Runs per UTC day of a user made without a limit of its own. */
+#define USER_DAILY_RUN_LIMIT 500
+
 struct user {
     char id[UUID_LEN + 1];
     char *name;
@@ -18,7 +21,7 @@ struct user {
 };
 void user_done(struct user *u);
 
-/* New user. daily_run_limit < 0: the default (500). ret may be NULL. Errors: ARP_E_CONFLICT (name taken), ARP_E_INVALID (empty or long name). */
+/* New user. daily_run_limit < 0: USER_DAILY_RUN_LIMIT. ret may be NULL. Errors: ARP_E_CONFLICT (name taken), ARP_E_INVALID (empty or long name). */
 int users_insert(
     struct db *db, const char *name, int64_t daily_run_limit, struct user *ret, struct arp_err *err);
 /* Errors: ARP_E_NOT_FOUND. */

@@ -1,0 +1,404 @@
+/*
+ * Runs: see runs.h.
+ */
+#include "orchestrator/store/runs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "orchestrator/store/cursor.h"
+#include "orchestrator/store/db.intern.h"
+#include "orchestrator/store/pipeline.h"
+#include "orchestrator/store/rows.h"
+#include "shared/clock.h"
+
+/* r: runs, b: its evidence bundle. Lists leave out the large texts. */
+#define COLUMNS                                                                                              \
+    "r.id, r.user_id, r.project_id, r.workspace_id, r.status, r.streaming, coalesce(b.status = 'ready', "    \
+    "false), r.engine,"                                                                                      \
+    " r.thread_id, r.git_commit, r.image_name, r.image_digest, r.error_message, r.reason, "                  \
+    "r.idempotency_key, r.lease_epoch,"                                                                      \
+    " r.created_at, r.started_at, r.finished_at, r.cancel_requested_at"
+#define COLUMNS_N     20
+#define LARGE_COLUMNS ", r.prompt, r.run_context, r.env_snapshot, r.final_text, r.diff"
+#define TABLES        "runs r LEFT JOIN evidence_bundles b ON b.run_id = r.id"
+#define LIVE          "status IN ('queued', 'running')"
+
+static const char *const statuses[] = {"queued", "running", "succeeded", "failed", "timeout"};
+
+const char *run_status_name(enum run_status s)
+{
+    return statuses[s];
+}
+
+bool run_status_final(enum run_status s)
+{
+    return s != RUN_QUEUED && s != RUN_RUNNING;
+}
+
+static bool map_large(const PGresult *r, int row, struct run *run)
+{
+    return row_text(r, row, COLUMNS_N, &run->prompt) && row_text(r, row, COLUMNS_N + 1, &run->run_context) &&
+           row_json(r, row, COLUMNS_N + 2, &run->env_snapshot) &&
+           row_text(r, row, COLUMNS_N + 3, &run->final_text) && row_text(r, row, COLUMNS_N + 4, &run->diff);
+}
+
+static bool map(const PGresult *r, int row, void *element)
+{
+    struct run *run = element;
+    row_uuid(r, row, 0, run->id);
+    row_uuid(r, row, 1, run->user_id);
+    row_uuid(r, row, 2, run->project_id);
+    row_uuid(r, row, 3, run->workspace_id);
+    run->status = (enum run_status)row_enum(r, row, 4, statuses, 5);
+    run->streaming = row_bool(r, row, 5);
+    run->has_evidence = row_bool(r, row, 6);
+    char **const texts[] = {&run->engine, &run->thread_id, &run->git_commit, &run->image_name,
+        &run->image_digest, &run->error_message, &run->reason, &run->idempotency_key};
+    for (int i = 0; i < 8; i++)
+        if (!row_text(r, row, 7 + i, texts[i]))
+            return false;
+    run->lease_epoch = row_int(r, row, 15);
+    run->created_us = row_time(r, row, 16);
+    run->started_us = row_time(r, row, 17);
+    run->finished_us = row_time(r, row, 18);
+    run->cancel_requested_us = row_time(r, row, 19);
+    return PQnfields(r) == COLUMNS_N || map_large(r, row, run);
+}
+
+static void done(void *element)
+{
+    struct run *r = element;
+    char *const texts[] = {r->engine, r->thread_id, r->git_commit, r->image_name, r->image_digest,
+        r->error_message, r->reason, r->idempotency_key, r->prompt, r->run_context, r->env_snapshot,
+        r->final_text, r->diff};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        free(texts[i]);
+}
+
+void run_done(struct run *r)
+{
+    done(r);
+    *r = (struct run){0};
+}
+
+void runs_done(struct runs *rs)
+{
+    rows_free(rs->v, rs->n, sizeof(*rs->v), done);
+    *rs = (struct runs){0};
+}
+
+/* --- admission ------------------------------------------------------------------------------------------------------------ */
+
+#define TODAY "(now() AT TIME ZONE 'UTC')::date"
+
+/* The quota row's lock lines up all admissions of one user; the update's condition is judged on the row as it is then, so never more
+ * than the limit get one. No row comes back when the project is missing, the key is known or the quota is used up. When another
+ * admission with the same key wins between this statement's snapshot and its insert, the unique index fails the statement as a whole
+ * and so returns the quota too. */
+static const struct sql ADMIT = {"runs_admit",
+    "WITH place AS (SELECT w.id AS workspace_id, p.id AS project_id, u.id AS user_id, u.daily_run_limit FROM "
+    "projects p"
+    " JOIN workspaces w ON w.project_id = p.id AND w.user_id = p.user_id JOIN users u ON u.id = p.user_id"
+    " WHERE p.user_id = $1 AND p.id = $2 AND p.deleted_at IS NULL AND w.state <> 'deleted'"
+    " AND NOT EXISTS (SELECT 1 FROM runs e WHERE e.user_id = $1 AND e.idempotency_key = $8::text)),"
+    " quota AS (INSERT INTO usage_daily AS d (user_id, day, runs) SELECT user_id, " TODAY
+    ", 1 FROM place WHERE daily_run_limit > 0"
+    " ON CONFLICT (user_id, day) DO UPDATE SET runs = d.runs + 1 WHERE d.runs < (SELECT daily_run_limit FROM "
+    "place)"
+    " RETURNING user_id),"
+    " run AS (INSERT INTO runs (user_id, project_id, workspace_id, streaming, prompt, engine, run_context, "
+    "thread_id, idempotency_key)"
+    " SELECT user_id, project_id, workspace_id, $3::boolean, $4, $5, $6, $7, $8 FROM place JOIN quota USING "
+    "(user_id)"
+    " RETURNING id, user_id, workspace_id, created_at),"
+    " chain AS (INSERT INTO run_chains (run_id, user_id, file) SELECT id, user_id, 'events.jsonl' FROM run)"
+    " SELECT id, workspace_id, created_at FROM run",
+    false};
+
+/* Why there was no row. */
+static const struct sql ADMIT_WHY = {"runs_admit_why",
+    "SELECT p.id IS NOT NULL, u.daily_run_limit, coalesce(d.runs, 0), (" TODAY
+    " + 1)::timestamp AT TIME ZONE 'UTC',"
+    " r.id, r.workspace_id, r.created_at, r.project_id = p.id AND r.prompt = $4 FROM users u"
+    " LEFT JOIN projects p ON p.user_id = u.id AND p.id = $2 AND p.deleted_at IS NULL"
+    " LEFT JOIN usage_daily d ON d.user_id = u.id AND d.day = " TODAY
+    " LEFT JOIN runs r ON r.user_id = u.id AND r.idempotency_key = $3 WHERE u.id = $1",
+    true};
+
+static int fail_quota(int64_t limit, int64_t used, int64_t resets_us, struct arp_err *err)
+{
+    char resets[CLOCK_ISO_LEN + 1];
+    clock_iso(resets_us, resets);
+    int code = arp_fail(
+        err, ARP_E_QUOTA, 0, "%lld of %lld runs of today are used", (long long)used, (long long)limit);
+    if (err) {
+        arp_err_detail_int(err, "limit", limit);
+        arp_err_detail_int(err, "used", used);
+        arp_err_detail_str(err, "resetsAt", resets);
+    }
+    return code;
+}
+
+/* The earlier run into ret (0), the reason of the refusal, or 1: nothing stands against it any more, try again. */
+static int admit_why(struct db *db, const struct run_new *n, struct run_admitted *ret, struct arp_err *err)
+{
+    struct sql_args a = {0};
+    args_text(&a, n->user_id);
+    args_text(&a, n->project_id);
+    args_text(&a, n->idempotency_key);
+    args_text(&a, n->prompt);
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = db_one(db, &ADMIT_WHY, &a, "user", &res, err);
+    if (rc < 0)
+        return rc;
+    if (!row_bool(res, 0, 0))
+        return arp_fail(err, ARP_E_NOT_FOUND, 0, "project not found");
+    if (!row_null(res, 0, 4)) {
+        if (!row_bool(res, 0, 7))
+            return arp_fail(err, ARP_E_CONFLICT, 0, "the idempotency key was used for another request");
+        row_uuid(res, 0, 4, ret->id);
+        row_uuid(res, 0, 5, ret->workspace_id);
+        ret->created_us = row_time(res, 0, 6);
+        ret->earlier = true;
+        return 0;
+    }
+    int64_t limit = row_int(res, 0, 1);
+    int64_t used = row_int(res, 0, 2);
+    return used >= limit ? fail_quota(limit, used, row_time(res, 0, 3), err) : 1;
+}
+
+static int admit_once(struct db *db, const struct run_new *n, struct run_admitted *ret, struct arp_err *err)
+{
+    struct sql_args a = {0};
+    args_text(&a, n->user_id);
+    args_text(&a, n->project_id);
+    args_bool(&a, n->streaming);
+    args_text(&a, n->prompt);
+    args_text(&a, n->engine);
+    args_text(&a, n->run_context);
+    args_text(&a, n->thread_id);
+    args_text(&a, n->idempotency_key);
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = db_many(db, &ADMIT, &a, &res, err);
+    if (rc < 0 && !(rc == ARP_E_CONFLICT && n->idempotency_key))
+        return rc;
+    if (rc < 0 || PQntuples(res) == 0)
+        return admit_why(db, n, ret, err);
+    row_uuid(res, 0, 0, ret->id);
+    row_uuid(res, 0, 1, ret->workspace_id);
+    ret->created_us = row_time(res, 0, 2);
+    ret->earlier = false;
+    return 0;
+}
+
+int runs_admit(struct db *db, const struct run_new *n, struct run_admitted *ret, struct arp_err *err)
+{
+    int rc = id_check(n->project_id, "project", err);
+    if (rc == 0)
+        rc = id_check(n->user_id, "user", err);
+    if (rc < 0)
+        return rc;
+    /* A second round is needed when midnight or a raised limit fell between the two statements. */
+    for (int tries = 0; tries < 3; tries++) {
+        rc = admit_once(db, n, ret, err);
+        if (rc <= 0)
+            return rc;
+    }
+    return arp_fail(err, ARP_E_INTERNAL, 0, "the run was refused without a reason");
+}
+
+/* --- moves ---------------------------------------------------------------------------------------------------------------- */
+
+int runs_set_started(
+    struct db *db, const char *user_id, const char *id, const struct run_start *s, struct arp_err *err)
+{
+    static const struct sql STARTED = {"runs_set_started",
+        "UPDATE runs SET status = 'running', started_at = now(), image_name = $3, image_digest = $4, "
+        "env_snapshot = $5::jsonb,"
+        " lease_epoch = $6 WHERE user_id = $1 AND id = $2 AND status = 'queued'",
+        false};
+    struct sql_args a = {0};
+    args_text(&a, user_id);
+    args_text(&a, id);
+    args_text(&a, s->image_name);
+    args_text(&a, s->image_digest);
+    args_text(&a, s->env_snapshot);
+    args_int(&a, s->lease_epoch);
+    int64_t affected = 0;
+    int rc = db_none(db, &STARTED, &a, &affected, err);
+    if (rc == 0 && affected == 0)
+        return arp_fail(err, ARP_E_CONFLICT, 0, "the run is not queued any more");
+    return rc;
+}
+
+/* Run a statement that answers (moved, exists). */
+static int move(struct db *db, const struct sql *q, const struct sql_args *a, const char *id, bool *ret_moved,
+    struct arp_err *err)
+{
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = id_check(id, "run", err);
+    if (rc == 0)
+        rc = db_one(db, q, a, "run", &res, err);
+    if (rc < 0)
+        return rc;
+    if (!row_bool(res, 0, 1))
+        return arp_fail(err, ARP_E_NOT_FOUND, 0, "run not found");
+    *ret_moved = row_bool(res, 0, 0);
+    return 0;
+}
+#define MOVED_AND_EXISTS                                                                                     \
+    "SELECT EXISTS (SELECT 1 FROM moved), EXISTS (SELECT 1 FROM runs WHERE user_id = $1 AND id = $2)"
+
+int runs_finish(struct db *db, const char *user_id, const char *id, const struct run_end *e, bool *ret_moved,
+    struct arp_err *err)
+{
+    static const struct sql FINISH = {"runs_finish",
+        "WITH moved AS (UPDATE runs SET status = $3, error_message = $4, reason = $5, git_commit = $6, "
+        "final_text = $7, diff = $8,"
+        " env_snapshot = coalesce($9::jsonb, env_snapshot), thread_id = coalesce($10, thread_id), "
+        "finished_at = now()"
+        " WHERE user_id = $1 AND id = $2 AND " LIVE " RETURNING id, user_id, project_id, workspace_id),"
+        " evidence AS (INSERT INTO evidence_bundles (run_id, user_id, project_id, workspace_id)"
+        " SELECT id, user_id, project_id, workspace_id FROM moved) " MOVED_AND_EXISTS,
+        false};
+    struct sql_args a = {0};
+    args_text(&a, user_id);
+    args_text(&a, id);
+    args_text(&a, run_status_name(e->status));
+    args_text(&a, e->error_message);
+    args_text(&a, e->reason);
+    args_text(&a, e->git_commit);
+    args_text(&a, e->final_text);
+    args_text(&a, e->diff);
+    args_text(&a, e->env_snapshot);
+    args_text(&a, e->thread_id);
+    return move(db, &FINISH, &a, id, ret_moved, err);
+}
+
+int runs_request_cancel(struct db *db, const char *user_id, const char *id, struct arp_err *err)
+{
+    static const struct sql CANCEL = {"runs_request_cancel",
+        "WITH moved AS (UPDATE runs SET cancel_requested_at = coalesce(cancel_requested_at, now())"
+        " WHERE user_id = $1 AND id = $2 AND " LIVE " RETURNING id) " MOVED_AND_EXISTS,
+        false};
+    struct sql_args a = {0};
+    args_text(&a, user_id);
+    args_text(&a, id);
+    bool moved = false;
+    int rc = move(db, &CANCEL, &a, id, &moved, err);
+    if (rc == 0 && !moved)
+        return arp_fail(err, ARP_E_CONFLICT, 0, "the run has ended");
+    return rc;
+}
+
+/* --- reading -------------------------------------------------------------------------------------------------------------- */
+
+static const struct sql GET = {
+    "runs_get", "SELECT " COLUMNS LARGE_COLUMNS " FROM " TABLES " WHERE r.user_id = $1 AND r.id = $2", true};
+
+int runs_get(struct db *db, const char *user_id, const char *id, struct run *ret, struct arp_err *err)
+{
+    struct sql_args a = {0};
+    args_text(&a, user_id);
+    args_text(&a, id);
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = id_check(id, "run", err);
+    if (rc == 0)
+        rc = db_one(db, &GET, &a, "run", &res, err);
+    return rc < 0 ? rc : row_to(res, sizeof(*ret), map, done, ret, err);
+}
+
+struct get_call {
+    runs_get_fn *done;
+    void *ctx;
+};
+
+static void get_answered(void *ctx, const PGresult *res, int code, const struct arp_err *err)
+{
+    struct get_call call = *(struct get_call *)ctx;
+    free(ctx);
+    struct arp_err own;
+    struct run run = {0};
+    if (code == 0) {
+        code = PQntuples(res) == 0 ? arp_fail(&own, ARP_E_NOT_FOUND, 0, "run not found")
+                                   : row_to(res, sizeof(run), map, done, &run, &own);
+        err = &own;
+    }
+    call.done(call.ctx, code == 0 ? &run : NULL, code, err);
+    done(&run);
+}
+
+int runs_get_async(struct pipeline *p, const char *user_id, const char *id, runs_get_fn *answer, void *ctx,
+    struct arp_err *err)
+{
+    int rc = id_check(id, "run", err);
+    if (rc < 0)
+        return rc;
+    struct get_call *call = malloc(sizeof(*call));
+    if (!call)
+        return arp_fail(err, ARP_E_NOMEM, 0, "no memory for a call");
+    *call = (struct get_call){answer, ctx};
+    struct sql_args a = {0};
+    args_text(&a, user_id);
+    args_text(&a, id);
+    rc = pipeline_submit(p, &GET, &a, get_answered, call, err);
+    if (rc < 0)
+        free(call);
+    return rc;
+}
+
+int runs_list(struct db *db, const char *user_id, const char *project_id, unsigned limit, const char *cursor,
+    struct runs *ret, struct arp_err *err)
+{
+    /* The left join keeps a project without runs apart from a missing one. */
+    static const struct sql LIST = {"runs_list",
+        "SELECT page.* FROM projects p LEFT JOIN LATERAL (SELECT " COLUMNS " FROM " TABLES
+        " WHERE r.project_id = p.id AND r.user_id = p.user_id AND (r.created_at, r.id) < (" SQL_TIME(
+            "$3") ", $4::uuid)"
+                  " ORDER BY r.created_at DESC, r.id DESC LIMIT $5) page ON true"
+                  " WHERE p.user_id = $1 AND p.id = $2 AND p.deleted_at IS NULL ORDER BY page.created_at "
+                  "DESC, page.id DESC",
+        true};
+    struct cursor at;
+    int rc = cursor_parse(cursor, &at, err);
+    if (rc == 0)
+        rc = id_check(project_id, "project", err);
+    if (rc < 0)
+        return rc;
+    struct sql_args a = {0};
+    args_text(&a, user_id);
+    args_text(&a, project_id);
+    args_int(&a, at.created_us);
+    args_text(&a, at.id);
+    args_int(&a, limit);
+    cleanup_pgresult PGresult *res = NULL;
+    rc = db_many(db, &LIST, &a, &res, err);
+    if (rc < 0)
+        return rc;
+    if (PQntuples(res) == 0)
+        return arp_fail(err, ARP_E_NOT_FOUND, 0, "project not found");
+    if (row_null(res, 0, 0)) {
+        *ret = (struct runs){0};
+        return 0;
+    }
+    return rows_to(res, sizeof(*ret->v), map, done, (void **)&ret->v, &ret->n, err);
+}
+
+int runs_orphans(struct db *db, int64_t min_age_ms, unsigned limit, struct runs *ret, struct arp_err *err)
+{
+    /* A live lease of a later epoch is somebody else's: the run's own is gone. */
+    static const struct sql ORPHANS = {"runs_orphans",
+        "SELECT " COLUMNS " FROM " TABLES " WHERE r." LIVE " AND r.created_at <= now() - " SQL_MS(
+            "$1") " AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.name = 'workspace:' || r.workspace_id AND "
+                  "l.expires_at > clock_timestamp()"
+                  " AND (r.lease_epoch IS NULL OR r.lease_epoch = l.epoch)) ORDER BY r.created_at, r.id "
+                  "LIMIT $2",
+        true};
+    struct sql_args a = {0};
+    args_int(&a, min_age_ms);
+    args_int(&a, limit);
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = db_many(db, &ORPHANS, &a, &res, err);
+    return rc < 0 ? rc : rows_to(res, sizeof(*ret->v), map, done, (void **)&ret->v, &ret->n, err);
+}
