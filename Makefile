@@ -10,7 +10,7 @@ say      = $(if $(filter 1,$(V)),,@printf '  %-6s %s\n' $(1) $(2);)
 
 PACKAGES_shared       := libcrypto libcjson
 PACKAGES_agent        := $(PACKAGES_shared) libmicrohttpd libseccomp libgit2
-PACKAGES_orchestrator := $(PACKAGES_shared) libmicrohttpd libcurl libpq libzip
+PACKAGES_orchestrator := $(PACKAGES_shared) libmicrohttpd libcurl libpq libzip popt
 PACKAGES_cli          := $(PACKAGES_shared) libcurl libzip popt
 PACKAGES_all          := $(sort $(PACKAGES_agent) $(PACKAGES_orchestrator) $(PACKAGES_cli))
 

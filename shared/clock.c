@@ -7,7 +7,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 static _Atomic int64_t wall_offset_us;
 
@@ -24,6 +23,22 @@ int64_t clock_mono_ns(void)
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+void clock_deadline(int64_t ms, struct timespec *ret)
+{
+    int64_t ns = clock_mono_ns() + ms * 1000000;
+    ret->tv_sec = (time_t)(ns / 1000000000);
+    ret->tv_nsec = (long)(ns % 1000000000);
+}
+
+void clock_cond_init(pthread_cond_t *ret)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(ret, &attr);
+    pthread_condattr_destroy(&attr);
 }
 
 void clock_set_offset_us(int64_t offset_us)

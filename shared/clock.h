@@ -4,7 +4,9 @@
 #ifndef ARP_SHARED_CLOCK_H
 #define ARP_SHARED_CLOCK_H
 
+#include <pthread.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "shared/err.h"
 
@@ -20,6 +22,10 @@ void clock_iso(int64_t us, char ret[CLOCK_ISO_LEN + 1]);
 void clock_iso_now(char ret[CLOCK_ISO_LEN + 1]);
 /* Parse exactly what clock_iso writes. Errors: ARP_E_INVALID. */
 int clock_parse_iso(const char *s, int64_t *ret_us, struct arp_err *err);
+/* The monotonic time ms milliseconds from now, and a condition variable whose timed waits use that clock (a wall clock that is set back
+ * must not make a waiter sleep for hours). */
+void clock_deadline(int64_t ms, struct timespec *ret);
+void clock_cond_init(pthread_cond_t *ret);
 /* Tests only: shift what clock_now_us answers. */
 void clock_set_offset_us(int64_t offset_us);
 

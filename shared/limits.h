@@ -10,15 +10,16 @@
 #define LIMIT_BODY (1u << 20)
 /* stdout/stderr text in a log line (spec 2.3: "max 8KB per field"). */
 #define LIMIT_CAPTURE_HEAD 8192
-/* One event or command line: two captures of 8 KiB where each byte may become a 6-byte escape, a 128 KiB argv likewise
- * bounded by LIMIT_ARGV_BYTES, and the fixed fields. */
+/* One event or command line: two captures of 8 KiB and a command that stands in it twice (as text and as argv), where each byte may
+ * become a 6-byte escape, and the fixed fields. */
 #define LIMIT_LINE (1u << 20)
 /* A run's command list. */
 #define LIMIT_COMMANDS   256
 #define LIMIT_ARGV_ITEMS 1024
-/* All argv bytes of one command: times 6 for escapes stays under LIMIT_LINE with both captures. */
-#define LIMIT_ARGV_BYTES (96u << 10)
-#define LIMIT_PROMPT     (256u << 10)
+/* All argv bytes of one command: 2 * 6 * 64 KiB + 2 * 6 * 8 KiB stays under LIMIT_LINE. */
+#define LIMIT_ARGV_BYTES (64u << 10)
+/* Stands in RunStarted once: 6 * 128 KiB. */
+#define LIMIT_PROMPT (128u << 10)
 /* Full output of one stream kept as a blob; more is hashed and counted but not kept. */
 #define LIMIT_BLOB (64u << 20)
 /* All blobs of one run; past it blobs are hashed and counted but not kept. */

@@ -1,0 +1,47 @@
+/*
+ * Event stream sources: see events.h.
+ */
+#include "orchestrator/routes/events.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "orchestrator/store/run_events.h"
+
+struct reader {
+    struct db *db;
+    char user_id[UUID_LEN + 1];
+    char run_id[UUID_LEN + 1];
+};
+
+static int read_persisted(void *ctx, int64_t after_seq, size_t max_bytes, struct buf *out, struct arp_err *err)
+{
+    const struct reader *r = ctx;
+    struct run_events_page page = {0};
+    int rc = run_events_read(r->db, r->user_id, r->run_id, after_seq, max_bytes, &page, err);
+    if (rc == 0 && page.len > 0) {
+        buf_append(out, page.lines, page.len);
+        rc = buf_error(out, err);
+    }
+    run_events_page_done(&page);
+    return rc;
+}
+
+int events_source(const struct app *app, const char *user_id, const char *run_id, struct live_run *live, int64_t after_seq,
+    struct sse_source *ret, struct arp_err *err)
+{
+    struct reader *r = calloc(1, sizeof(*r));
+    if (!r)
+        return arp_fail(err, ARP_E_NOMEM, 0, "event stream");
+    r->db = app->db;
+    snprintf(r->user_id, sizeof(r->user_id), "%s", user_id);
+    snprintf(r->run_id, sizeof(r->run_id), "%s", run_id);
+    *ret = (struct sse_source){
+        .feed = live ? feed_ref(live_feed(live)) : NULL,
+        .after_seq = after_seq,
+        .read_behind = read_persisted,
+        .ctx = r,
+        .free_ctx = free,
+    };
+    return 0;
+}

@@ -1,0 +1,16 @@
+/*
+ * A run's event lines as a stream source: live from its feed while it is in progress here, else from the database.
+ */
+#ifndef ARP_ORCHESTRATOR_ROUTES_EVENTS_H
+#define ARP_ORCHESTRATOR_ROUTES_EVENTS_H
+
+#include "orchestrator/http/sse.h"
+#include "orchestrator/routes/app.h"
+#include "orchestrator/run/live.h"
+
+/* Source of run_id's lines after after_seq (-1: all). live may be NULL. The source owns what it needs; hand it to http_reply_sse or
+ * http_reply_lines. Errors: ARP_E_NOMEM. */
+int events_source(const struct app *app, const char *user_id, const char *run_id, struct live_run *live, int64_t after_seq,
+    struct sse_source *ret, struct arp_err *err);
+
+#endif

@@ -1,0 +1,101 @@
+/*
+ * Evidence bundles: the zip, or where it stands (devguide v0.3 section 3.5).
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "orchestrator/http/request.h"
+#include "orchestrator/routes/app.h"
+#include "orchestrator/routes/handlers.h"
+#include "orchestrator/routes/render.h"
+#include "orchestrator/store/bundles.h"
+#include "shared/fd.h"
+#include "shared/hash.h"
+
+static void reply_state(struct http_req *req, unsigned http_status, const char *state, const char *message)
+{
+    cleanup_buf struct buf out;
+    buf_init(&out, RENDER_MAX);
+    struct json j;
+    json_init(&j, &out);
+    json_obj_open(&j);
+    json_kstr(&j, "status", state);
+    if (message)
+        json_kstr(&j, "message", message);
+    json_obj_close(&j);
+    http_reply_json(req, http_status, &out);
+}
+
+/* RFC 9530: the digest of the whole representation, base64 of the bytes between colons. */
+static void add_digest_header(struct http_req *req, const char *hex)
+{
+    unsigned char bytes[SHA256_BYTES];
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        sscanf(hex + 2 * i, "%2hhx", &bytes[i]);
+    cleanup_buf struct buf value;
+    buf_init(&value, 128);
+    buf_append_str(&value, "sha-256=:");
+    base64_encode(bytes, sizeof(bytes), &value);
+    buf_append_char(&value, ':');
+    http_req_add_header(req, "Repr-Digest", buf_str(&value));
+}
+
+static void reply_zip(const struct app *app, struct http_req *req, const struct bundle *b)
+{
+    struct arp_err err;
+    char disposition[128];
+    char etag[SHA256_HEX_LEN + 3];
+    cleanup_fd int root = open(app->cfg->evidence_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = root < 0 ? -1 : fd_open_beneath(root, b->bundle_path, O_RDONLY, 0, &err);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        if (fd >= 0)
+            close(fd);
+        reply_state(req, 500, "error", "the bundle file is missing from the evidence store");
+        return;
+    }
+    snprintf(disposition, sizeof(disposition), "attachment; filename=\"%s.zip\"", b->run_id);
+    snprintf(etag, sizeof(etag), "\"%s\"", b->sha256);
+    http_req_add_header(req, "Content-Disposition", disposition);
+    add_digest_header(req, b->sha256);
+    struct http_file file = {.fd = fd, .size_bytes = (uint64_t)st.st_size, .content_type = "application/zip", .etag = etag};
+    http_reply_file(req, &file);
+}
+
+int route_evidence_get(void *ctx, struct http_req *req, struct arp_err *err)
+{
+    const struct app *app = ctx;
+    const char *user_id = http_req_identity(req)->user_id;
+    const char *run_id = http_req_param(req, "id");
+    struct bundle b = {0};
+    int rc = bundles_get(app->db, user_id, run_id, &b, err);
+    if (rc == ARP_E_NOT_FOUND) {
+        /* A run in progress has no row yet: its evidence is to come. */
+        struct run run = {0};
+        rc = runs_get(app->db, user_id, run_id, &run, err);
+        if (rc == 0)
+            reply_state(req, 202, "pending", NULL);
+        run_done(&run);
+        return rc;
+    }
+    if (rc)
+        return rc;
+    switch (b.status) {
+    case BUNDLE_READY:
+        reply_zip(app, req, &b);
+        break;
+    case BUNDLE_PENDING:
+        reply_state(req, 202, "pending", NULL);
+        break;
+    case BUNDLE_ERROR:
+        reply_state(req, 500, "error", b.error_message);
+        break;
+    case BUNDLE_DELETED:
+        rc = arp_fail(err, ARP_E_GONE, 0, "the evidence was deleted by the retention policy");
+        break;
+    }
+    bundle_done(&b);
+    return rc;
+}

@@ -1,0 +1,47 @@
+/*
+ * Route handlers, by the file that holds them. All are http_handler (orchestrator/http/router.h) with a struct app as context; what a route
+ * takes and answers stands in docs/API.md. Thin: parse, call, render.
+ */
+#ifndef ARP_ORCHESTRATOR_ROUTES_HANDLERS_H
+#define ARP_ORCHESTRATOR_ROUTES_HANDLERS_H
+
+#include "orchestrator/http/router.h"
+
+/* users.c */
+http_handler route_user_create;
+http_handler route_user_me;
+http_handler route_key_create;
+http_handler route_key_list;
+http_handler route_key_revoke;
+http_handler route_usage;
+
+/* projects.c */
+http_handler route_project_create;
+http_handler route_project_list;
+http_handler route_project_get;
+http_handler route_project_delete;
+http_handler route_project_open;
+http_handler route_project_close;
+http_handler route_workspace_list;
+
+/* messages.c */
+http_handler route_message;
+http_handler route_message_stream;
+
+/* runs.c */
+http_handler route_run_list;
+http_handler route_run_get;
+http_handler route_run_events;
+http_handler route_run_cancel;
+
+/* evidence.c */
+http_handler route_evidence_get;
+
+/* ops.c */
+http_handler route_healthz;
+http_handler route_readyz;
+http_handler route_metrics;
+http_handler route_keys;
+http_handler route_allowed_signers;
+
+#endif

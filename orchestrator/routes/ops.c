@@ -1,0 +1,79 @@
+/*
+ * Health, metrics, public keys.
+ */
+#include "orchestrator/http/request.h"
+#include "orchestrator/routes/app.h"
+#include "orchestrator/routes/handlers.h"
+#include "orchestrator/routes/render.h"
+#include "orchestrator/runtime/workspace.h"
+
+static void reply_flag(struct http_req *req, unsigned status, const char *state)
+{
+    cleanup_buf struct buf out;
+    buf_init(&out, 256);
+    struct json j;
+    json_init(&j, &out);
+    json_obj_open(&j);
+    json_kstr(&j, "status", state);
+    json_kstr(&j, "version", ARP_VERSION);
+    json_obj_close(&j);
+    http_reply_json(req, status, &out);
+}
+
+int route_healthz(void *ctx, struct http_req *req, struct arp_err *err)
+{
+    (void)ctx;
+    (void)err;
+    reply_flag(req, 200, "ok");
+    return 0;
+}
+
+int route_readyz(void *ctx, struct http_req *req, struct arp_err *err)
+{
+    const struct app *app = ctx;
+    int rc = db_ping(app->db, err);
+    if (rc == 0)
+        rc = runtime_ping(app->env->runtime, err);
+    if (rc == 0)
+        reply_flag(req, 200, "ready");
+    return rc;
+}
+
+int route_metrics(void *ctx, struct http_req *req, struct arp_err *err)
+{
+    const struct app *app = ctx;
+    if (!app->cfg->metrics_public) {
+        struct api_key_match who;
+        int rc = auth_check(app->auth, http_req_header(req, "X-API-Key"), API_SCOPE_ADMIN, true, &who, err);
+        if (rc)
+            return rc;
+    }
+    cleanup_buf struct buf out;
+    buf_init(&out, RENDER_MAX);
+    int rc = metrics_render(app->metrics, &out, err);
+    if (rc == 0)
+        http_reply_bytes(req, 200, METRICS_CONTENT_TYPE, &out);
+    return rc;
+}
+
+int route_keys(void *ctx, struct http_req *req, struct arp_err *err)
+{
+    const struct app *app = ctx;
+    cleanup_buf struct buf out;
+    buf_init(&out, RENDER_MAX);
+    int rc = signer_public_keys_json(app->signer, &out, err);
+    if (rc == 0)
+        http_reply_json(req, 200, &out);
+    return rc;
+}
+
+int route_allowed_signers(void *ctx, struct http_req *req, struct arp_err *err)
+{
+    const struct app *app = ctx;
+    cleanup_buf struct buf out;
+    buf_init(&out, RENDER_MAX);
+    int rc = signer_allowed_signers(app->signer, &out, err);
+    if (rc == 0)
+        http_reply_bytes(req, 200, "text/plain; charset=utf-8", &out);
+    return rc;
+}

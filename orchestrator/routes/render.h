@@ -1,0 +1,34 @@
+/*
+ * Rows as JSON, and what several routes parse alike.
+ */
+#ifndef ARP_ORCHESTRATOR_ROUTES_RENDER_H
+#define ARP_ORCHESTRATOR_ROUTES_RENDER_H
+
+#include "orchestrator/http/request.h"
+#include "orchestrator/store/projects.h"
+#include "orchestrator/store/runs.h"
+#include "orchestrator/store/workspaces.h"
+#include "shared/json.h"
+
+/* Largest answer that is built in memory: a page of runs, or one run with its diff and env_snapshot. */
+#define RENDER_MAX (64u << 20)
+
+/* Members "key": an ISO time, null for 0. */
+void render_time(struct json *j, const char *key, int64_t us);
+/* Whole objects. full: with prompt, diff, env snapshot (what lists leave out). */
+void render_run(struct json *j, const struct run *run, bool full);
+void render_project(struct json *j, const struct project *p);
+void render_workspace(struct json *j, const struct workspace *w);
+
+/* ?limit= (1..LIMIT_PAGE, default 50) and ?cursor= (NULL when absent); other query parameters are refused.
+ * Errors: ARP_E_FIELD, ARP_E_UNKNOWN_FIELD. */
+int render_page_query(const struct http_req *req, unsigned *ret_limit, const char **ret_cursor, struct arp_err *err);
+/* Member "nextCursor": of the row a full page ended with, null when there is no more. */
+void render_next_cursor(struct json *j, bool full_page, int64_t created_us, const char *id);
+
+/* Parse the request's body and check it as an object of fields[0..n). *ret: owned. Errors: those of json.h. */
+int render_read_body(const struct http_req *req, const struct json_field *fields, size_t n, cJSON **ret, struct arp_err *err);
+/* A name: 1..LIMIT_NAME bytes without control characters. Errors: ARP_E_FIELD. */
+int render_check_name(const char *field, const char *name, struct arp_err *err);
+
+#endif

@@ -1,0 +1,129 @@
+/*
+ * Runs: list, read, events, cancel.
+ */
+#include <string.h>
+
+#include "orchestrator/http/request.h"
+#include "orchestrator/routes/app.h"
+#include "orchestrator/routes/events.h"
+#include "orchestrator/routes/handlers.h"
+#include "orchestrator/routes/render.h"
+#include "orchestrator/run/live.h"
+#include "orchestrator/store/runs.h"
+
+int route_run_list(void *ctx, struct http_req *req, struct arp_err *err)
+{
+    const struct app *app = ctx;
+    unsigned limit;
+    const char *cursor;
+    struct runs page = {0};
+    int rc = render_page_query(req, &limit, &cursor, err);
+    if (rc == 0)
+        rc = runs_list(app->db, http_req_identity(req)->user_id, http_req_param(req, "id"), limit, cursor, &page, err);
+    if (rc)
+        return rc;
+    cleanup_buf struct buf out;
+    buf_init(&out, RENDER_MAX);
+    struct json j;
+    json_init(&j, &out);
+    json_obj_open(&j);
+    json_key(&j, "runs");
+    json_arr_open(&j);
+    for (size_t i = 0; i < page.n; i++)
+        render_run(&j, &page.v[i], false);
+    json_arr_close(&j);
+    bool full = page.n == limit;
+    render_next_cursor(&j, full, full ? page.v[page.n - 1].created_us : 0, full ? page.v[page.n - 1].id : "");
+    json_obj_close(&j);
+    runs_done(&page);
+    http_reply_json(req, 200, &out);
+    return 0;
+}
+
+/* On the pipeline's thread. */
+static void answer_run(void *ctx, const struct run *run, int code, const struct arp_err *err)
+{
+    struct http_req *req = ctx;
+    if (code) {
+        http_reply_error(req, err);
+        return;
+    }
+    cleanup_buf struct buf out;
+    buf_init(&out, RENDER_MAX);
+    struct json j;
+    json_init(&j, &out);
+    render_run(&j, run, true);
+    http_reply_json(req, 200, &out);
+}
+
+int route_run_get(void *ctx, struct http_req *req, struct arp_err *err)
+{
+    const struct app *app = ctx;
+    return runs_get_async(app->pipeline, http_req_identity(req)->user_id, http_req_param(req, "id"), answer_run, req, err);
+}
+
+/* Is there such a run, and can all of its lines be told from here? A run that is in progress elsewhere, or waits to be recovered, has
+ * no live end here: a stream that stopped in its middle would look like its end. */
+static int check_readable(const struct app *app, const char *user_id, const char *run_id, bool live, bool stream, struct arp_err *err)
+{
+    struct run run = {0};
+    if (live)
+        return 0;
+    int rc = runs_get(app->db, user_id, run_id, &run, err);
+    if (rc == 0 && stream && !run_status_final(run.status))
+        rc = arp_fail(err, ARP_E_UNAVAILABLE, 0, "the run is not in progress on this server; it is being recovered");
+    run_done(&run);
+    return rc;
+}
+
+int route_run_events(void *ctx, struct http_req *req, struct arp_err *err)
+{
+    const struct app *app = ctx;
+    const char *user_id = http_req_identity(req)->user_id;
+    const char *run_id = http_req_param(req, "id");
+    static const char *const names[] = {"after"};
+    bool stream = http_req_accepts(req, "text/event-stream");
+    int64_t after;
+    int rc = http_req_check_query(req, names, 1, err);
+    if (rc == 0)
+        rc = http_req_after(req, &after, err);
+    if (rc)
+        return rc;
+    struct live_run *live = live_find(app->env->live, user_id, run_id);
+    rc = check_readable(app, user_id, run_id, live != NULL, stream, err);
+    struct sse_source source;
+    if (rc == 0)
+        rc = events_source(app, user_id, run_id, stream ? live : NULL, after, &source, err);
+    live_unref(live);
+    if (rc)
+        return rc;
+    if (stream)
+        http_reply_sse(req, &source);
+    else
+        http_reply_lines(req, &source);
+    return 0;
+}
+
+int route_run_cancel(void *ctx, struct http_req *req, struct arp_err *err)
+{
+    const struct app *app = ctx;
+    const char *user_id = http_req_identity(req)->user_id;
+    const char *run_id = http_req_param(req, "id");
+    int rc = runs_request_cancel(app->db, user_id, run_id, err);
+    if (rc)
+        return rc;
+    struct live_run *live = live_find(app->env->live, user_id, run_id);
+    if (live)
+        live_cancel(live);
+    live_unref(live);
+    cleanup_buf struct buf out;
+    buf_init(&out, RENDER_MAX);
+    struct json j;
+    json_init(&j, &out);
+    json_obj_open(&j);
+    json_kstr(&j, "runId", run_id);
+    json_kstr(&j, "status", "cancelling");
+    json_obj_close(&j);
+    http_reply_json(req, 202, &out);
+    return 0;
+}

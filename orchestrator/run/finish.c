@@ -1,0 +1,194 @@
+/*
+ * The end of a run: see finish.h.
+ */
+#include "orchestrator/run/finish.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "orchestrator/evidence/collect.h"
+#include "orchestrator/run/bundler.h"
+#include "orchestrator/run/record.h"
+#include "orchestrator/store/projects.h"
+#include "orchestrator/store/run_events.h"
+#include "orchestrator/store/workspaces.h"
+#include "shared/clock.h"
+#include "shared/fd.h"
+#include "shared/limits.h"
+#include "shared/log.h"
+#include "shared/utf8.h"
+
+/* runs.diff is a convenience for clients; the evidence holds the whole patch. Over 1 MiB a client is better served by the zip. */
+#define DIFF_COLUMN_MAX (1u << 20)
+#define DOCUMENT_MAX    (64u << 20)
+
+/* The authoritative events.jsonl, mapped from an unlinked file so that a long run costs page cache, not heap. */
+struct events_map {
+    char *data;
+    size_t len;
+};
+
+static void events_map_done(struct events_map *m)
+{
+    if (m->data)
+        munmap(m->data, m->len);
+}
+
+static int map_events(const struct run_env *env, const struct finish *f, struct events_map *ret, struct arp_err *err)
+{
+    cleanup_fd int fd = memfd_create("events", MFD_CLOEXEC);
+    if (fd < 0)
+        return arp_fail(err, ARP_E_IO, errno, "memfd_create");
+    struct run_chain chain;
+    int rc = run_events_lines_of(env->db, f->run->user_id, f->run->id, fd, &chain, err);
+    if (rc)
+        return rc;
+    if ((uint64_t)chain.lines != f->sink->chain.next_seq || strcmp(chain.head, f->sink->chain.prev) != 0)
+        return arp_fail(err, ARP_E_CORRUPT, 0, "the stored chain has %lld lines, this process accepted %llu",
+            (long long)chain.lines, (unsigned long long)f->sink->chain.next_seq);
+    ret->len = (size_t)chain.bytes;
+    ret->data = mmap(NULL, ret->len, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (ret->data == MAP_FAILED) {
+        ret->data = NULL;
+        return arp_fail(err, ARP_E_IO, errno, "map events");
+    }
+    return 0;
+}
+
+static int collect(
+    const struct run_env *env, const struct finish *f, struct evidence_facts *ret, struct arp_err *err)
+{
+    __attribute__((cleanup(events_map_done))) struct events_map events = {0};
+    int rc = map_events(env, f, &events, err);
+    if (rc)
+        return rc;
+    const struct sink_facts *facts = &f->sink->facts;
+    struct evidence_expect expect = {
+        .events = events.data,
+        .events_len = events.len,
+        .command_log_sha256 = facts->command_log_sha256,
+        .outputs_sha256 = facts->outputs_sha256,
+        .env_sha256 = facts->env_sha256,
+        .diff_sha256 = facts->diff_sha256,
+    };
+    /* A directory there is from a process that died between collecting and finishing: what it says is taken again. */
+    rc = evidence_discard(env->staging_root, f->run->id, err);
+    if (rc)
+        return rc;
+    if (f->no_agent_reason || !f->runtime)
+        return evidence_collect_nothing(f->run->id, &expect, env->staging_root,
+            f->no_agent_reason ? f->no_agent_reason : "the run never had a container", ret, err);
+    return evidence_collect(&f->runtime->agent, f->run->id, &expect, env->staging_root, ret, err);
+}
+
+static int open_staged(const struct run_env *env, const char *run_id, const char *name, struct arp_err *err)
+{
+    char path[sizeof(env->staging_root) + 128];
+    snprintf(path, sizeof(path), "%s/%s/%s", env->staging_root, run_id, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    return fd >= 0 ? fd : arp_fail(err, ARP_E_IO, errno, "open staged %s", name);
+}
+
+/* Where the chain of the staged command log ends; its lines were checked when it was collected. */
+static int command_log_end(const struct run_env *env, const char *run_id, struct bundle_chain *ret, struct arp_err *err)
+{
+    int fd = open_staged(env, run_id, "command_log.jsonl", err);
+    if (fd < 0)
+        return fd;
+    FILE *file = fdopen(fd, "r");
+    if (!file) {
+        close(fd);
+        return arp_fail(err, ARP_E_NOMEM, 0, "command log");
+    }
+    struct chain c;
+    chain_init(&c, run_id, "command_log.jsonl");
+    cleanup_free char *line = NULL;
+    size_t cap = 0;
+    ssize_t n;
+    while ((n = getline(&line, &cap, file)) > 0)
+        chain_advance(&c, line, (size_t)n - (line[n - 1] == '\n'));
+    fclose(file);
+    ret->lines = c.next_seq;
+    memcpy(ret->head, c.prev, sizeof(ret->head));
+    return 0;
+}
+
+/* The patch as a client can have it: text of at most DIFF_COLUMN_MAX bytes, else nothing. */
+static void read_diff(const struct run_env *env, const char *run_id, struct buf *out)
+{
+    struct arp_err err;
+    cleanup_fd int fd = open_staged(env, run_id, "diff.patch", &err);
+    if (fd < 0 || fd_read_all(fd, out, &err) != 0 || !utf8_valid(buf_str(out), out->len) || strlen(buf_str(out)) != out->len)
+        buf_reset(out);
+}
+
+/* Compose both documents, stage them, move the row. */
+static int seal_row(const struct run_env *env, const struct finish *f, const struct record *r, bool *ret_moved, struct arp_err *err)
+{
+    cleanup_buf struct buf snapshot, metadata, diff;
+    buf_init(&snapshot, DOCUMENT_MAX);
+    buf_init(&metadata, DOCUMENT_MAX);
+    buf_init(&diff, DIFF_COLUMN_MAX);
+    int rc = record_env_snapshot(r, &snapshot, err);
+    if (rc == 0)
+        rc = record_metadata(r, &metadata, err);
+    if (rc == 0)
+        rc = evidence_put(env->staging_root, f->run->id, "env_snapshot.json", snapshot.data, snapshot.len, err);
+    if (rc == 0)
+        rc = evidence_put(env->staging_root, f->run->id, "metadata.json", metadata.data, metadata.len, err);
+    if (rc)
+        return rc;
+    read_diff(env, f->run->id, &diff);
+    const struct sink_facts *facts = r->facts;
+    struct run_end end = {
+        .status = facts->status,
+        .error_message = facts->error_message,
+        .reason = facts->reason,
+        .git_commit = facts->git_commit,
+        .final_text = facts->final_text,
+        .diff = r->evidence->has_diff ? buf_str(&diff) : NULL,
+        .env_snapshot = buf_str(&snapshot),
+    };
+    return runs_finish(env->db, f->run->user_id, f->run->id, &end, ret_moved, err);
+}
+
+int finish_run(const struct run_env *env, const struct finish *f, bool *ret_moved, struct arp_err *err)
+{
+    struct evidence_facts evidence = {0};
+    struct project project = {0};
+    struct workspace ws = {0};
+    struct arp_err ignored;
+    int rc = collect(env, f, &evidence, err);
+    struct record r = {
+        .run = f->run,
+        .runtime = f->runtime,
+        .facts = &f->sink->facts,
+        .events = &f->sink->chain,
+        .evidence = &evidence,
+        .finished_us = clock_now_us(),
+    };
+    if (rc == 0)
+        rc = command_log_end(env, f->run->id, &r.command_log, err);
+    if (rc == 0) {
+        /* Names that help a reader; a project deleted meanwhile has none. */
+        if (projects_get(env->db, f->run->user_id, f->run->project_id, &project, &ignored) == 0)
+            r.project_name = project.name;
+        if (workspaces_get(env->db, f->run->user_id, f->run->workspace_id, &ws, &ignored) == 0)
+            r.runtime_metadata = ws.runtime_metadata;
+        rc = seal_row(env, f, &r, ret_moved, err);
+    }
+    evidence_facts_done(&evidence);
+    project_done(&project);
+    workspace_done(&ws);
+    if (rc == 0 && *ret_moved) {
+        metrics_count(env->metrics, METRIC_RUNS, 1,
+            METRIC_LABELS(run_status_name(f->sink->facts.status), f->run->streaming ? "true" : "false"));
+        metrics_observe(env->metrics, METRIC_RUN_DURATION, (r.finished_us - f->run->created_us) * 1000, NULL);
+        bundler_wake(env->bundler);
+    }
+    return rc;
+}

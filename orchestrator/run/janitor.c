@@ -1,0 +1,110 @@
+/*
+ * Periodic work: see janitor.h.
+ */
+#include "orchestrator/run/janitor.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "orchestrator/run/recover.h"
+#include "orchestrator/run/warm.h"
+#include "orchestrator/store/leases.h"
+#include "shared/clock.h"
+#include "shared/log.h"
+
+/* Leases are renewed on a thread of their own: recovery and cooling wait for engines and agents and must not let a lease expire. */
+struct janitor {
+    const struct run_env *env;
+    pthread_t lease_thread;
+    pthread_t work_thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stop;
+};
+
+/* Sleep until seconds are over or the janitor stops; false when it stops. */
+static bool nap(struct janitor *j, int64_t ms)
+{
+    struct timespec until;
+    clock_deadline(ms, &until);
+    pthread_mutex_lock(&j->lock);
+    while (!j->stop && pthread_cond_timedwait(&j->wake, &j->lock, &until) != ETIMEDOUT)
+        ;
+    bool go = !j->stop;
+    pthread_mutex_unlock(&j->lock);
+    return go;
+}
+
+static void *lease_main(void *arg)
+{
+    struct janitor *j = arg;
+    int64_t lease_ms = j->env->cfg->lease_s * 1000;
+    while (nap(j, lease_ms / 3)) {
+        struct arp_err err;
+        int64_t renewed;
+        if (leases_renew_all(j->env->db, j->env->holder, lease_ms, &renewed, &err) != 0)
+            log_error(LOG_LEVEL_ERROR, NULL, "leases could not be renewed", &err);
+    }
+    return NULL;
+}
+
+static void *work_main(void *arg)
+{
+    struct janitor *j = arg;
+    const struct run_env *env = j->env;
+    int64_t tick_ms = env->cfg->lease_s * 1000 / 3;
+    int64_t next_cool_us = 0;
+    do {
+        recover_orphans(env);
+        int64_t now = clock_now_us();
+        if (now >= next_cool_us) {
+            /* The next workspace can be due no earlier than a tick from now; look at most four times per idle timeout. */
+            int64_t wait = warm_cool_idle(env);
+            next_cool_us = now + wait / 4;
+        }
+    } while (nap(j, tick_ms));
+    return NULL;
+}
+
+int janitor_start(const struct run_env *env, struct janitor **ret, struct arp_err *err)
+{
+    struct janitor *j = calloc(1, sizeof(*j));
+    if (!j)
+        return arp_fail(err, ARP_E_NOMEM, 0, "janitor");
+    j->env = env;
+    pthread_mutex_init(&j->lock, NULL);
+    clock_cond_init(&j->wake);
+    int rc = pthread_create(&j->lease_thread, NULL, lease_main, j);
+    if (rc == 0) {
+        rc = pthread_create(&j->work_thread, NULL, work_main, j);
+        if (rc) {
+            pthread_mutex_lock(&j->lock);
+            j->stop = true;
+            pthread_cond_broadcast(&j->wake);
+            pthread_mutex_unlock(&j->lock);
+            pthread_join(j->lease_thread, NULL);
+        }
+    }
+    if (rc) {
+        free(j);
+        return arp_fail(err, ARP_E_IO, rc, "start the janitor");
+    }
+    *ret = j;
+    return 0;
+}
+
+void janitor_stop(struct janitor *j)
+{
+    if (!j)
+        return;
+    pthread_mutex_lock(&j->lock);
+    j->stop = true;
+    pthread_cond_broadcast(&j->wake);
+    pthread_mutex_unlock(&j->lock);
+    pthread_join(j->work_thread, NULL);
+    pthread_join(j->lease_thread, NULL);
+    pthread_cond_destroy(&j->wake);
+    pthread_mutex_destroy(&j->lock);
+    free(j);
+}

@@ -1,0 +1,391 @@
+/*
+ * One run from request to end: see lifecycle.h.
+ */
+#include "orchestrator/run/lifecycle.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "orchestrator/run/agent_idle.h"
+#include "orchestrator/run/finish.h"
+#include "orchestrator/run/record.h"
+#include "orchestrator/run/sink.h"
+#include "orchestrator/run/warm.h"
+#include "orchestrator/store/runs.h"
+#include "orchestrator/store/workspaces.h"
+#include "shared/clock.h"
+#include "shared/limits.h"
+#include "shared/log.h"
+
+/* The deepest stacks are libcurl's and libcrypto's; 256 KiB is four times what they use. */
+#define RUN_STACK_BYTES (256u << 10)
+/* The agent sends a heartbeat every 5 s. */
+#define SILENCE_MS 30000
+/* What the agent may take after its own timeout: SIGTERM grace, diff of a large tree, hashing artifacts. */
+#define AFTER_TIMEOUT_MS (5 * 60 * 1000)
+#define AGENT_BODY_MAX   (16u << 20)
+
+/* A run in progress; owned by its thread. */
+struct job {
+    const struct run_env *env;
+    struct live_run *live;
+    struct run run; /* ids, prompt, run_context as admitted */
+    struct workspace ws;
+    struct run_request request;
+    struct runtime_workspace runtime;
+    bool has_runtime;
+    int64_t epoch; /* of the workspace lock */
+    struct sink sink;
+    struct log_ctx log;
+    struct buf started_line; /* RunStarted, which the agent's copy of the log begins with */
+    bool saw_agent_line;
+    bool finished; /* the row is final */
+};
+
+static void job_free(struct job *job)
+{
+    sink_done(&job->sink);
+    buf_done(&job->started_line);
+    run_done(&job->run);
+    workspace_done(&job->ws);
+    run_request_done(&job->request);
+    live_unref(job->live);
+    free(job);
+}
+
+/* --- on the run's thread --------------------------------------------------------------------------------------------------- */
+
+static int build_agent_body(const struct job *job, struct buf *out, struct arp_err *err)
+{
+    struct json j;
+    json_init(&j, out);
+    json_obj_open(&j);
+    json_kint(&j, "v", 1);
+    json_kstr(&j, "runId", job->run.id);
+    json_kstr(&j, "userId", job->run.user_id);
+    json_kstr(&j, "projectId", job->run.project_id);
+    json_kstr(&j, "workspaceId", job->run.workspace_id);
+    json_kstr(&j, "prompt", job->request.prompt);
+    json_kstr(&j, "engine", "shell");
+    json_kraw(&j, "commands", buf_str(&job->request.commands));
+    json_kint(&j, "timeoutMs", job->request.timeout_ms);
+    json_kstr(&j, "sandboxProfile", "default");
+    json_kraw(&j, "artifacts", "[\"results/**\",\"artifacts/**\"]");
+    json_key(&j, "events");
+    json_arr_open(&j);
+    json_strn(&j, job->started_line.data, job->started_line.len);
+    json_arr_close(&j);
+    json_obj_close(&j);
+    return buf_error(out, err);
+}
+
+static int on_line(void *ctx, const char *line, size_t len, struct arp_err *err)
+{
+    struct job *job = ctx;
+    if (!job->saw_agent_line) {
+        job->saw_agent_line = true;
+        metrics_observe(job->env->metrics, METRIC_FIRST_EVENT, (clock_now_us() - job->run.created_us) * 1000, NULL);
+    }
+    return sink_agent_line(&job->sink, line, len, err);
+}
+
+static int on_pause(void *ctx, struct arp_err *err)
+{
+    struct job *job = ctx;
+    return sink_flush(&job->sink, err);
+}
+
+/* Warm the workspace and note in the row what the run runs in. */
+static int prepare(struct job *job, struct arp_err *err)
+{
+    int rc = warm_ensure(job->env, &job->ws, &job->runtime, err);
+    if (rc)
+        return rc;
+    job->has_runtime = true;
+    if (job->runtime.created)
+        metrics_count(job->env->metrics, METRIC_COLD_RESUMES, 1, NULL);
+    cleanup_buf struct buf snapshot;
+    buf_init(&snapshot, 2 * LIMIT_METADATA);
+    struct record r = {.run = &job->run,
+        .runtime = &job->runtime,
+        .runtime_metadata = job->ws.runtime_metadata,
+        .facts = &job->sink.facts,
+        .events = &job->sink.chain};
+    rc = record_env_snapshot(&r, &snapshot, err);
+    if (rc)
+        return rc;
+    struct run_start start = {.image_name = job->runtime.image_name,
+        .image_digest = job->runtime.image_digest,
+        .env_snapshot = buf_str(&snapshot),
+        .lease_epoch = job->epoch};
+    rc = runs_set_started(job->env->db, job->run.user_id, job->run.id, &start, err);
+    job->run.started_us = clock_now_us();
+    return rc;
+}
+
+static int call_agent(struct job *job, struct arp_err *err)
+{
+    cleanup_buf struct buf body;
+    buf_init(&body, AGENT_BODY_MAX);
+    int rc = build_agent_body(job, &body, err);
+    if (rc == 0)
+        rc = agent_make_idle(&job->runtime.agent, &job->runtime.state, err);
+    if (rc)
+        return rc;
+    if (!live_set_target(job->live, &job->runtime.agent))
+        return arp_fail(err, ARP_E_UNAVAILABLE, 0, "cancelled before it started");
+    struct agent_run call = {.body = body.data,
+        .body_len = body.len,
+        .silence_ms = SILENCE_MS,
+        .timeout_ms = job->request.timeout_ms + AFTER_TIMEOUT_MS,
+        .cancel_fd = live_cancel_fd(job->live),
+        .on_line = on_line,
+        .on_pause = on_pause,
+        .ctx = job};
+    bool started;
+    rc = agent_run(&job->runtime.agent, &call, &started, err);
+    if (rc == 0 && !job->sink.facts.closed)
+        rc = arp_fail(err, ARP_E_AGENT, 0, "the agent ended the stream without RunCompleted");
+    return rc;
+}
+
+/* Why a run ended that its agent did not close. */
+static const char *reason_of(const struct job *job, int code)
+{
+    if (live_cancelled(job->live))
+        return "cancelled";
+    switch (code) {
+    case ARP_E_AGENT:
+        return "agent_lost";
+    case ARP_E_TIMEOUT:
+        return "agent_timeout";
+    case ARP_E_RUNTIME:
+    case ARP_E_NOT_FOUND:
+        return "runtime_error";
+    case ARP_E_CONFLICT:
+        return "warm_limit";
+    case ARP_E_DATABASE:
+        return "database_error";
+    default:
+        return "protocol_error";
+    }
+}
+
+/* Close the chain in our own name. Lines that were accepted but not persisted go first. */
+static int close_chain(struct job *job, int code, const struct arp_err *why, struct arp_err *err)
+{
+    enum run_status status = code == ARP_E_TIMEOUT ? RUN_TIMEOUT : RUN_FAILED;
+    const char *message = live_cancelled(job->live) ? "cancelled" : why->msg;
+    int rc = sink_write_completed(&job->sink, status, message, reason_of(job, code), err);
+    return rc ? rc : sink_flush(&job->sink, err);
+}
+
+/* Stop what a lost agent may still be doing, so that its evidence holds still while it is read. */
+static void quiet_lost_agent(struct job *job)
+{
+    struct arp_err err;
+    struct agent_state state;
+    if (agent_health(&job->runtime.agent, 2000, &state, &err) == 0)
+        agent_make_idle(&job->runtime.agent, &state, &err);
+}
+
+/* Warm, call the agent, and close the chain in our own name if the agent did not. why: what went wrong, empty if nothing. */
+static int execute(struct job *job, struct arp_err *why, struct arp_err *err)
+{
+    int rc = why->code ? why->code : prepare(job, why);
+    if (rc == 0)
+        rc = call_agent(job, why);
+    if (rc == 0 || job->sink.facts.closed)
+        return sink_flush(&job->sink, err);
+    log_error(LOG_LEVEL_WARN, &job->log, "run was not ended by its agent", why);
+    if (job->has_runtime)
+        quiet_lost_agent(job);
+    return close_chain(job, rc, why, err);
+}
+
+static void run_to_end(struct job *job, struct arp_err *why)
+{
+    struct arp_err err;
+    int rc = execute(job, why, &err);
+    if (rc == 0) {
+        struct finish f = {.run = &job->run,
+            .sink = &job->sink,
+            .runtime = job->has_runtime ? &job->runtime : NULL,
+            .no_agent_reason = job->has_runtime ? NULL : why->msg};
+        rc = finish_run(job->env, &f, &job->finished, &err);
+    }
+    if (rc)
+        log_error(LOG_LEVEL_ERROR, &job->log, "run could not be finished; recovery will", &err);
+    else
+        log_info(&job->log, "run ended", LOG_STR("status", run_status_name(job->sink.facts.status)),
+            LOG_STR("reason", job->sink.facts.reason), LOG_INT("events", job->sink.chain.next_seq),
+            LOG_INT("durationMs", (clock_now_us() - job->run.created_us) / 1000));
+}
+
+/* job is freed. why: set when the run has failed before it could start. */
+static void run_job(struct job *job, struct arp_err *why)
+{
+    struct live *live = job->env->live;
+    struct live_run *r = live_ref(job->live);
+    run_to_end(job, why);
+    /* The workspace is free before anybody is told that the run has ended, so that the next run can start at once. */
+    workspace_unlock(job->env, job->run.workspace_id, job->epoch);
+    if (job->finished)
+        sink_show_end(&job->sink);
+    job_free(job);
+    live_end(live, r);
+    live_unref(r);
+}
+
+static void *run_main(void *arg)
+{
+    struct arp_err why = {0};
+    run_job(arg, &why);
+    return NULL;
+}
+
+/* --- admission, on the caller's thread ---------------------------------------------------------------------------------------- */
+
+/* The run of an idempotency key that was used before. Errors: ARP_E_NOT_FOUND (new key). */
+static int find_earlier(const struct run_env *env, const struct run_submission *s, const struct run_request *request,
+    struct run_started *ret, struct arp_err *err)
+{
+    struct run run = {0};
+    int rc = runs_find_by_key(env->db, s->user_id, s->idempotency_key, &run, err);
+    if (rc)
+        return rc;
+    if (strcmp(run.project_id, s->project_id) != 0 || strcmp(run.run_context, buf_str(&request->context)) != 0) {
+        rc = arp_fail(err, ARP_E_CONFLICT, 0, "the idempotency key was used for another request");
+    } else {
+        memcpy(ret->run_id, run.id, sizeof(ret->run_id));
+        ret->live = live_find(env->live, s->user_id, run.id);
+    }
+    run_done(&run);
+    return rc;
+}
+
+static int fill_run(struct job *job, const struct run_submission *s, const struct run_admitted *a, struct arp_err *err)
+{
+    struct run *run = &job->run;
+    memcpy(run->id, a->id, sizeof(run->id));
+    snprintf(run->user_id, sizeof(run->user_id), "%s", s->user_id);
+    snprintf(run->project_id, sizeof(run->project_id), "%s", s->project_id);
+    memcpy(run->workspace_id, a->workspace_id, sizeof(run->workspace_id));
+    run->created_us = a->created_us;
+    run->streaming = s->streaming;
+    run->engine = strdup("shell");
+    run->prompt = strdup(job->request.prompt);
+    run->run_context = strdup(buf_str(&job->request.context));
+    memcpy(job->log.user_id, run->user_id, sizeof(run->user_id));
+    memcpy(job->log.project_id, run->project_id, sizeof(run->project_id));
+    memcpy(job->log.workspace_id, run->workspace_id, sizeof(run->workspace_id));
+    memcpy(job->log.run_id, run->id, sizeof(run->id));
+    return run->engine && run->prompt && run->run_context ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "run");
+}
+
+/* Start the run's thread; when there is none to be had, the run fails on this thread. */
+static void spawn(struct job *job)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, RUN_STACK_BYTES);
+    int rc = pthread_create(&thread, &attr, run_main, job);
+    pthread_attr_destroy(&attr);
+    if (rc == 0)
+        return;
+    struct arp_err why;
+    arp_fail(&why, ARP_E_UNAVAILABLE, rc, "start the run's thread");
+    run_job(job, &why);
+}
+
+/* Quota, row, registry, RunStarted. The workspace is locked and a place reserved by the caller; on success job has taken over both. */
+static int admit(struct job *job, const struct run_submission *s, struct run_started *ret, struct arp_err *err)
+{
+    const struct run_env *env = job->env;
+    struct run_new n = {.user_id = s->user_id,
+        .project_id = s->project_id,
+        .streaming = s->streaming,
+        .prompt = job->request.prompt,
+        .engine = "shell",
+        .run_context = buf_str(&job->request.context),
+        .idempotency_key = s->idempotency_key};
+    struct run_admitted a;
+    int rc = runs_admit(env->db, &n, &a, err);
+    if (rc == ARP_E_QUOTA)
+        metrics_count(env->metrics, METRIC_QUOTA_EXCEEDED, 1, NULL);
+    if (rc == 0 && a.earlier)
+        rc = arp_fail(err, ARP_E_BUSY, 0, "a request with this idempotency key is being admitted");
+    if (rc == 0)
+        rc = fill_run(job, s, &a, err);
+    if (rc == 0)
+        rc = live_add(env->live, s->user_id, a.id, &job->live, err);
+    if (rc)
+        return rc;
+    sink_init(&job->sink, env, job->run.user_id, job->run.id, live_feed(job->live));
+    rc = sink_write_started(&job->sink, s->project_id, a.workspace_id, job->request.prompt, err);
+    if (rc == 0) {
+        buf_append(&job->started_line, job->sink.pending.data, job->sink.pending.len - 1);
+        rc = sink_flush(&job->sink, err);
+    }
+    if (rc) {
+        live_end(env->live, job->live);
+        return rc;
+    }
+    memcpy(ret->run_id, a.id, sizeof(ret->run_id));
+    ret->live = live_ref(job->live);
+    return 0;
+}
+
+/* With the place reserved: look the workspace up, lock it, admit the run, start it. */
+static int start_reserved(const struct run_env *env, const struct run_submission *s, struct run_request *request,
+    struct run_started *ret, bool *ret_place_taken, struct arp_err *err)
+{
+    struct job *job = calloc(1, sizeof(*job));
+    if (!job)
+        return arp_fail(err, ARP_E_NOMEM, 0, "run");
+    job->env = env;
+    buf_init(&job->started_line, LIMIT_LINE);
+    int rc = workspaces_get_by_project(env->db, s->user_id, s->project_id, &job->ws, err);
+    if (rc == 0)
+        rc = workspace_lock(env, job->ws.id, &job->epoch, err);
+    if (rc) {
+        job_free(job);
+        return rc;
+    }
+    job->request = *request;
+    rc = admit(job, s, ret, err);
+    *ret_place_taken = job->live != NULL;
+    if (rc) {
+        /* A row that was inserted before the failure has no lock any more: recovery ends it. */
+        workspace_unlock(env, job->ws.id, job->epoch);
+        job->request = (struct run_request){0};
+        job_free(job);
+        return rc;
+    }
+    *request = (struct run_request){0};
+    if (s->streaming)
+        metrics_count(env->metrics, METRIC_STREAMING_RUNS, 1, NULL);
+    log_info(&job->log, "run admitted", LOG_INT("streaming", s->streaming));
+    spawn(job);
+    return 0;
+}
+
+int run_start(const struct run_env *env, const struct run_submission *s, struct run_request *request,
+    struct run_started *ret, struct arp_err *err)
+{
+    int rc = s->idempotency_key ? find_earlier(env, s, request, ret, err) : ARP_E_NOT_FOUND;
+    if (rc != ARP_E_NOT_FOUND)
+        return rc;
+    rc = live_reserve(env->live, err);
+    if (rc)
+        return rc;
+    bool place_taken = false;
+    rc = start_reserved(env, s, request, ret, &place_taken, err);
+    if (!place_taken)
+        live_unreserve(env->live);
+    return rc;
+}

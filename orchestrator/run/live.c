@@ -1,0 +1,284 @@
+/*
+ * Live runs: see live.h.
+ */
+#include "orchestrator/run/live.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "shared/clock.h"
+#include "shared/uuid.h"
+
+/* Framed event text kept for subscribers; one that is further behind reads the database. 256 KiB holds several full-size command
+ * lines and costs nothing on quiet runs. */
+#define RING_BYTES (256u << 10)
+/* SIGTERM grace of the agent plus killing and closing the evidence takes well under this. */
+#define CANCEL_GRACE_S 10
+
+struct waiter {
+    void (*fn)(void *ctx);
+    void *ctx;
+    struct waiter *next;
+};
+
+struct live_run {
+    atomic_uint refs;
+    char user_id[UUID_LEN + 1];
+    char id[UUID_LEN + 1];
+    struct feed *feed;
+    int cancel_fd; /* timerfd, armed when the agent is given up on */
+    pthread_mutex_t lock;
+    struct waiter *waiters;
+    bool ended;
+    bool cancelled;
+    bool has_target;
+    struct agent_target target;
+    struct live_run *next; /* registry, under live.lock */
+};
+
+struct live {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct live_run *runs;
+    unsigned count; /* reserved places, live runs included */
+    unsigned max;
+    bool stopping;
+};
+
+struct live *live_new(unsigned max_runs)
+{
+    struct live *l = calloc(1, sizeof(*l));
+    if (!l)
+        return NULL;
+    l->max = max_runs;
+    pthread_mutex_init(&l->lock, NULL);
+    clock_cond_init(&l->changed);
+    return l;
+}
+
+void live_free(struct live *l)
+{
+    if (!l)
+        return;
+    pthread_cond_destroy(&l->changed);
+    pthread_mutex_destroy(&l->lock);
+    free(l);
+}
+
+int live_reserve(struct live *l, struct arp_err *err)
+{
+    int rc = 0;
+    pthread_mutex_lock(&l->lock);
+    if (l->stopping)
+        rc = arp_fail(err, ARP_E_UNAVAILABLE, 0, "the server is shutting down");
+    else if (l->count >= l->max)
+        rc = arp_fail(err, ARP_E_UNAVAILABLE, 0, "%u runs are in progress on this server", l->count);
+    else
+        l->count++;
+    pthread_mutex_unlock(&l->lock);
+    return rc;
+}
+
+void live_unreserve(struct live *l)
+{
+    pthread_mutex_lock(&l->lock);
+    l->count--;
+    pthread_cond_broadcast(&l->changed);
+    pthread_mutex_unlock(&l->lock);
+}
+
+int live_add(struct live *l, const char *user_id, const char *run_id, struct live_run **ret, struct arp_err *err)
+{
+    struct live_run *r = calloc(1, sizeof(*r));
+    if (!r)
+        return arp_fail(err, ARP_E_NOMEM, 0, "live run");
+    atomic_init(&r->refs, 2);
+    pthread_mutex_init(&r->lock, NULL);
+    snprintf(r->user_id, sizeof(r->user_id), "%s", user_id);
+    snprintf(r->id, sizeof(r->id), "%s", run_id);
+    r->feed = feed_new(RING_BYTES);
+    r->cancel_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (!r->feed || r->cancel_fd < 0) {
+        int rc = r->feed ? arp_fail(err, ARP_E_IO, errno, "timerfd") : arp_fail(err, ARP_E_NOMEM, 0, "feed");
+        atomic_store(&r->refs, 1);
+        live_unref(r);
+        return rc;
+    }
+    pthread_mutex_lock(&l->lock);
+    r->next = l->runs;
+    l->runs = r;
+    pthread_mutex_unlock(&l->lock);
+    *ret = r;
+    return 0;
+}
+
+void live_end(struct live *l, struct live_run *r)
+{
+    feed_end(r->feed);
+    pthread_mutex_lock(&r->lock);
+    struct waiter *waiters = r->waiters;
+    r->waiters = NULL;
+    r->ended = true;
+    r->has_target = false;
+    pthread_mutex_unlock(&r->lock);
+    while (waiters) {
+        struct waiter *w = waiters;
+        waiters = w->next;
+        w->fn(w->ctx);
+        free(w);
+    }
+    pthread_mutex_lock(&l->lock);
+    struct live_run **at = &l->runs;
+    while (*at != r)
+        at = &(*at)->next;
+    *at = r->next;
+    l->count--;
+    pthread_cond_broadcast(&l->changed);
+    pthread_mutex_unlock(&l->lock);
+    live_unref(r);
+}
+
+struct live_run *live_ref(struct live_run *r)
+{
+    atomic_fetch_add(&r->refs, 1);
+    return r;
+}
+
+void live_unref(struct live_run *r)
+{
+    if (!r || atomic_fetch_sub(&r->refs, 1) != 1)
+        return;
+    if (r->feed)
+        feed_unref(r->feed);
+    if (r->cancel_fd >= 0)
+        close(r->cancel_fd);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+struct live_run *live_find(struct live *l, const char *user_id, const char *run_id)
+{
+    pthread_mutex_lock(&l->lock);
+    struct live_run *r = l->runs;
+    while (r && (strcmp(r->id, run_id) != 0 || strcmp(r->user_id, user_id) != 0))
+        r = r->next;
+    if (r)
+        live_ref(r);
+    pthread_mutex_unlock(&l->lock);
+    return r;
+}
+
+const char *live_run_id(const struct live_run *r)
+{
+    return r->id;
+}
+
+struct feed *live_feed(struct live_run *r)
+{
+    return r->feed;
+}
+
+int live_on_end(struct live_run *r, void (*fn)(void *ctx), void *ctx, struct arp_err *err)
+{
+    struct waiter *w = malloc(sizeof(*w));
+    if (!w)
+        return arp_fail(err, ARP_E_NOMEM, 0, "waiter");
+    pthread_mutex_lock(&r->lock);
+    bool ended = r->ended;
+    if (!ended) {
+        *w = (struct waiter){.fn = fn, .ctx = ctx, .next = r->waiters};
+        r->waiters = w;
+    }
+    pthread_mutex_unlock(&r->lock);
+    if (ended) {
+        free(w);
+        fn(ctx);
+    }
+    return 0;
+}
+
+void live_cancel(struct live_run *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool first = !r->cancelled;
+    r->cancelled = true;
+    bool tell = r->has_target;
+    struct agent_target target = r->target;
+    pthread_mutex_unlock(&r->lock);
+    if (first) {
+        struct itimerspec when = {.it_value = {.tv_sec = CANCEL_GRACE_S}};
+        timerfd_settime(r->cancel_fd, 0, &when, NULL);
+    }
+    bool found;
+    struct arp_err err;
+    /* An agent that does not answer is given up on by the timer. */
+    if (tell)
+        agent_cancel(&target, r->id, &found, &err);
+}
+
+bool live_set_target(struct live_run *r, const struct agent_target *t)
+{
+    pthread_mutex_lock(&r->lock);
+    r->target = *t;
+    r->has_target = true;
+    bool go = !r->cancelled;
+    pthread_mutex_unlock(&r->lock);
+    return go;
+}
+
+bool live_cancelled(struct live_run *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool c = r->cancelled;
+    pthread_mutex_unlock(&r->lock);
+    return c;
+}
+
+int live_cancel_fd(const struct live_run *r)
+{
+    return r->cancel_fd;
+}
+
+/* Wait until no run is live or the time is over. Caller holds l->lock. */
+static void wait_empty(struct live *l, int ms)
+{
+    struct timespec until;
+    clock_deadline(ms, &until);
+    while (l->count > 0 && pthread_cond_timedwait(&l->changed, &l->lock, &until) == 0)
+        ;
+}
+
+void live_stop(struct live *l, int wait_ms)
+{
+    pthread_mutex_lock(&l->lock);
+    l->stopping = true;
+    wait_empty(l, wait_ms);
+    struct live_run *left = NULL;
+    size_t n = 0;
+    struct live_run *list[256];
+    for (left = l->runs; left && n < sizeof(list) / sizeof(list[0]); left = left->next)
+        list[n++] = live_ref(left);
+    pthread_mutex_unlock(&l->lock);
+    for (size_t i = 0; i < n; i++) {
+        live_cancel(list[i]);
+        live_unref(list[i]);
+    }
+    pthread_mutex_lock(&l->lock);
+    while (l->count > 0)
+        pthread_cond_wait(&l->changed, &l->lock);
+    pthread_mutex_unlock(&l->lock);
+}
+
+unsigned live_count(struct live *l)
+{
+    pthread_mutex_lock(&l->lock);
+    unsigned n = l->count;
+    pthread_mutex_unlock(&l->lock);
+    return n;
+}

@@ -1,0 +1,53 @@
+/*
+ * Runs of this process that have not ended: where a request finds the live feed of a run, asks for its cancellation or waits for its end.
+ * A struct live_run is reference-counted; the run's thread holds one reference, the registry one, every finder one. Thread-safe.
+ */
+#ifndef ARP_ORCHESTRATOR_RUN_LIVE_H
+#define ARP_ORCHESTRATOR_RUN_LIVE_H
+
+#include <stdbool.h>
+
+#include "orchestrator/http/feed.h"
+#include "orchestrator/runtime/agent_client.h"
+#include "shared/err.h"
+
+struct live;
+struct live_run;
+
+/* max_runs: how many may be live at once. NULL: out of memory. */
+struct live *live_new(unsigned max_runs);
+/* No run may be live. */
+void live_free(struct live *l);
+
+/* Reserve a place before a run is admitted; live_add uses it, live_unreserve gives it back. Errors: ARP_E_UNAVAILABLE (full or stopping). */
+int live_reserve(struct live *l, struct arp_err *err);
+void live_unreserve(struct live *l);
+/* Register a run under a reserved place; the caller gets a reference. Errors: ARP_E_NOMEM, ARP_E_IO (timerfd); the place stays reserved. */
+int live_add(struct live *l, const char *user_id, const char *run_id, struct live_run **ret, struct arp_err *err);
+/* The run has ended and its row says so: end the feed, call the waiters, take it out of the registry, free the place. */
+void live_end(struct live *l, struct live_run *r);
+
+/* A reference to a live run of that user, or NULL. */
+struct live_run *live_find(struct live *l, const char *user_id, const char *run_id);
+struct live_run *live_ref(struct live_run *r);
+void live_unref(struct live_run *r);
+
+const char *live_run_id(const struct live_run *r);
+struct feed *live_feed(struct live_run *r); /* borrowed */
+
+/* Call fn(ctx) once when the run has ended: on the run's thread, or at once when it has ended already. Errors: ARP_E_NOMEM (fn is not called). */
+int live_on_end(struct live_run *r, void (*fn)(void *ctx), void *ctx, struct arp_err *err);
+
+/* Ask the run to stop: tell its agent, and give up on the agent after a grace of 10 s. Idempotent; may block on the agent's answer. */
+void live_cancel(struct live_run *r);
+/* For the run's thread: the agent that may be told; false when cancellation was asked for before, so the run must not start. */
+bool live_set_target(struct live_run *r, const struct agent_target *t);
+bool live_cancelled(struct live_run *r);
+/* Readable once the agent was given up on. */
+int live_cancel_fd(const struct live_run *r);
+
+/* Shutdown: refuse new runs; wait up to wait_ms for the live ones; then cancel what is left and wait for it. */
+void live_stop(struct live *l, int wait_ms);
+unsigned live_count(struct live *l);
+
+#endif

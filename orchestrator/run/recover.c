@@ -1,0 +1,100 @@
+/*
+ * Runs left behind: see recover.h.
+ */
+#include "orchestrator/run/recover.h"
+
+#include <string.h>
+
+#include "orchestrator/run/agent_idle.h"
+#include "orchestrator/run/finish.h"
+#include "orchestrator/run/warm.h"
+#include "orchestrator/store/runs.h"
+#include "shared/log.h"
+
+/* A run that was just admitted is an orphan for the moment between its row and its lease; none needs longer than this. */
+#define MIN_AGE_MS 2000
+#define BATCH      50
+
+#define WHY "the orchestrator stopped while the run was in progress"
+
+/* Take the chain up where it stands and close it. */
+static int close_chain(struct sink *s, const struct run *run, struct arp_err *err)
+{
+    int rc = sink_resume(s, err);
+    if (rc)
+        return rc;
+    if (s->chain.next_seq == 0)
+        rc = sink_write_started(s, run->project_id, run->workspace_id, run->prompt, err);
+    if (rc == 0 && !s->facts.closed)
+        rc = sink_write_completed(s, RUN_FAILED, WHY, "orchestrator_restart", err);
+    return rc ? rc : sink_flush(s, err);
+}
+
+/* With the workspace locked. */
+static int recover_locked(const struct run_env *env, const struct run *run, struct arp_err *err)
+{
+    struct workspace ws = {0};
+    struct runtime_workspace runtime;
+    struct arp_err lost = {0};
+    int rc = workspaces_get(env->db, run->user_id, run->workspace_id, &ws, &lost);
+    if (rc == 0)
+        rc = warm_ensure(env, &ws, &runtime, &lost);
+    if (rc == 0)
+        rc = agent_make_idle(&runtime.agent, &runtime.state, &lost);
+    workspace_done(&ws);
+    struct sink sink;
+    sink_init(&sink, env, run->user_id, run->id, NULL);
+    bool has_runtime = rc == 0;
+    rc = close_chain(&sink, run, err);
+    if (rc == 0) {
+        bool moved;
+        struct finish f = {.run = run,
+            .sink = &sink,
+            .runtime = has_runtime ? &runtime : NULL,
+            .no_agent_reason = has_runtime ? NULL : lost.msg};
+        rc = finish_run(env, &f, &moved, err);
+    }
+    sink_done(&sink);
+    return rc;
+}
+
+static bool recover_one(const struct run_env *env, const struct run *orphan)
+{
+    struct log_ctx ctx = {0};
+    memcpy(ctx.user_id, orphan->user_id, sizeof(ctx.user_id));
+    memcpy(ctx.project_id, orphan->project_id, sizeof(ctx.project_id));
+    memcpy(ctx.workspace_id, orphan->workspace_id, sizeof(ctx.workspace_id));
+    memcpy(ctx.run_id, orphan->id, sizeof(ctx.run_id));
+    struct arp_err err;
+    int64_t epoch;
+    struct run run = {0};
+    if (workspace_lock(env, orphan->workspace_id, &epoch, &err) != 0)
+        return false; /* somebody else is at it */
+    /* Read again under the lock: the list has no prompt, and it may have ended meanwhile. */
+    int rc = runs_get(env->db, orphan->user_id, orphan->id, &run, &err);
+    if (rc == 0 && !run_status_final(run.status))
+        rc = recover_locked(env, &run, &err);
+    run_done(&run);
+    workspace_unlock(env, orphan->workspace_id, epoch);
+    if (rc) {
+        log_error(LOG_LEVEL_ERROR, &ctx, "run could not be recovered, will try again", &err);
+        return false;
+    }
+    log_info(&ctx, "run recovered");
+    return true;
+}
+
+unsigned recover_orphans(const struct run_env *env)
+{
+    struct arp_err err;
+    struct runs orphans = {0};
+    if (runs_orphans(env->db, MIN_AGE_MS, BATCH, &orphans, &err) != 0) {
+        log_error(LOG_LEVEL_ERROR, NULL, "orphaned runs could not be listed", &err);
+        return 0;
+    }
+    unsigned ended = 0;
+    for (size_t i = 0; i < orphans.n; i++)
+        ended += recover_one(env, &orphans.v[i]);
+    runs_done(&orphans);
+    return ended;
+}

@@ -1,0 +1,14 @@
+/*
+ * Runs that an earlier process left behind: their rows are not final and nobody holds their workspace. What was streamed is kept, the agent
+ * is told to stop, the evidence it has is collected, and the run ends as failed with reason "orchestrator_restart", sealed as not closed.
+ * Source: design.md section 3 ("A crash anywhere") and section 8.
+ */
+#ifndef ARP_ORCHESTRATOR_RUN_RECOVER_H
+#define ARP_ORCHESTRATOR_RUN_RECOVER_H
+
+#include "orchestrator/run/env.h"
+
+/* End all orphaned runs. Blocking; failures are logged and tried again by the next call. Returns how many were ended. */
+unsigned recover_orphans(const struct run_env *env);
+
+#endif

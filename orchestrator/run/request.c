@@ -1,0 +1,247 @@
+/*
+ * Message requests: see request.h.
+ */
+#include "orchestrator/run/request.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shared/json.h"
+#include "shared/limits.h"
+
+/* The command list and the prompt, each byte at most six when escaped, and the fixed members. */
+#define CONTEXT_MAX (8u * LIMIT_BODY)
+
+/* One command while it is checked; strings are borrowed from the parsed body. */
+struct command {
+    const cJSON *argv; /* array, or NULL when script is set */
+    const char *script;
+    const char *cwd;
+    int64_t timeout_ms;
+};
+
+static int check_cwd(const char *cwd, const char *path, struct arp_err *err)
+{
+    /* Relative, no "..": the agent opens it beneath the repository anyway, this is the clear answer to a mistake. */
+    if (*cwd == '\0' || *cwd == '/' || strlen(cwd) > 1024)
+        return arp_fail_field(err, path, "'%s' must be a relative path of at most 1024 bytes", path);
+    for (const char *p = cwd; p; p = strchr(p, '/')) {
+        p += *p == '/';
+        if (strncmp(p, "..", 2) == 0 && (p[2] == '/' || p[2] == '\0'))
+            return arp_fail_field(err, path, "'%s' must stay inside the repository", path);
+    }
+    return 0;
+}
+
+static int check_argv(const cJSON *argv, const char *path, struct arp_err *err)
+{
+    size_t bytes = 0;
+    int n = 0;
+    for (const cJSON *a = argv->child; a; a = a->next, n++) {
+        if (!cJSON_IsString(a))
+            return arp_fail_field(err, path, "'%s' must hold strings only", path);
+        bytes += strlen(a->valuestring) + 1;
+    }
+    if (n == 0 || argv->child->valuestring[0] == '\0')
+        return arp_fail_field(err, path, "'%s' must name a program", path);
+    if (n > LIMIT_ARGV_ITEMS || bytes > LIMIT_ARGV_BYTES)
+        return arp_fail_field(
+            err, path, "'%s' is over %d words or %u bytes", path, LIMIT_ARGV_ITEMS, LIMIT_ARGV_BYTES);
+    return 0;
+}
+
+static int check_timeout(int64_t ms, int64_t max, const char *path, struct arp_err *err)
+{
+    if (ms < 1 || ms > max)
+        return arp_fail_field(err, path, "'%s' must be from 1 to %lld", path, (long long)max);
+    return 0;
+}
+
+/* {"argv":[…],"cwd":"…","timeoutMs":N} */
+static int read_command_object(
+    const cJSON *item, const char *path, const struct config *cfg, struct command *c, struct arp_err *err)
+{
+    static const struct json_field fields[] = {
+        {"argv", JSON_ARRAY, true}, {"cwd", JSON_STRING, false}, {"timeoutMs", JSON_INT, false}};
+    int rc = json_check_object(item, fields, sizeof(fields) / sizeof(fields[0]), path, err);
+    if (rc)
+        return rc;
+    char name[96];
+    c->argv = cJSON_GetObjectItemCaseSensitive(item, "argv");
+    c->timeout_ms = json_get_int(item, "timeoutMs", cfg->command_timeout_s * 1000);
+    const char *cwd = json_get_str(item, "cwd");
+    c->cwd = cwd ? cwd : ".";
+    snprintf(name, sizeof(name), "%s.timeoutMs", path);
+    rc = check_timeout(c->timeout_ms, LIMIT_RUN_TIMEOUT_MS, name, err);
+    if (rc)
+        return rc;
+    snprintf(name, sizeof(name), "%s.cwd", path);
+    rc = check_cwd(c->cwd, name, err);
+    if (rc)
+        return rc;
+    snprintf(name, sizeof(name), "%s.argv", path);
+    return check_argv(c->argv, name, err);
+}
+
+static void write_command(struct json *j, const struct command *c)
+{
+    json_obj_open(j);
+    json_key(j, "argv");
+    json_arr_open(j);
+    if (c->script) {
+        json_str(j, "sh");
+        json_str(j, "-c");
+        json_str(j, c->script);
+    } else {
+        for (const cJSON *a = c->argv->child; a; a = a->next)
+            json_str(j, a->valuestring);
+    }
+    json_arr_close(j);
+    json_kbool(j, "shell", c->script != NULL);
+    json_kint(j, "timeoutMs", c->timeout_ms);
+    json_kstr(j, "cwd", c->cwd);
+    json_obj_close(j);
+}
+
+static int write_script(
+    struct json *j, const char *script, const char *field, const struct config *cfg, struct arp_err *err)
+{
+    if (*script == '\0')
+        return arp_fail_field(err, field, "'%s' is empty", field);
+    if (strlen(script) > LIMIT_ARGV_BYTES - 16)
+        return arp_fail_field(err, field, "'%s' is over %u bytes", field, LIMIT_ARGV_BYTES - 16);
+    struct command c = {.script = script, .cwd = ".", .timeout_ms = cfg->command_timeout_s * 1000};
+    write_command(j, &c);
+    return 0;
+}
+
+static int write_list(struct json *j, const cJSON *list, const struct config *cfg, struct arp_err *err)
+{
+    int i = 0;
+    for (const cJSON *item = list->child; item; item = item->next, i++) {
+        char path[64];
+        snprintf(path, sizeof(path), "commands[%d]", i);
+        if (i >= LIMIT_COMMANDS)
+            return arp_fail_field(err, "commands", "'commands' holds more than %d commands", LIMIT_COMMANDS);
+        struct command c = {.cwd = ".", .timeout_ms = cfg->command_timeout_s * 1000};
+        int rc;
+        if (cJSON_IsArray(item)) {
+            c.argv = item;
+            rc = check_argv(item, path, err);
+        } else if (cJSON_IsObject(item)) {
+            rc = read_command_object(item, path, cfg, &c, err);
+        } else {
+            rc = arp_fail_field(err, path, "'%s' must be an argv array or an object", path);
+        }
+        if (rc)
+            return rc;
+        write_command(j, &c);
+    }
+    if (i == 0)
+        return arp_fail_field(err, "commands", "'commands' is empty");
+    return 0;
+}
+
+/* commands: a list, or one string for `sh -c`. Without commands, engine "shell" takes the prompt as that string. */
+static int write_commands(const cJSON *body, struct run_request *r, const struct config *cfg, struct arp_err *err)
+{
+    const char *engine = json_get_str(body, "engine");
+    const cJSON *commands = cJSON_GetObjectItemCaseSensitive(body, "commands");
+    struct json j;
+    json_init(&j, &r->commands);
+    json_arr_open(&j);
+    int rc;
+    if (engine && strcmp(engine, "shell") != 0)
+        rc = arp_fail_field(err, "engine", "engine '%.32s' is not known; this server has: shell", engine);
+    else if (cJSON_IsArray(commands))
+        rc = write_list(&j, commands, cfg, err);
+    else if (cJSON_IsString(commands))
+        rc = write_script(&j, commands->valuestring, "commands", cfg, err);
+    else if (commands && !cJSON_IsNull(commands))
+        rc = arp_fail_field(err, "commands", "field 'commands' must be an array or a string");
+    else if (engine)
+        rc = write_script(&j, r->prompt, "prompt", cfg, err);
+    else
+        rc = arp_fail_field(err, "commands",
+            "field 'commands' is required: no engine here runs a prompt by itself (engine 'shell' runs it as a script)");
+    json_arr_close(&j);
+    return rc ? rc : buf_error(&r->commands, err);
+}
+
+static int write_context(struct run_request *r, const struct config *cfg, struct arp_err *err)
+{
+    struct json j;
+    json_init(&j, &r->context);
+    json_obj_open(&j);
+    json_kint(&j, "v", 1);
+    json_kstr(&j, "engine", "shell");
+    json_kstr(&j, "prompt", r->prompt);
+    json_kraw(&j, "commands", buf_str(&r->commands));
+    json_kint(&j, "timeoutMs", r->timeout_ms);
+    json_kstr(&j, "image", cfg->workspace_image);
+    json_key(&j, "limits");
+    json_obj_open(&j);
+    json_kint(&j, "nanoCpus", cfg->workspace_nano_cpus);
+    json_kint(&j, "memoryBytes", cfg->workspace_memory_mb << 20);
+    json_kint(&j, "pids", cfg->workspace_pids);
+    json_obj_close(&j);
+    json_kstr(&j, "network", "internal");
+    json_kstr(&j, "sandboxProfile", "default");
+    json_kraw(&j, "artifacts", "[\"results/**\",\"artifacts/**\"]");
+    json_obj_close(&j);
+    return buf_error(&r->context, err);
+}
+
+static int read_body(const cJSON *body, struct run_request *r, const struct config *cfg, struct arp_err *err)
+{
+    static const struct json_field fields[] = {{"prompt", JSON_STRING, false}, {"text", JSON_STRING, false},
+        {"engine", JSON_STRING, false}, {"commands", JSON_ANY, false}, {"timeoutMs", JSON_INT, false}};
+    int rc = json_check_object(body, fields, sizeof(fields) / sizeof(fields[0]), "", err);
+    if (rc)
+        return rc;
+    const char *prompt = json_get_str(body, "prompt");
+    const char *text = json_get_str(body, "text");
+    if (prompt && text)
+        return arp_fail_field(err, "text", "'text' is another name of 'prompt': give one of them");
+    if (!prompt)
+        prompt = text ? text : "";
+    if (strlen(prompt) > LIMIT_PROMPT)
+        return arp_fail_field(err, "prompt", "'prompt' is over %u bytes", LIMIT_PROMPT);
+    r->timeout_ms = json_get_int(body, "timeoutMs", cfg->run_timeout_s * 1000);
+    rc = check_timeout(r->timeout_ms, LIMIT_RUN_TIMEOUT_MS, "timeoutMs", err);
+    if (rc)
+        return rc;
+    r->prompt = strdup(prompt);
+    if (!r->prompt)
+        return arp_fail(err, ARP_E_NOMEM, 0, "request");
+    rc = write_commands(body, r, cfg, err);
+    return rc ? rc : write_context(r, cfg, err);
+}
+
+int run_request_parse(
+    const char *body, size_t len, const struct config *cfg, struct run_request *ret, struct arp_err *err)
+{
+    cleanup_cjson cJSON *root = NULL;
+    int rc = json_parse(body, len, &root, err);
+    if (rc)
+        return rc;
+    struct run_request r = {0};
+    buf_init(&r.commands, CONTEXT_MAX);
+    buf_init(&r.context, CONTEXT_MAX);
+    rc = read_body(root, &r, cfg, err);
+    if (rc) {
+        run_request_done(&r);
+        return rc;
+    }
+    *ret = r;
+    return 0;
+}
+
+void run_request_done(struct run_request *r)
+{
+    free(r->prompt);
+    r->prompt = NULL;
+    buf_done(&r->commands);
+    buf_done(&r->context);
+}

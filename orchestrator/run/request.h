@@ -1,0 +1,31 @@
+/*
+ * A message request: what a client asks one run to do, parsed from hostile JSON and turned into the immutable run context. The context's
+ * canonical bytes are made here once; the run row, the agent's instructions and the evidence all read them. Pure functions.
+ * Source: design.md section 3 (steps 1, 2) and 4.1; docs/API.md "Message".
+ */
+#ifndef ARP_ORCHESTRATOR_RUN_REQUEST_H
+#define ARP_ORCHESTRATOR_RUN_REQUEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "orchestrator/config.h"
+#include "shared/buf.h"
+#include "shared/err.h"
+
+struct run_request {
+    char *prompt;        /* owned; "" when none was given */
+    int64_t timeout_ms;  /* of the whole run */
+    struct buf commands; /* canonical JSON array of {"argv","shell","timeoutMs","cwd"} */
+    struct buf context;  /* canonical JSON: the run context */
+};
+
+/* Parse and check a body of POST /projects/:id/message. Defaults come from cfg.
+ * Errors: those of json_parse and json_check_object; ARP_E_FIELD naming the field. */
+int run_request_parse(
+    const char *body, size_t len, const struct config *cfg, struct run_request *ret, struct arp_err *err);
+void run_request_done(struct run_request *r);
+
+#define cleanup_run_request __attribute__((cleanup(run_request_done)))
+
+#endif

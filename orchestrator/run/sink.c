@@ -1,0 +1,233 @@
+/*
+ * Event lines of a run: see sink.h.
+ */
+#include "orchestrator/run/sink.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "orchestrator/store/run_events.h"
+#include "shared/limits.h"
+#include "shared/log.h"
+
+/* Pages in which a chain is read back. */
+#define RESUME_PAGE (1u << 20)
+
+void sink_init(struct sink *s, const struct run_env *env, const char *user_id, const char *run_id, struct feed *feed)
+{
+    *s = (struct sink){.env = env, .user_id = user_id, .run_id = run_id, .feed = feed, .pending_close = SIZE_MAX};
+    chain_init(&s->chain, run_id, "events.jsonl");
+    buf_init(&s->pending, LIMIT_EVENTS_BYTES);
+    buf_init(&s->held, LIMIT_LINE + 1);
+}
+
+static void facts_done(struct sink_facts *f)
+{
+    free(f->error_message);
+    free(f->reason);
+    free(f->final_text);
+    free(f->git_commit);
+    free(f->command_log_sha256);
+    free(f->outputs_sha256);
+    free(f->env_sha256);
+    free(f->diff_sha256);
+    free(f->tree_before);
+    free(f->tree_after);
+    *f = (struct sink_facts){0};
+}
+
+void sink_done(struct sink *s)
+{
+    buf_done(&s->pending);
+    buf_done(&s->held);
+    facts_done(&s->facts);
+}
+
+/* Replace *ret by a copy of a string member; false: out of memory. */
+static bool take_str(char **ret, const cJSON *obj, const char *name)
+{
+    const char *v = json_get_str(obj, name);
+    free(*ret);
+    *ret = v ? strdup(v) : NULL;
+    return !v || *ret;
+}
+
+static enum run_status status_of(const char *name)
+{
+    return strcmp(name, "succeeded") == 0 ? RUN_SUCCEEDED : strcmp(name, "timeout") == 0 ? RUN_TIMEOUT : RUN_FAILED;
+}
+
+/* Note what a checked line states. */
+static int note_facts(struct sink_facts *f, const struct event_info *e, struct arp_err *err)
+{
+    bool ok = true;
+    if (e->type == EVENT_RUN_COMMAND_FINISHED) {
+        const char *head = json_get_str(e->obj, "commandLogHead");
+        f->commands++;
+        if (head && sha256_hex_ok(head))
+            memcpy(f->command_log_head, head, sizeof(f->command_log_head));
+    } else if (e->type == EVENT_RUN_DIFF_READY) {
+        ok = take_str(&f->diff_sha256, e->obj, "diffSha256") && take_str(&f->tree_before, e->obj, "treeBefore") &&
+             take_str(&f->tree_after, e->obj, "treeAfter");
+    } else if (e->type == EVENT_RUN_COMPLETED) {
+        const char *by = json_get_str(e->obj, "closedBy");
+        f->closed = true;
+        f->by_agent = !by || strcmp(by, "orchestrator") != 0;
+        f->status = status_of(json_get_str(e->obj, "status"));
+        ok = take_str(&f->error_message, e->obj, "errorMessage") && take_str(&f->reason, e->obj, "reason") &&
+             take_str(&f->final_text, e->obj, "finalText") && take_str(&f->git_commit, e->obj, "gitCommit") &&
+             take_str(&f->command_log_sha256, e->obj, "commandLogSha256") &&
+             take_str(&f->outputs_sha256, e->obj, "outputsSha256") && take_str(&f->env_sha256, e->obj, "envSha256");
+    }
+    return ok ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "facts of a run");
+}
+
+/* Check a line, note its facts and move the chain. */
+static int accept_line(struct sink *s, const char *line, size_t len, struct event_info *e, struct arp_err *err)
+{
+    if (s->facts.closed)
+        return arp_fail(err, ARP_E_CORRUPT, 0, "a line after RunCompleted");
+    int rc = event_check(line, len, s->run_id, &s->chain, e, err);
+    return rc ? rc : note_facts(&s->facts, e, err);
+}
+
+static int append_pending(struct sink *s, const char *line, size_t len, uint64_t seq, bool close, struct arp_err *err)
+{
+    if (s->pending.len == 0)
+        s->pending_first = seq;
+    if (close)
+        s->pending_close = s->pending.len;
+    buf_append(&s->pending, line, len);
+    buf_append_char(&s->pending, '\n');
+    return buf_error(&s->pending, err);
+}
+
+int sink_agent_line(struct sink *s, const char *line, size_t len, struct arp_err *err)
+{
+    cleanup_event_info struct event_info e = {0};
+    int rc = accept_line(s, line, len, &e, err);
+    if (rc)
+        return rc;
+    if (e.type == EVENT_RUN_STARTED)
+        return arp_fail(err, ARP_E_CORRUPT, 0, "a RunStarted that the orchestrator did not write");
+    if (e.type == EVENT_RUN_COMPLETED && !s->facts.by_agent)
+        return arp_fail(err, ARP_E_CORRUPT, 0, "a RunCompleted in the orchestrator's name");
+    return append_pending(s, line, len, e.seq, e.type == EVENT_RUN_COMPLETED, err);
+}
+
+/* Our own line stands in line: take it like any other, so that there is one way in. */
+static int take_own(struct sink *s, const struct buf *line, struct arp_err *err)
+{
+    int rc = buf_error(line, err);
+    if (rc)
+        return rc;
+    cleanup_event_info struct event_info e = {0};
+    rc = accept_line(s, line->data, line->len, &e, err);
+    return rc ? rc : append_pending(s, line->data, line->len, e.seq, e.type == EVENT_RUN_COMPLETED, err);
+}
+
+int sink_write_started(struct sink *s, const char *project_id, const char *workspace_id, const char *prompt, struct arp_err *err)
+{
+    cleanup_buf struct buf line;
+    buf_init(&line, 8u * LIMIT_BODY);
+    struct json j;
+    struct chain c = s->chain;
+    event_open(&j, &line, EVENT_RUN_STARTED, s->run_id);
+    json_kstr(&j, "userId", s->user_id);
+    json_kstr(&j, "projectId", project_id);
+    json_kstr(&j, "workspaceId", workspace_id);
+    json_kstr(&j, "prompt", prompt);
+    json_kstr(&j, "engine", "shell");
+    json_kstr(&j, "chain", "arp-chain-v1");
+    event_close(&j, 0, &c);
+    return take_own(s, &line, err);
+}
+
+int sink_write_completed(
+    struct sink *s, enum run_status status, const char *message, const char *reason, struct arp_err *err)
+{
+    cleanup_buf struct buf line;
+    buf_init(&line, LIMIT_LINE);
+    struct json j;
+    struct chain c = s->chain;
+    event_open(&j, &line, EVENT_RUN_COMPLETED, s->run_id);
+    json_kstr(&j, "status", run_status_name(status));
+    json_kstr(&j, "errorMessage", message);
+    json_kstr(&j, "reason", reason);
+    json_kstr(&j, "closedBy", "orchestrator");
+    json_kstr(&j, "finalText", "");
+    json_knull(&j, "gitCommit");
+    json_kuint(&j, "commands", s->facts.commands);
+    json_kstr(&j, "commandLogHead", s->facts.command_log_head[0] ? s->facts.command_log_head : NULL);
+    event_close(&j, 0, &c);
+    return take_own(s, &line, err);
+}
+
+/* Accept persisted lines again; page holds whole lines. */
+static int resume_page(struct sink *s, const struct run_events_page *page, struct arp_err *err)
+{
+    for (const char *line = page->lines, *end = page->lines + page->len; line < end;) {
+        const char *lf = memchr(line, '\n', (size_t)(end - line));
+        if (!lf)
+            return arp_fail(err, ARP_E_CORRUPT, 0, "a stored line has no end");
+        cleanup_event_info struct event_info e = {0};
+        int rc = accept_line(s, line, (size_t)(lf - line), &e, err);
+        if (rc)
+            return arp_wrap(err, "stored line %llu", (unsigned long long)s->chain.next_seq);
+        if (e.type == EVENT_RUN_COMPLETED) {
+            buf_append(&s->held, line, (size_t)(lf + 1 - line));
+        }
+        line = lf + 1;
+    }
+    return buf_error(&s->held, err);
+}
+
+int sink_resume(struct sink *s, struct arp_err *err)
+{
+    for (;;) {
+        struct run_events_page page = {0};
+        int rc = run_events_read(s->env->db, s->user_id, s->run_id, (int64_t)s->chain.next_seq - 1, RESUME_PAGE, &page, err);
+        bool more = rc == 0 && page.len > 0;
+        if (more)
+            rc = resume_page(s, &page, err);
+        run_events_page_done(&page);
+        if (rc || !more)
+            return rc;
+    }
+}
+
+static void show(struct sink *s, uint64_t first_seq, const char *lines, size_t len)
+{
+    struct arp_err err;
+    if (!s->feed || len == 0 || feed_publish(s->feed, first_seq, lines, len, &err) == 0)
+        return;
+    /* The lines are persisted, so a client that reconnects gets them; the live stream ends here. */
+    struct log_ctx ctx = {0};
+    memcpy(ctx.run_id, s->run_id, sizeof(ctx.run_id));
+    log_error(LOG_LEVEL_ERROR, &ctx, "lines could not be shown live", &err);
+    feed_end(s->feed);
+}
+
+int sink_flush(struct sink *s, struct arp_err *err)
+{
+    if (s->pending.len == 0)
+        return 0;
+    int rc = run_events_append(s->env->db, s->user_id, s->run_id, (int64_t)s->pending_first,
+        (int64_t)s->chain.next_seq - 1, s->pending.data, s->pending.len, s->chain.prev, err);
+    if (rc)
+        return rc;
+    size_t shown = s->pending.len;
+    if (s->pending_close != SIZE_MAX) {
+        shown = s->pending_close;
+        buf_append(&s->held, s->pending.data + shown, s->pending.len - shown);
+        s->pending_close = SIZE_MAX;
+    }
+    show(s, s->pending_first, s->pending.data, shown);
+    buf_reset(&s->pending);
+    return buf_error(&s->held, err);
+}
+
+void sink_show_end(struct sink *s)
+{
+    show(s, s->chain.next_seq - 1, s->held.data, s->held.len);
+}

@@ -1,0 +1,249 @@
+/*
+ * Warm and cold workspaces: see warm.h.
+ */
+#include "orchestrator/run/warm.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "orchestrator/store/leases.h"
+#include "shared/clock.h"
+#include "shared/limits.h"
+#include "shared/log.h"
+
+/* Warming two workspaces of one user at the same time would let both see a free place. Users share these locks by hash: a collision
+ * costs a short wait, never a wrong answer. */
+#define STRIPES 64
+#define IDLE_BATCH 32
+
+struct warm {
+    pthread_mutex_t stripe[STRIPES];
+};
+
+struct warm *warm_new(void)
+{
+    struct warm *w = calloc(1, sizeof(*w));
+    for (int i = 0; w && i < STRIPES; i++)
+        pthread_mutex_init(&w->stripe[i], NULL);
+    return w;
+}
+
+void warm_free(struct warm *w)
+{
+    for (int i = 0; w && i < STRIPES; i++)
+        pthread_mutex_destroy(&w->stripe[i]);
+    free(w);
+}
+
+static pthread_mutex_t *stripe_of(struct warm *w, const char *user_id)
+{
+    unsigned h = 5381;
+    for (const char *p = user_id; *p; p++)
+        h = h * 33 + (unsigned char)*p;
+    return &w->stripe[h % STRIPES];
+}
+
+static void lock_name(const char *workspace_id, char ret[64])
+{
+    snprintf(ret, 64, "workspace:%s", workspace_id);
+}
+
+int workspace_lock(const struct run_env *env, const char *workspace_id, int64_t *ret_epoch, struct arp_err *err)
+{
+    char name[64];
+    lock_name(workspace_id, name);
+    int rc = leases_take(env->db, name, env->holder, env->cfg->lease_s * 1000, ret_epoch, err);
+    if (rc == ARP_E_BUSY) {
+        arp_fail(err, ARP_E_BUSY, 0, "the workspace has a run, or another change, in progress");
+        arp_err_detail_str(err, "workspaceId", workspace_id);
+    }
+    return rc;
+}
+
+void workspace_unlock(const struct run_env *env, const char *workspace_id, int64_t epoch)
+{
+    struct arp_err err;
+    char name[64];
+    lock_name(workspace_id, name);
+    struct log_ctx ctx = {0};
+    snprintf(ctx.workspace_id, sizeof(ctx.workspace_id), "%s", workspace_id);
+    if (leases_release(env->db, name, env->holder, epoch, &err) != 0)
+        log_error(LOG_LEVEL_WARN, &ctx, "workspace lock was not released", &err);
+}
+
+int warm_cool(const struct run_env *env, const char *user_id, const char *workspace_id, struct arp_err *err)
+{
+    int rc = runtime_cool(env->runtime, workspace_id, err);
+    if (rc == 0)
+        rc = workspaces_set_cold(env->db, user_id, workspace_id, err);
+    if (rc == 0) {
+        struct log_ctx ctx = {0};
+        snprintf(ctx.user_id, sizeof(ctx.user_id), "%s", user_id);
+        snprintf(ctx.workspace_id, sizeof(ctx.workspace_id), "%s", workspace_id);
+        log_info(&ctx, "workspace cooled");
+    }
+    return rc;
+}
+
+/* Cool ws if nobody works in it. True when it is cold now. */
+static bool cool_if_idle(const struct run_env *env, const struct workspace *ws)
+{
+    struct arp_err err;
+    int64_t epoch;
+    if (workspace_lock(env, ws->id, &epoch, &err) != 0)
+        return false;
+    int rc = warm_cool(env, ws->user_id, ws->id, &err);
+    workspace_unlock(env, ws->id, epoch);
+    if (rc)
+        log_error(LOG_LEVEL_WARN, NULL, "workspace could not be cooled", &err);
+    return rc == 0;
+}
+
+/* Bring the user's other warm workspaces under the limit, oldest first. */
+static int make_room(const struct run_env *env, const struct workspace *ws, struct arp_err *err)
+{
+    struct workspaces all = {0};
+    int rc = workspaces_warm_of_user(env->db, ws->user_id, &all, err);
+    if (rc)
+        return rc;
+    int64_t others = 0;
+    for (size_t i = 0; i < all.n; i++)
+        others += strcmp(all.v[i].id, ws->id) != 0;
+    for (size_t i = 0; i < all.n && others >= env->cfg->warm_workspaces_per_user; i++) {
+        if (strcmp(all.v[i].id, ws->id) != 0 && cool_if_idle(env, &all.v[i]))
+            others--;
+    }
+    workspaces_done(&all);
+    if (others >= env->cfg->warm_workspaces_per_user) {
+        arp_fail(err, ARP_E_CONFLICT, 0, "all warm workspaces of this user have runs in progress");
+        arp_err_detail_int(err, "warmWorkspacesPerUser", env->cfg->warm_workspaces_per_user);
+        return ARP_E_CONFLICT;
+    }
+    return 0;
+}
+
+/* Write what is true of the container into the row; a container that was there before needs its activity noted only. */
+static int update_row(
+    const struct run_env *env, const struct workspace *ws, const struct runtime_workspace *rw, struct arp_err *err)
+{
+    bool same = ws->state == WORKSPACE_WARM && ws->container_id && strcmp(ws->container_id, rw->container_id) == 0 &&
+                ws->runtime_metadata;
+    if (same)
+        return workspaces_touch(env->db, ws->user_id, ws->id, err);
+    cleanup_buf struct buf metadata;
+    buf_init(&metadata, LIMIT_METADATA);
+    int rc = agent_metadata(&rw->agent, &metadata, err);
+    if (rc)
+        return rc;
+    struct workspace_warm row = {
+        .container_id = rw->container_id,
+        .volume_name = rw->volume_name,
+        .image_name = rw->image_name,
+        .image_digest = rw->image_digest,
+        .runtime_metadata = buf_str(&metadata),
+    };
+    return workspaces_set_warm(env->db, ws->user_id, ws->id, &row, err);
+}
+
+int warm_ensure(
+    const struct run_env *env, const struct workspace *ws, struct runtime_workspace *ret, struct arp_err *err)
+{
+    if (ws->state == WORKSPACE_DELETED)
+        return arp_fail(err, ARP_E_GONE, 0, "the workspace was deleted");
+    bool cold = ws->state != WORKSPACE_WARM;
+    pthread_mutex_t *stripe = stripe_of(env->warm, ws->user_id);
+    if (cold)
+        pthread_mutex_lock(stripe);
+    int rc = cold ? make_room(env, ws, err) : 0;
+    if (rc == 0)
+        rc = runtime_ensure(env->runtime, ws->id, ret, err);
+    if (rc == 0)
+        rc = update_row(env, ws, ret, err);
+    if (cold)
+        pthread_mutex_unlock(stripe);
+    return rc;
+}
+
+int64_t warm_cool_idle(const struct run_env *env)
+{
+    struct arp_err err;
+    struct workspaces idle = {0};
+    int64_t timeout_us = env->cfg->idle_timeout_s * 1000000;
+    if (workspaces_idle(env->db, clock_now_us() - timeout_us, IDLE_BATCH, &idle, &err) != 0) {
+        log_error(LOG_LEVEL_WARN, NULL, "idle workspaces could not be listed", &err);
+        return timeout_us;
+    }
+    for (size_t i = 0; i < idle.n; i++)
+        cool_if_idle(env, &idle.v[i]);
+    bool more = idle.n == IDLE_BATCH;
+    workspaces_done(&idle);
+    return more ? 0 : timeout_us;
+}
+
+/* The engine's item of a workspace; items are sorted by workspace id. */
+static const struct runtime_item *find_item(const struct runtime_item *items, size_t n, const char *workspace_id)
+{
+    size_t low = 0;
+    size_t high = n;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        int c = strcmp(items[mid].workspace_id, workspace_id);
+        if (c == 0)
+            return &items[mid];
+        if (c < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return NULL;
+}
+
+/* Walk the live rows in id order against the engine's items; known[i] says that item i has a row. */
+static int reconcile_rows(
+    const struct run_env *env, const struct runtime_item *items, size_t n, bool *known, struct arp_err *err)
+{
+    char after[UUID_LEN + 1] = "";
+    for (;;) {
+        struct workspaces page = {0};
+        int rc = workspaces_live(env->db, after[0] ? after : NULL, 500, &page, err);
+        if (rc)
+            return rc;
+        for (size_t i = 0; i < page.n && rc == 0; i++) {
+            const struct workspace *ws = &page.v[i];
+            const struct runtime_item *item = find_item(items, n, ws->id);
+            if (item)
+                known[item - items] = true;
+            if (ws->state == WORKSPACE_WARM && !(item && item->running))
+                rc = workspaces_set_cold(env->db, ws->user_id, ws->id, err);
+        }
+        size_t got = page.n;
+        if (got > 0)
+            memcpy(after, page.v[got - 1].id, sizeof(after));
+        workspaces_done(&page);
+        if (rc || got == 0)
+            return rc;
+    }
+}
+
+int warm_reconcile(const struct run_env *env, struct arp_err *err)
+{
+    struct runtime_item *items = NULL;
+    size_t n = 0;
+    int rc = runtime_list(env->runtime, &items, &n, err);
+    if (rc)
+        return rc;
+    bool *known = calloc(n + 1, sizeof(*known));
+    rc = known ? reconcile_rows(env, items, n, known, err) : arp_fail(err, ARP_E_NOMEM, 0, "reconcile");
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        if (known[i] || !items[i].container_id[0])
+            continue;
+        /* Only the container goes: a volume may be somebody's work, and removing those is retention's decision. */
+        rc = runtime_cool(env->runtime, items[i].workspace_id, err);
+        log_warn(NULL, "container without a workspace row removed", LOG_STR("workspace", items[i].workspace_id));
+    }
+    free(known);
+    free(items);
+    return rc;
+}

@@ -1,0 +1,36 @@
+/*
+ * Warm and cold workspaces: at most ARP_WARM_WORKSPACES_PER_USER of a user are warm, the least recently used idle one is cooled to make
+ * room. Who calls holds the workspace's lock (a database lease, so that it survives replicas and crashes). Thread-safe.
+ * Source: devguide v0.3 section 0 (single warm workspace per user, per-user LRU, mutex per workspace), design.md section 3 step 4.
+ */
+#ifndef ARP_ORCHESTRATOR_RUN_WARM_H
+#define ARP_ORCHESTRATOR_RUN_WARM_H
+
+#include <stdint.h>
+
+#include "orchestrator/run/env.h"
+#include "orchestrator/runtime/workspace.h"
+#include "orchestrator/store/workspaces.h"
+
+struct warm *warm_new(void); /* NULL: out of memory */
+void warm_free(struct warm *w);
+
+/* The lock of one workspace. Errors: ARP_E_BUSY (a run, or another change of the workspace, is in progress). */
+int workspace_lock(const struct run_env *env, const char *workspace_id, int64_t *ret_epoch, struct arp_err *err);
+/* Give it back; a lock that was lost meanwhile is no error. */
+void workspace_unlock(const struct run_env *env, const char *workspace_id, int64_t epoch);
+
+/* Make ws warm, cooling others of its user when over the limit, and bring its row up to date. Locked by the caller.
+ * Errors: ARP_E_CONFLICT (all warm workspaces of the user are busy), those of runtime_ensure, those of the store. */
+int warm_ensure(
+    const struct run_env *env, const struct workspace *ws, struct runtime_workspace *ret, struct arp_err *err);
+/* Make it cold: container removed, volume kept. Locked by the caller. */
+int warm_cool(const struct run_env *env, const char *user_id, const char *workspace_id, struct arp_err *err);
+
+/* Cool what has been idle for the configured time. Returns the microseconds until the next workspace may be due. */
+int64_t warm_cool_idle(const struct run_env *env);
+/* After a start: make rows agree with the engine. Rows that are warm without a running container become cold; containers of this
+ * installation whose workspace row is deleted or gone are removed. */
+int warm_reconcile(const struct run_env *env, struct arp_err *err);
+
+#endif
