@@ -52,7 +52,8 @@ struct event_info {
 };
 /* Check one line (no LF): size, one-line JSON object, ts, runId equal to run_id, type, the chain at c, and for the types of the spec their
  * required fields and kinds. Advances c on success. Errors: ARP_E_TOO_LARGE, ARP_E_UTF8, ARP_E_JSON, ARP_E_FIELD, ARP_E_CORRUPT. */
-int event_check(const char *line, size_t len, const char *run_id, struct chain *c, struct event_info *ret, struct arp_err *err);
+int event_check(const char *line, size_t len, const char *run_id, struct chain *c, struct event_info *ret,
+    struct arp_err *err);
 void event_info_done(struct event_info *e);
 
 /* Find seq and type of a line that was checked before, without a parser: seq from its chain stamp (the last two members), type from the
