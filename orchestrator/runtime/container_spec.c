@@ -39,7 +39,8 @@ static void env_image_digest(const struct container_spec *s, struct buf *out)
     buf_printf(out, "ARP_IMAGE_DIGEST=%s", s->image_digest);
 }
 
-static void (*const env_writers[])(const struct container_spec *, struct buf *) = {env_token, env_image_name, env_image_digest};
+static void (*const env_writers[])(const struct container_spec *, struct buf *) = {
+    env_token, env_image_name, env_image_digest};
 #define N_ENV (sizeof(env_writers) / sizeof(env_writers[0]))
 
 static void write_env(const struct container_spec *s, struct json *j)
@@ -62,9 +63,11 @@ static void write_tmpfs(const struct container_spec *s, struct json *j)
     char options[128];
     json_key(j, "Tmpfs");
     json_obj_open(j);
-    snprintf(options, sizeof(options), "rw,exec,nosuid,nodev,mode=1777,size=%lld", (long long)(s->memory_bytes / 2));
+    snprintf(options, sizeof(options), "rw,exec,nosuid,nodev,mode=1777,size=%lld",
+        (long long)(s->memory_bytes / 2));
     json_kstr(j, "/tmp", options);
-    snprintf(options, sizeof(options), "rw,exec,nosuid,nodev,mode=0755,uid=1000,gid=1000,size=%lld", (long long)(s->memory_bytes / 4));
+    snprintf(options, sizeof(options), "rw,exec,nosuid,nodev,mode=0755,uid=1000,gid=1000,size=%lld",
+        (long long)(s->memory_bytes / 4));
     json_kstr(j, "/home/arp", options);
     json_kstr(j, "/run", "rw,noexec,nosuid,nodev,mode=0755,size=16777216");
     json_obj_close(j);
@@ -152,7 +155,8 @@ static bool same_caps(const cJSON *list, const char *const *want, size_t n)
     for (size_t i = 0; i < n; i++) {
         bool found = false;
         const cJSON *item;
-        cJSON_ArrayForEach(item, list) found |= cJSON_IsString(item) && strcmp(cap_name(item->valuestring), want[i]) == 0;
+        cJSON_ArrayForEach(item, list) found |=
+            cJSON_IsString(item) && strcmp(cap_name(item->valuestring), want[i]) == 0;
         if (!found)
             return false;
     }
@@ -162,7 +166,8 @@ static bool same_caps(const cJSON *list, const char *const *want, size_t n)
 static bool has_string(const cJSON *list, const char *want)
 {
     const cJSON *item;
-    cJSON_ArrayForEach(item, list) if (cJSON_IsString(item) && strcmp(item->valuestring, want) == 0) return true;
+    cJSON_ArrayForEach(
+        item, list) if (cJSON_IsString(item) && strcmp(item->valuestring, want) == 0) return true;
     return false;
 }
 
@@ -183,7 +188,8 @@ static bool is_string(const cJSON *v, const char *want)
 
 static int differs(struct arp_err *err, const char *what)
 {
-    return arp_fail(err, ARP_E_CONFLICT, 0, "container engine did not apply the workspace's settings: %s", what);
+    return arp_fail(
+        err, ARP_E_CONFLICT, 0, "container engine did not apply the workspace's settings: %s", what);
 }
 
 static int check_identity(const struct container_spec *s, const cJSON *doc, struct arp_err *err)
@@ -192,7 +198,8 @@ static int check_identity(const struct container_spec *s, const cJSON *doc, stru
     const cJSON *labels = get(config, "Labels");
     if (!is_string(get(doc, "Image"), s->image_id))
         return differs(err, "made from another image");
-    if (!is_string(get(labels, LABEL_INSTANCE), s->instance_id) || !is_string(get(labels, LABEL_WORKSPACE), s->workspace_id))
+    if (!is_string(get(labels, LABEL_INSTANCE), s->instance_id) ||
+        !is_string(get(labels, LABEL_WORKSPACE), s->workspace_id))
         return differs(err, "labels of another owner");
     for (size_t i = 0; i < N_ENV; i++) {
         cleanup_buf struct buf line;
@@ -202,8 +209,8 @@ static int check_identity(const struct container_spec *s, const cJSON *doc, stru
             return differs(err, "environment of the agent");
     }
     const cJSON *entry = get(config, "Entrypoint");
-    if (cJSON_GetArraySize(entry) != 1 || !has_string(entry, "/opt/arp/bin/arp-agent") || !is_empty(get(config, "Cmd")) ||
-        !is_string(get(config, "User"), "0:0"))
+    if (cJSON_GetArraySize(entry) != 1 || !has_string(entry, "/opt/arp/bin/arp-agent") ||
+        !is_empty(get(config, "Cmd")) || !is_string(get(config, "User"), "0:0"))
         return differs(err, "entry point or user");
     return 0;
 }
@@ -212,8 +219,8 @@ static int check_privileges(const cJSON *host, struct arp_err *err)
 {
     static const char *const all[] = {"ALL"};
     /* Sharing any of these with the host would undo the rest. */
-    static const char *const none[] = {
-        "Privileged", "Binds", "Devices", "DeviceRequests", "DeviceCgroupRules", "PidMode", "UTSMode", "VolumesFrom", "Links"};
+    static const char *const none[] = {"Privileged", "Binds", "Devices", "DeviceRequests",
+        "DeviceCgroupRules", "PidMode", "UTSMode", "VolumesFrom", "Links"};
     const cJSON *item;
     if (!same_caps(get(host, "CapDrop"), all, 1) || !same_caps(get(host, "CapAdd"), caps, N_CAPS))
         return differs(err, "capabilities");
@@ -271,8 +278,8 @@ static int check_mounts_and_network(const struct container_spec *s, const cJSON 
     if (volumes != 1)
         return differs(err, "volume");
     const cJSON *networks = get(get(doc, "NetworkSettings"), "Networks");
-    if (!is_string(get(get(doc, "HostConfig"), "NetworkMode"), s->network_name) || cJSON_GetArraySize(networks) != 1 ||
-        !get(networks, s->network_name))
+    if (!is_string(get(get(doc, "HostConfig"), "NetworkMode"), s->network_name) ||
+        cJSON_GetArraySize(networks) != 1 || !get(networks, s->network_name))
         return differs(err, "network");
     return 0;
 }
@@ -308,7 +315,8 @@ int container_spec_report(const cJSON *doc, struct buf *out, struct arp_err *err
     json_obj_open(&j);
     report_caps(&j, "capDrop", get(host, "CapDrop"));
     report_caps(&j, "capAdd", get(host, "CapAdd"));
-    json_kbool(&j, "noNewPrivileges", has_string(security, "no-new-privileges") || has_string(security, "no-new-privileges:true"));
+    json_kbool(&j, "noNewPrivileges",
+        has_string(security, "no-new-privileges") || has_string(security, "no-new-privileges:true"));
     json_kbool(&j, "readonlyRootfs", json_get_bool(host, "ReadonlyRootfs", false));
     json_kint(&j, "memoryBytes", json_get_int(host, "Memory", 0));
     json_kint(&j, "memorySwapBytes", json_get_int(host, "MemorySwap", 0));

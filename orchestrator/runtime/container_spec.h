@@ -19,8 +19,8 @@
 
 /* All borrowed. */
 struct container_spec {
-    const char *image_id;     /* what the container is made from: an id, so that a moved tag changes nothing */
-    const char *image_name;   /* as configured; told to the agent */
+    const char *image_id;   /* what the container is made from: an id, so that a moved tag changes nothing */
+    const char *image_name; /* as configured; told to the agent */
     const char *image_digest; /* "sha256:<hex>"; told to the agent */
     const char *token;        /* agent's bearer token */
     const char *instance_id;

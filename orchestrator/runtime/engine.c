@@ -66,12 +66,13 @@ static int fail_status(int status, const struct buf *body, struct arp_err *err)
     if (body->len > 0 && json_parse(body->data, body->len, &doc, NULL) == 0)
         message = json_get_str(doc, "message");
     int code = status == 404 ? ARP_E_NOT_FOUND : status == 409 ? ARP_E_CONFLICT : ARP_E_RUNTIME;
-    return arp_fail(err, code, 0, "container engine answered %d: %.300s", status, message ? message : "(no message)");
+    return arp_fail(
+        err, code, 0, "container engine answered %d: %.300s", status, message ? message : "(no message)");
 }
 
 /* One call. body NULL: none. 304 (is so already) counts as success. The body of the answer lands in out. */
-static int call_raw(struct engine *e, const char *method, const char *url, const struct buf *body, int timeout_ms, struct buf *out,
-    struct arp_err *err)
+static int call_raw(struct engine *e, const char *method, const char *url, const struct buf *body,
+    int timeout_ms, struct buf *out, struct arp_err *err)
 {
     struct http_call call = {
         .method = method,
@@ -98,8 +99,8 @@ static int call_raw(struct engine *e, const char *method, const char *url, const
 }
 
 /* The same with an answer that must be JSON; ret NULL: the answer's content does not matter. */
-static int call_json(struct engine *e, const char *method, const char *url, const struct buf *body, int timeout_ms, cJSON **ret,
-    struct arp_err *err)
+static int call_json(struct engine *e, const char *method, const char *url, const struct buf *body,
+    int timeout_ms, cJSON **ret, struct arp_err *err)
 {
     cleanup_buf struct buf out;
     buf_init(&out, ANSWER_MAX);
@@ -111,15 +112,16 @@ static int call_json(struct engine *e, const char *method, const char *url, cons
     return 0;
 }
 
-static int url_for(char url[URL_MAX], const char *before, const char *name, const char *after, struct arp_err *err)
+static int url_for(
+    char url[URL_MAX], const char *before, const char *name, const char *after, struct arp_err *err)
 {
     int n = snprintf(url, URL_MAX, API "%s%s%s", before, name, after);
     return n > 0 && n < URL_MAX ? 0 : arp_fail(err, ARP_E_INVALID, 0, "name too long for the engine");
 }
 
 /* Change something about a named object: the answer's content does not matter. */
-static int change(struct engine *e, const char *method, const char *before, const char *name, const char *after, int timeout_ms,
-    struct arp_err *err)
+static int change(struct engine *e, const char *method, const char *before, const char *name,
+    const char *after, int timeout_ms, struct arp_err *err)
 {
     char url[URL_MAX];
     int rc = check_name(name, "", err);
@@ -128,8 +130,8 @@ static int change(struct engine *e, const char *method, const char *before, cons
     return rc ? rc : call_json(e, method, url, NULL, timeout_ms, NULL, err);
 }
 
-static int inspect(struct engine *e, const char *before, const char *name, const char *more, const char *after, cJSON **ret,
-    struct arp_err *err)
+static int inspect(struct engine *e, const char *before, const char *name, const char *more,
+    const char *after, cJSON **ret, struct arp_err *err)
 {
     char url[URL_MAX];
     int rc = check_name(name, more, err);
@@ -147,7 +149,8 @@ static int inspect(struct engine *e, const char *before, const char *name, const
 }
 
 /* Everything under path that carries label; the array stands at member, or is the answer itself when member is NULL. */
-static int list(struct engine *e, const char *path, const char *label, const char *member, cJSON **ret, struct arp_err *err)
+static int list(struct engine *e, const char *path, const char *label, const char *member, cJSON **ret,
+    struct arp_err *err)
 {
     cleanup_buf struct buf filter;
     cleanup_cjson cJSON *doc = NULL;
@@ -193,7 +196,9 @@ int engine_ping(struct engine *e, struct arp_err *err)
     int rc = call_json(e, "GET", API "/version", NULL, READ_TIMEOUT_MS, &doc, err);
     if (rc != 0)
         return rc;
-    return json_get_str(doc, "ApiVersion") ? 0 : arp_fail(err, ARP_E_RUNTIME, 0, "what answers is not a container engine");
+    return json_get_str(doc, "ApiVersion")
+               ? 0
+               : arp_fail(err, ARP_E_RUNTIME, 0, "what answers is not a container engine");
 }
 
 static void copy_text(char *ret, size_t size, const char *text)
@@ -225,7 +230,8 @@ int engine_image_inspect(struct engine *e, const char *name, struct engine_image
 
 #define ICC_OPTION "com.docker.network.bridge.enable_icc"
 
-int engine_network_inspect(struct engine *e, const char *name, struct engine_network *ret, struct arp_err *err)
+int engine_network_inspect(
+    struct engine *e, const char *name, struct engine_network *ret, struct arp_err *err)
 {
     cleanup_cjson cJSON *doc = NULL;
     int rc = inspect(e, "/networks/", name, "", "", &doc, err);
@@ -239,7 +245,8 @@ int engine_network_inspect(struct engine *e, const char *name, struct engine_net
     return 0;
 }
 
-int engine_network_create(struct engine *e, const char *name, const char *label, const char *value, struct arp_err *err)
+int engine_network_create(
+    struct engine *e, const char *name, const char *label, const char *value, struct arp_err *err)
 {
     cleanup_buf struct buf body;
     struct json j;
@@ -271,7 +278,8 @@ int engine_network_remove(struct engine *e, const char *name, struct arp_err *er
     return change(e, "DELETE", "/networks/", name, "", CHANGE_TIMEOUT_MS, err);
 }
 
-int engine_volume_create(struct engine *e, const char *name, const struct engine_label *labels, size_t n, struct arp_err *err)
+int engine_volume_create(
+    struct engine *e, const char *name, const struct engine_label *labels, size_t n, struct arp_err *err)
 {
     cleanup_buf struct buf body;
     struct json j;
@@ -303,7 +311,8 @@ int engine_volume_list(struct engine *e, const char *label, cJSON **ret, struct 
     return list(e, "/volumes?filters=", label, "Volumes", ret, err);
 }
 
-int engine_container_create(struct engine *e, const char *name, const struct buf *body, char ret_id[65], struct arp_err *err)
+int engine_container_create(
+    struct engine *e, const char *name, const struct buf *body, char ret_id[65], struct arp_err *err)
 {
     cleanup_cjson cJSON *doc = NULL;
     char url[URL_MAX];

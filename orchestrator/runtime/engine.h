@@ -36,9 +36,11 @@ struct engine_network {
     bool internal; /* no way out */
     bool icc_off;  /* containers cannot reach one another */
 };
-int engine_network_inspect(struct engine *e, const char *name, struct engine_network *ret, struct arp_err *err);
+int engine_network_inspect(
+    struct engine *e, const char *name, struct engine_network *ret, struct arp_err *err);
 /* Make an internal bridge network without traffic between containers, labelled key=value. */
-int engine_network_create(struct engine *e, const char *name, const char *label, const char *value, struct arp_err *err);
+int engine_network_create(
+    struct engine *e, const char *name, const char *label, const char *value, struct arp_err *err);
 int engine_network_remove(struct engine *e, const char *name, struct arp_err *err);
 
 struct engine_label {
@@ -46,13 +48,15 @@ struct engine_label {
     const char *value;
 };
 /* 0 also when a volume of that name exists (its labels stay). */
-int engine_volume_create(struct engine *e, const char *name, const struct engine_label *labels, size_t n, struct arp_err *err);
+int engine_volume_create(
+    struct engine *e, const char *name, const struct engine_label *labels, size_t n, struct arp_err *err);
 int engine_volume_remove(struct engine *e, const char *name, struct arp_err *err);
 /* Volumes that carry label ("key=value"). *ret: the engine's array, owned by the caller. */
 int engine_volume_list(struct engine *e, const char *label, cJSON **ret, struct arp_err *err);
 
 /* body: the create request, JSON (container_spec.h writes it). ret_id: 64 hex digits and a terminator. */
-int engine_container_create(struct engine *e, const char *name, const struct buf *body, char ret_id[65], struct arp_err *err);
+int engine_container_create(
+    struct engine *e, const char *name, const struct buf *body, char ret_id[65], struct arp_err *err);
 /* 0 also when it runs already. */
 int engine_container_start(struct engine *e, const char *name, struct arp_err *err);
 /* SIGTERM, then SIGKILL after grace_s seconds. 0 also when it does not run. */

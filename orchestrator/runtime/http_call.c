@@ -222,7 +222,8 @@ static int result_to_error(const struct exchange *x, CURLcode result)
     return arp_fail(x->err, ARP_E_IO, 0, "%s", curl_easy_strerror(result));
 }
 
-int http_call(struct http_pool *p, const struct http_call *call, int *ret_status, enum http_end *ret_end, struct arp_err *err)
+int http_call(struct http_pool *p, const struct http_call *call, int *ret_status, enum http_end *ret_end,
+    struct arp_err *err)
 {
     struct slot s = {0};
     enum http_end end = HTTP_END_NOT_SENT;
@@ -236,7 +237,9 @@ int http_call(struct http_pool *p, const struct http_call *call, int *ret_status
         long status = 0;
         long sent = 0;
         set_options(p, &x, headers);
-        rc = curl_multi_add_handle(s.multi, s.easy) == CURLM_OK ? 0 : arp_fail(err, ARP_E_INTERNAL, 0, "start an HTTP exchange");
+        rc = curl_multi_add_handle(s.multi, s.easy) == CURLM_OK
+                 ? 0
+                 : arp_fail(err, ARP_E_INTERNAL, 0, "start an HTTP exchange");
         if (rc == 0)
             rc = drive(&s, &x, &result);
         curl_easy_getinfo(s.easy, CURLINFO_RESPONSE_CODE, &status);
@@ -262,6 +265,7 @@ int http_sink_buf(void *ctx, int status, const char *data, size_t len, struct ar
     (void)status;
     if (buf_append(out, data, len) == 0)
         return 0;
-    return out->error == ARP_E_TOO_LARGE ? arp_fail(err, ARP_E_TOO_LARGE, 0, "answer over %zu bytes", out->max) :
-                                           buf_error(out, err);
+    return out->error == ARP_E_TOO_LARGE
+               ? arp_fail(err, ARP_E_TOO_LARGE, 0, "answer over %zu bytes", out->max)
+               : buf_error(out, err);
 }

@@ -47,7 +47,8 @@ enum http_end {
 /* Do the exchange; p NULL: a connection of its own. Returns 0 with *ret_status when a whole answer came, whatever its status; else the
  * sink's code, ARP_E_NOMEM, ARP_E_TIMEOUT (timeout_ms), ARP_E_UNAVAILABLE (cancel_fd) or ARP_E_IO (no connection, cut, silent, not
  * HTTP). ret_end (may be NULL) is always set. */
-int http_call(struct http_pool *p, const struct http_call *call, int *ret_status, enum http_end *ret_end, struct arp_err *err);
+int http_call(struct http_pool *p, const struct http_call *call, int *ret_status, enum http_end *ret_end,
+    struct arp_err *err);
 
 /* A sink: ctx is a struct buf whose max bounds the answer. Errors: ARP_E_TOO_LARGE, ARP_E_NOMEM. */
 int http_sink_buf(void *ctx, int status, const char *data, size_t len, struct arp_err *err);

@@ -13,7 +13,6 @@
 #include <stdint.h>
 
 #include "orchestrator/runtime/agent_client.h"
-#include "shared/buf.h"
 #include "shared/err.h"
 #include "shared/uuid.h"
 
@@ -84,10 +83,6 @@ struct runtime_item {
 };
 /* Everything that carries our arp.instance label, sorted by workspace id. *ret: array of *ret_n, free(). Errors: ARP_E_RUNTIME. */
 int runtime_list(struct runtime *rt, struct runtime_item **ret, size_t *ret_n, struct arp_err *err);
-
-/* GET /metadata of a warm workspace: appends one JSON object (the agent's own claim) to out. Errors: ARP_E_AGENT, ARP_E_TIMEOUT. */
-int runtime_metadata(
-    struct runtime *rt, const struct runtime_workspace *ws, struct buf *out, struct arp_err *err);
 
 /* Ask the engine whether it answers: for /readyz. Errors: ARP_E_RUNTIME. */
 int runtime_ping(struct runtime *rt, struct arp_err *err);
