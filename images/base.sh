@@ -4,6 +4,7 @@
 # Package sources and apt's proxy and authentication are those of this machine, when it is a Debian 12; else deb.debian.org.
 # File times are clamped to SOURCE_DATE_EPOCH (default: a fixed day), so the image changes only when a package does.
 # Needs root (or a user that may use user namespaces), mmdebstrap, docker.
+# shellcheck disable=SC2016  # apt's $(…) and the hooks' $1 are not for this shell
 set -eu
 
 tag=${1:-arp-base:bookworm}
@@ -26,8 +27,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
 
 # The Debian lines of this machine's own apt, as one-line entries.
-# $(ORIGIN) and its neighbours are apt's own placeholders: the shell must not touch them.
-# shellcheck disable=SC2016
+
 apt-get indextargets --format '$(CREATED_BY) $(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)' 2>/dev/null |
     awk -v suite="$suite" '$1 == "Packages" && $2 == "Debian" && index($4, suite) == 1 { print "deb " $3 " " $4 " " $5 }' |
     sort -u >"$work/sources.list"
@@ -40,7 +40,6 @@ set -- --quiet --variant=minbase --include="$packages" --format=tar \
     --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
-    --setup-hook='mkdir -p "$1/etc/apt/apt.conf.d"' \
     --customize-hook='echo "arp:x:1000:" >>"$1/etc/group"' \
     --customize-hook='echo "arp:x:1000:1000::/home/arp:/bin/sh" >>"$1/etc/passwd"' \
     --customize-hook='mkdir -p "$1/home/arp" "$1/workspace" && chown 1000:1000 "$1/home/arp"' \
