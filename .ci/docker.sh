@@ -1,0 +1,72 @@
+#!/bin/sh
+# A container engine for a machine where none runs: start dockerd in the background, stop it only if we started it.
+# usage: .ci/docker.sh start STATE_DIR | stop STATE_DIR
+#   STATE_DIR keeps dockerd.log and dockerd.pid (present only while an engine of ours runs). DOCKER_SOCKET as for the orchestrator.
+# Idempotent. Needs root or passwordless sudo to start.
+set -eu
+
+socket=${DOCKER_SOCKET:-/var/run/docker.sock}
+wait_s=60
+
+die() {
+    printf 'docker.sh: %s\n' "$*" >&2
+    exit 1
+}
+answers() {
+    [ -S "$socket" ] && curl --silent --fail --max-time 5 --unix-socket "$socket" http://engine/_ping >/dev/null 2>&1
+}
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+        sudo -n "$@"
+    else
+        die "must be root (or have passwordless sudo) to start or stop dockerd"
+    fi
+}
+# The pid in the file is believed only while it is a dockerd: pids are used again.
+ours() {
+    [ -s "$state/dockerd.pid" ] && pid=$(cat "$state/dockerd.pid") && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ]
+}
+
+start() {
+    if answers; then return 0; fi
+    command -v dockerd >/dev/null || die "no engine answers on $socket and dockerd is missing (apt-get install docker.io)"
+    mkdir -p "$state"
+    # Its own session, so that Ctrl-C in the caller's terminal does not reach it; started as root it writes its own pid.
+    # shellcheck disable=SC2016
+    as_root setsid sh -c 'echo $$ >"$1/dockerd.pid"; exec dockerd --host "unix://$2" --pidfile "$1/dockerd.engine.pid" >"$1/dockerd.log" 2>&1' \
+        sh "$state" "$socket" </dev/null >/dev/null 2>&1 &
+    waited=0
+    until answers; do
+        if [ $waited -ge $((wait_s * 5)) ] || { [ $waited -gt 10 ] && ! ours; }; then
+            tail -n 15 "$state/dockerd.log" >&2 || true
+            rm -f "$state/dockerd.pid"
+            die "dockerd did not come up (log: $state/dockerd.log)"
+        fi
+        waited=$((waited + 1))
+        sleep 0.2
+    done
+}
+
+stop() {
+    if ! ours; then
+        rm -f "$state/dockerd.pid"
+        return 0
+    fi
+    as_root kill "$pid"
+    waited=0
+    while [ -d "/proc/$pid" ]; do
+        [ $waited -lt $((wait_s * 5)) ] || die "dockerd $pid does not stop"
+        waited=$((waited + 1))
+        sleep 0.2
+    done
+    rm -f "$state/dockerd.pid"
+}
+
+[ $# -eq 2 ] || die "usage: docker.sh start|stop STATE_DIR"
+case $2 in /*) state=$2 ;; *) state=$PWD/$2 ;; esac
+case $1 in
+start | stop) "$1" ;;
+*) die "usage: docker.sh start|stop STATE_DIR" ;;
+esac
