@@ -1,0 +1,66 @@
+/*
+ * Counters, gauges and histograms in the Prometheus text format 0.0.4. One table names every family; a series comes into being
+ * with its first sample. Updates are lock-free atomics from any thread; only the first sample of a series allocates.
+ * Label values come from code (patterns, enum names), never from clients, so the number of series is bounded.
+ */
+#ifndef ARP_OBS_METRICS_H
+#define ARP_OBS_METRICS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shared/buf.h"
+#include "shared/err.h"
+
+#define METRIC_LABELS_MAX 3
+
+/* X(enum, kind, name, labels as a comma list, help) */
+#define METRICS(X)                                                                                           \
+    X(METRIC_RUNS, COUNTER, "arp_runs_total", "status,streaming", "Runs that ended, by final status.")       \
+    X(METRIC_QUOTA_EXCEEDED, COUNTER, "arp_quota_exceeded_total", "", "Runs refused by the daily quota.")    \
+    X(METRIC_STREAMING_RUNS, COUNTER, "arp_streaming_runs_total", "", "Runs started by the stream routes.")  \
+    X(METRIC_COLD_RESUMES, COUNTER, "arp_cold_resumes_total", "", "Cold workspaces made warm for a run.")    \
+    X(METRIC_RUN_DURATION, HISTOGRAM, "arp_run_duration_seconds", "", "From a run's row to its end.")        \
+    X(METRIC_FIRST_EVENT, HISTOGRAM, "arp_first_event_seconds", "",                                          \
+        "From a run's row to the agent's first line.")                                                       \
+    X(METRIC_HTTP_DURATION, HISTOGRAM, "arp_http_request_duration_seconds", "route,method,status",           \
+        "From a request's head to the head of its answer, by status class.")                                 \
+    X(METRIC_BUNDLES, COUNTER, "arp_evidence_bundles_total", "status", "Evidence bundles built, by result.") \
+    X(METRIC_WORKSPACE_GC, COUNTER, "arp_workspace_gc_total", "", "Workspaces removed by retention.")        \
+    X(METRIC_EVIDENCE_GC, COUNTER, "arp_evidence_gc_total", "", "Evidence bundles removed by retention.")    \
+    X(METRIC_SSE_CLIENTS, GAUGE, "arp_sse_clients", "", "Event streams open now.")                           \
+    X(METRIC_WARM_WORKSPACES, GAUGE, "arp_warm_workspaces", "", "Workspaces with a running container.")
+
+enum metric {
+#define X(id, kind, name, labels, help) id,
+    METRICS(X)
+#undef X
+        METRIC_COUNT
+};
+
+struct metrics;
+
+/* Families without labels show 0 from the start. NULL: out of memory. */
+struct metrics *metrics_new(void);
+void metrics_free(struct metrics *m);
+
+/* Label values in the table's order; unused ones are NULL. Copied with a series' first sample. */
+struct metric_labels {
+    const char *v[METRIC_LABELS_MAX];
+};
+#define METRIC_LABELS(...) (&(const struct metric_labels){{__VA_ARGS__}})
+
+/* labels: NULL for a family without. A sample that would need memory when there is none is lost. */
+void metrics_count(struct metrics *m, enum metric id, uint64_t n, const struct metric_labels *labels);
+void metrics_gauge_add(struct metrics *m, enum metric id, int64_t delta);
+void metrics_gauge_set(struct metrics *m, enum metric id, int64_t value);
+/* Histograms keep nanoseconds and show seconds. */
+void metrics_observe(
+    struct metrics *m, enum metric id, int64_t duration_ns, const struct metric_labels *labels);
+
+#define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
+/* All families, then arp_build_info and the process's memory, CPU time, open files and start time (proc(5)); what /proc does not
+ * tell is left out. Errors: the buffer's. */
+int metrics_render(struct metrics *m, struct buf *out, struct arp_err *err);
+
+#endif
