@@ -58,10 +58,11 @@ enum arp_code {
 #define ARP_ERR_DETAIL_MAX 512
 
 struct arp_err {
-    int code;                         /* 0 or an enum arp_code */
-    int sys_errno;                    /* errno of the failed call, 0 if none */
-    char msg[ARP_ERR_MSG_MAX];        /* for people; outermost context first */
-    char detail[ARP_ERR_DETAIL_MAX];  /* members of a JSON object without braces, "" if none: "\"field\":\"name\"" */
+    int code;                  /* 0 or an enum arp_code */
+    int sys_errno;             /* errno of the failed call, 0 if none */
+    char msg[ARP_ERR_MSG_MAX]; /* for people; outermost context first */
+    char detail
+        [ARP_ERR_DETAIL_MAX]; /* members of a JSON object without braces, "" if none: "\"field\":\"name\"" */
 };
 
 /* Set *err (msg printf-formatted, cut at its size; ": strerror" appended when sys_errno != 0); clears details.

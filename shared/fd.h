@@ -19,7 +19,8 @@ int fd_read_all(int fd, struct buf *out, struct arp_err *err);
 /* Read a whole regular file. Errors: ARP_E_IO (errno ENOENT when missing), ARP_E_TOO_LARGE. */
 int file_read(const char *path, struct buf *out, struct arp_err *err);
 /* Durable replacement: temp file in the same directory, fsync, rename, fsync of the directory. Readers see old or new, never half. */
-int file_write_durable(int dir_fd, const char *name, const void *data, size_t len, mode_t mode, struct arp_err *err);
+int file_write_durable(
+    int dir_fd, const char *name, const void *data, size_t len, mode_t mode, struct arp_err *err);
 /* Open name (may hold slashes) beneath dir_fd without following any symbolic link and without leaving it:
  * openat2(2) with RESOLVE_BENEATH|RESOLVE_NO_SYMLINKS|RESOLVE_NO_MAGICLINKS. O_CLOEXEC is added. Returns the fd or an error. */
 int fd_open_beneath(int dir_fd, const char *name, int flags, mode_t mode, struct arp_err *err);

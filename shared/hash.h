@@ -28,7 +28,8 @@ void sha256_hex_of(const void *data, size_t len, char ret_hex[SHA256_HEX_LEN + 1
 /* Digest of a whole open file from its start (pread; the offset is untouched). ret_size may be NULL. */
 int sha256_fd(int fd, char ret_hex[SHA256_HEX_LEN + 1], uint64_t *ret_size, struct arp_err *err);
 
-void hmac_sha256_hex(const void *key, size_t key_len, const void *data, size_t len, char ret_hex[SHA256_HEX_LEN + 1]);
+void hmac_sha256_hex(
+    const void *key, size_t key_len, const void *data, size_t len, char ret_hex[SHA256_HEX_LEN + 1]);
 
 /* True when s is exactly 64 lower-case hex digits. */
 bool sha256_hex_ok(const char *s);

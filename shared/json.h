@@ -18,7 +18,7 @@
 #include "shared/err.h"
 
 struct json {
-    struct buf *out;  /* borrowed; its sticky error is the writer's error */
+    struct buf *out; /* borrowed; its sticky error is the writer's error */
     bool need_comma;
 };
 
@@ -29,8 +29,8 @@ void json_obj_close(struct json *j);
 void json_arr_open(struct json *j);
 void json_arr_close(struct json *j);
 void json_key(struct json *j, const char *key);
-void json_str(struct json *j, const char *s);               /* NULL writes null */
-void json_strn(struct json *j, const void *p, size_t len);  /* may hold NUL and any bytes */
+void json_str(struct json *j, const char *s);              /* NULL writes null */
+void json_strn(struct json *j, const void *p, size_t len); /* may hold NUL and any bytes */
 void json_int(struct json *j, int64_t v);
 void json_uint(struct json *j, uint64_t v);
 void json_bool(struct json *j, bool v);
@@ -50,6 +50,9 @@ void json_kraw(struct json *j, const char *key, const char *text);
 /* Parse bytes[0..len) as exactly one JSON value. *ret is owned by the caller (cJSON_Delete).
  * Errors: ARP_E_UTF8, ARP_E_JSON (syntax, NUL or \u0000, trailing bytes, duplicate key, nesting over LIMIT_JSON_DEPTH). */
 int json_parse(const char *bytes, size_t len, cJSON **ret, struct arp_err *err);
+/* The same for lines of our own logs, where captured output may hold U+0000: the escape \u0000 is accepted and the string that holds it
+ * reads as cut there (cJSON strings are C strings). Never decide anything by such a string without looking at the raw bytes. */
+int json_parse_line(const char *bytes, size_t len, cJSON **ret, struct arp_err *err);
 
 /* One field that an object may have; kinds are checked exactly. */
 enum json_kind { JSON_STRING, JSON_INT, JSON_BOOL, JSON_OBJECT, JSON_ARRAY, JSON_ANY };
@@ -61,7 +64,8 @@ struct json_field {
 /* Check that obj is an object with no members but fields[0..n), each of its kind, all required ones present. path: prefix for
  * names in errors ("" at the top). JSON_INT also refuses fractions and |v| > 2^53. null counts as absent for optional fields.
  * Errors: ARP_E_UNKNOWN_FIELD, ARP_E_FIELD, both with details.field. */
-int json_check_object(const cJSON *obj, const struct json_field *fields, size_t n, const char *path, struct arp_err *err);
+int json_check_object(
+    const cJSON *obj, const struct json_field *fields, size_t n, const char *path, struct arp_err *err);
 
 /* Getters for checked objects: NULL / fallback when absent or null. Strings are borrowed from obj. */
 const char *json_get_str(const cJSON *obj, const char *name);

@@ -14,11 +14,11 @@
  * bounded by LIMIT_ARGV_BYTES, and the fixed fields. */
 #define LIMIT_LINE (1u << 20)
 /* A run's command list. */
-#define LIMIT_COMMANDS 256
+#define LIMIT_COMMANDS   256
 #define LIMIT_ARGV_ITEMS 1024
 /* All argv bytes of one command: times 6 for escapes stays under LIMIT_LINE with both captures. */
 #define LIMIT_ARGV_BYTES (96u << 10)
-#define LIMIT_PROMPT (256u << 10)
+#define LIMIT_PROMPT     (256u << 10)
 /* Full output of one stream kept as a blob; more is hashed and counted but not kept. */
 #define LIMIT_BLOB (64u << 20)
 /* All blobs of one run; past it blobs are hashed and counted but not kept. */
@@ -26,7 +26,7 @@
 /* diff.patch kept in evidence; over it the run records `truncated` and keeps the trees' ids. */
 #define LIMIT_DIFF (32u << 20)
 /* outputs.json lists at most this many artifacts; the count of all is recorded. */
-#define LIMIT_ARTIFACTS 100000
+#define LIMIT_ARTIFACTS    100000
 #define LIMIT_OUTPUTS_JSON (64u << 20)
 /* /metadata and env.json answers of an agent. */
 #define LIMIT_METADATA (256u << 10)

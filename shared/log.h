@@ -25,21 +25,30 @@ struct log_field {
     const char *str; /* used when not NULL, else num */
     int64_t num;
 };
-#define LOG_STR(k, v) {(k), (v) ? (v) : "", 0}
-#define LOG_INT(k, v) {(k), NULL, (int64_t)(v)}
+#define LOG_STR(k, v)                                                                                        \
+    {                                                                                                        \
+        (k), (v) ? (v) : "", 0                                                                               \
+    }
+#define LOG_INT(k, v)                                                                                        \
+    {                                                                                                        \
+        (k), NULL, (int64_t)(v)                                                                              \
+    }
 
 /* Lines under level are dropped. Call once at start, before threads. */
 void log_set_level(enum log_level level);
 /* "debug", "info", "warn", "error". Errors: ARP_E_INVALID. */
 int log_level_parse(const char *name, enum log_level *ret, struct arp_err *err);
 /* Write a line. ctx may be NULL; fields: array ended by a NULL key, or NULL. */
-void log_write(enum log_level level, const struct log_ctx *ctx, const char *msg, const struct log_field *fields);
+void log_write(
+    enum log_level level, const struct log_ctx *ctx, const char *msg, const struct log_field *fields);
 /* The same with err's public code, message and errno as fields. */
 void log_error(enum log_level level, const struct log_ctx *ctx, const char *msg, const struct arp_err *err);
 
 #define log_info(ctx, msg, ...)                                                                              \
-    log_write(LOG_LEVEL_INFO, (ctx), (msg), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){NULL, NULL, 0}})
+    log_write(                                                                                               \
+        LOG_LEVEL_INFO, (ctx), (msg), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){NULL, NULL, 0}})
 #define log_warn(ctx, msg, ...)                                                                              \
-    log_write(LOG_LEVEL_WARN, (ctx), (msg), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){NULL, NULL, 0}})
+    log_write(                                                                                               \
+        LOG_LEVEL_WARN, (ctx), (msg), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){NULL, NULL, 0}})
 
 #endif

@@ -29,9 +29,11 @@ void sign_key_id(const struct sign_key *k, char ret[SIGN_KEY_ID_LEN + 1]);
 int sign_key_public_pem(const struct sign_key *k, struct buf *out, struct arp_err *err);
 
 /* Pure Ed25519 over data. Errors: ARP_E_INTERNAL (public-only key, libcrypto failure). */
-int sign_make(const struct sign_key *k, const void *data, size_t len, unsigned char ret_sig[SIGN_SIG_LEN], struct arp_err *err);
+int sign_make(const struct sign_key *k, const void *data, size_t len, unsigned char ret_sig[SIGN_SIG_LEN],
+    struct arp_err *err);
 /* 0 when sig is good; ARP_E_CORRUPT when it is not. */
-int sign_check(const struct sign_key *k, const void *data, size_t len, const unsigned char sig[SIGN_SIG_LEN], struct arp_err *err);
+int sign_check(const struct sign_key *k, const void *data, size_t len, const unsigned char sig[SIGN_SIG_LEN],
+    struct arp_err *err);
 
 static inline void sign_key_free_ptr(struct sign_key **p)
 {

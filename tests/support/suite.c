@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-int suite_main(const char *name, const struct suite_test *tests, unsigned n, int (*set_up)(void), int (*tear_down)(void), int argc,
-    char **argv)
+int suite_main(const char *name, const struct suite_test *tests, unsigned n, int (*set_up)(void),
+    int (*tear_down)(void), int argc, char **argv)
 {
     if (CU_initialize_registry() != CUE_SUCCESS)
         return 2;
@@ -40,7 +40,8 @@ void suite_assert_str(const char *got, const char *want, const char *expr, const
         return;
     }
     char msg[1024];
-    snprintf(msg, sizeof(msg), "%s: got \"%.400s\", want \"%.400s\"", expr, got ? got : "(null)", want ? want : "(null)");
+    snprintf(msg, sizeof(msg), "%s: got \"%.400s\", want \"%.400s\"", expr, got ? got : "(null)",
+        want ? want : "(null)");
     CU_assertImplementation(CU_FALSE, line, msg, file, "", CU_TRUE);
 }
 

@@ -17,10 +17,13 @@ struct suite_test {
 
 /* Run tests[0..n); set_up / tear_down may be NULL (once per program; a set_up answering non-zero fails the program).
  * Returns the exit code of the program. */
-int suite_main(const char *name, const struct suite_test *tests, unsigned n, int (*set_up)(void), int (*tear_down)(void), int argc,
-    char **argv);
+int suite_main(const char *name, const struct suite_test *tests, unsigned n, int (*set_up)(void),
+    int (*tear_down)(void), int argc, char **argv);
 
-#define TEST(fn) {#fn, fn}
+#define TEST(fn)                                                                                             \
+    {                                                                                                        \
+#fn, fn                                                                                              \
+    }
 #define TEST_SUITE_WITH(name, up, down, ...)                                                                 \
     int main(int argc, char **argv)                                                                          \
     {                                                                                                        \
@@ -38,6 +41,7 @@ int suite_main(const char *name, const struct suite_test *tests, unsigned n, int
 void suite_assert_str(const char *got, const char *want, const char *expr, const char *file, unsigned line);
 void suite_assert_int(long long got, long long want, const char *expr, const char *file, unsigned line);
 /* s must contain part. */
-void suite_assert_contains(const char *s, const char *part, const char *expr, const char *file, unsigned line);
+void suite_assert_contains(
+    const char *s, const char *part, const char *expr, const char *file, unsigned line);
 
 #endif

@@ -1,0 +1,360 @@
+/*
+ * JSON writer and strict reader: see json.h.
+ */
+#include "shared/json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "shared/limits.h"
+#include "shared/utf8.h"
+
+/* Integers up to here are exact in the doubles that cJSON stores. */
+#define JSON_INT_MAX 9007199254740992.0
+
+void json_init(struct json *j, struct buf *out)
+{
+    *j = (struct json){.out = out};
+}
+
+static void comma(struct json *j)
+{
+    if (j->need_comma)
+        buf_append_char(j->out, ',');
+    j->need_comma = true;
+}
+
+void json_obj_open(struct json *j)
+{
+    comma(j);
+    buf_append_char(j->out, '{');
+    j->need_comma = false;
+}
+
+void json_obj_close(struct json *j)
+{
+    buf_append_char(j->out, '}');
+    j->need_comma = true;
+}
+
+void json_arr_open(struct json *j)
+{
+    comma(j);
+    buf_append_char(j->out, '[');
+    j->need_comma = false;
+}
+
+void json_arr_close(struct json *j)
+{
+    buf_append_char(j->out, ']');
+    j->need_comma = true;
+}
+
+static void write_string(struct buf *out, const unsigned char *p, size_t len)
+{
+    buf_append_char(out, '"');
+    size_t start = 0;
+    size_t i = 0;
+    while (i < len) {
+        unsigned char c = p[i];
+        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
+            i++;
+            continue;
+        }
+        size_t n = c < 0x80 ? 0 : utf8_seq(p + i, len - i);
+        if (n > 0) {
+            i += n;
+            continue;
+        }
+        buf_append(out, p + start, i - start);
+        switch (c) {
+        case '"':
+            buf_append_str(out, "\\\"");
+            break;
+        case '\\':
+            buf_append_str(out, "\\\\");
+            break;
+        case '\n':
+            buf_append_str(out, "\\n");
+            break;
+        case '\r':
+            buf_append_str(out, "\\r");
+            break;
+        case '\t':
+            buf_append_str(out, "\\t");
+            break;
+        default:
+            if (c < 0x80)
+                buf_printf(out, "\\u%04x", c);
+            else
+                buf_append_str(out, "\xef\xbf\xbd"); /* U+FFFD */
+        }
+        start = ++i;
+    }
+    buf_append(out, p + start, len - start);
+    buf_append_char(out, '"');
+}
+
+void json_key(struct json *j, const char *key)
+{
+    comma(j);
+    write_string(j->out, (const unsigned char *)key, strlen(key));
+    buf_append_char(j->out, ':');
+    j->need_comma = false;
+}
+
+void json_strn(struct json *j, const void *p, size_t len)
+{
+    comma(j);
+    write_string(j->out, p, len);
+}
+
+void json_str(struct json *j, const char *s)
+{
+    if (s)
+        json_strn(j, s, strlen(s));
+    else
+        json_null(j);
+}
+
+void json_int(struct json *j, int64_t v)
+{
+    comma(j);
+    buf_printf(j->out, "%" PRId64, v);
+}
+
+void json_uint(struct json *j, uint64_t v)
+{
+    comma(j);
+    buf_printf(j->out, "%" PRIu64, v);
+}
+
+void json_bool(struct json *j, bool v)
+{
+    comma(j);
+    buf_append_str(j->out, v ? "true" : "false");
+}
+
+void json_null(struct json *j)
+{
+    comma(j);
+    buf_append_str(j->out, "null");
+}
+
+void json_raw(struct json *j, const char *text)
+{
+    comma(j);
+    buf_append_str(j->out, text && *text ? text : "null");
+}
+
+void json_kstr(struct json *j, const char *key, const char *s)
+{
+    json_key(j, key);
+    json_str(j, s);
+}
+
+void json_kstrn(struct json *j, const char *key, const void *p, size_t len)
+{
+    json_key(j, key);
+    json_strn(j, p, len);
+}
+
+void json_kint(struct json *j, const char *key, int64_t v)
+{
+    json_key(j, key);
+    json_int(j, v);
+}
+
+void json_kuint(struct json *j, const char *key, uint64_t v)
+{
+    json_key(j, key);
+    json_uint(j, v);
+}
+
+void json_kbool(struct json *j, const char *key, bool v)
+{
+    json_key(j, key);
+    json_bool(j, v);
+}
+
+void json_knull(struct json *j, const char *key)
+{
+    json_key(j, key);
+    json_null(j);
+}
+
+void json_kraw(struct json *j, const char *key, const char *text)
+{
+    json_key(j, key);
+    json_raw(j, text);
+}
+
+/* cJSON accepts depth 1000 and \u0000 (which would end its C strings early), so both are refused before it runs. */
+static int scan(const char *p, size_t len, bool allow_nul_escape, struct arp_err *err)
+{
+    int depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < len; i++) {
+        char c = p[i];
+        if (c == '\0')
+            return arp_fail(err, ARP_E_JSON, 0, "NUL byte at offset %zu", i);
+        if (in_string) {
+            if (c == '"') {
+                in_string = false;
+            } else if (c == '\\') {
+                if (!allow_nul_escape && len - i >= 6 && memcmp(p + i, "\\u0000", 6) == 0)
+                    return arp_fail(err, ARP_E_JSON, 0, "\\u0000 at offset %zu is not accepted", i);
+                i++;
+            }
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '{' || c == '[') {
+            if (++depth > LIMIT_JSON_DEPTH)
+                return arp_fail(err, ARP_E_JSON, 0, "nested deeper than %d", LIMIT_JSON_DEPTH);
+        } else if (c == '}' || c == ']') {
+            depth--;
+        }
+    }
+    return 0;
+}
+
+/* Objects here are small (at most a few dozen members), so comparing pairs is cheaper than a table; a hostile object with many
+ * members is refused by count first. */
+#define MEMBERS_MAX 256
+
+static int check_duplicates(const cJSON *item, struct arp_err *err)
+{
+    int count = 0;
+    for (const cJSON *a = item->child; a; a = a->next) {
+        if (cJSON_IsObject(item)) {
+            if (++count > MEMBERS_MAX)
+                return arp_fail(err, ARP_E_JSON, 0, "object with more than %d members", MEMBERS_MAX);
+            for (const cJSON *b = a->next; b; b = b->next) {
+                if (strcmp(a->string, b->string) == 0)
+                    return arp_fail(err, ARP_E_JSON, 0, "duplicate key '%.64s'", a->string);
+            }
+        }
+        if (a->child) {
+            int rc = check_duplicates(a, err);
+            if (rc)
+                return rc;
+        }
+    }
+    return 0;
+}
+
+static int parse(const char *bytes, size_t len, bool allow_nul_escape, cJSON **ret, struct arp_err *err)
+{
+    if (!utf8_valid(bytes, len))
+        return arp_fail(err, ARP_E_UTF8, 0, "not valid UTF-8");
+    int rc = scan(bytes, len, allow_nul_escape, err);
+    if (rc)
+        return rc;
+    const char *end = NULL;
+    cJSON *root = cJSON_ParseWithLengthOpts(bytes, len, &end, 0);
+    if (!root) {
+        size_t at = end && end >= bytes ? (size_t)(end - bytes) : 0;
+        return arp_fail(err, ARP_E_JSON, 0, "JSON syntax error at offset %zu", at);
+    }
+    while (end < bytes + len && (*end == ' ' || *end == '\t' || *end == '\n' || *end == '\r'))
+        end++;
+    rc = end == bytes + len ? check_duplicates(root, err)
+                            : arp_fail(err, ARP_E_JSON, 0, "bytes after the JSON value at offset %zu",
+                                  (size_t)(end - bytes));
+    if (rc) {
+        cJSON_Delete(root);
+        return rc;
+    }
+    *ret = root;
+    return 0;
+}
+
+int json_parse(const char *bytes, size_t len, cJSON **ret, struct arp_err *err)
+{
+    return parse(bytes, len, false, ret, err);
+}
+
+int json_parse_line(const char *bytes, size_t len, cJSON **ret, struct arp_err *err)
+{
+    return parse(bytes, len, true, ret, err);
+}
+
+static bool kind_matches(const cJSON *v, enum json_kind kind)
+{
+    switch (kind) {
+    case JSON_STRING:
+        return cJSON_IsString(v);
+    case JSON_INT:
+        return cJSON_IsNumber(v) && v->valuedouble >= -JSON_INT_MAX && v->valuedouble <= JSON_INT_MAX &&
+               v->valuedouble == (double)(int64_t)v->valuedouble;
+    case JSON_BOOL:
+        return cJSON_IsBool(v);
+    case JSON_OBJECT:
+        return cJSON_IsObject(v);
+    case JSON_ARRAY:
+        return cJSON_IsArray(v);
+    case JSON_ANY:
+        return true;
+    }
+    return false;
+}
+
+static const char *kind_name(enum json_kind kind)
+{
+    static const char *const names[] = {
+        "a string", "an integer", "a boolean", "an object", "an array", "a value"};
+    return names[kind];
+}
+
+int json_check_object(
+    const cJSON *obj, const struct json_field *fields, size_t n, const char *path, struct arp_err *err)
+{
+    if (!cJSON_IsObject(obj))
+        return arp_fail_field(
+            err, *path ? path : "body", "%s must be a JSON object", *path ? path : "the body");
+    const char *dot = *path ? "." : "";
+    for (const cJSON *m = obj->child; m; m = m->next) {
+        const struct json_field *f = NULL;
+        for (size_t i = 0; i < n && !f; i++) {
+            if (strcmp(fields[i].name, m->string) == 0)
+                f = &fields[i];
+        }
+        char name[192];
+        snprintf(name, sizeof(name), "%s%s%.96s", path, dot, m->string);
+        if (!f) {
+            arp_fail(err, ARP_E_UNKNOWN_FIELD, 0, "unknown field '%s'", name);
+            arp_err_detail_str(err, "field", name);
+            return ARP_E_UNKNOWN_FIELD;
+        }
+        if (cJSON_IsNull(m) && !f->required)
+            continue;
+        if (!kind_matches(m, f->kind))
+            return arp_fail_field(err, name, "field '%s' must be %s", name, kind_name(f->kind));
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!fields[i].required || cJSON_GetObjectItemCaseSensitive(obj, fields[i].name))
+            continue;
+        char name[192];
+        snprintf(name, sizeof(name), "%s%s%s", path, dot, fields[i].name);
+        return arp_fail_field(err, name, "field '%s' is required", name);
+    }
+    return 0;
+}
+
+const char *json_get_str(const cJSON *obj, const char *name)
+{
+    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(obj, name));
+}
+
+int64_t json_get_int(const cJSON *obj, const char *name, int64_t fallback)
+{
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(obj, name);
+    return kind_matches(v, JSON_INT) ? (int64_t)v->valuedouble : fallback;
+}
+
+bool json_get_bool(const cJSON *obj, const char *name, bool fallback)
+{
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(obj, name);
+    return cJSON_IsBool(v) ? cJSON_IsTrue(v) : fallback;
+}
