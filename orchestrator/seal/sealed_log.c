@@ -35,7 +35,8 @@ static uint32_t run_hash(const char *run_id)
     return h;
 }
 
-static int record_read(const struct sealed_log *log, uint32_t number, char ret[RECORD_LEN], struct arp_err *err)
+static int record_read(
+    const struct sealed_log *log, uint32_t number, char ret[RECORD_LEN], struct arp_err *err)
 {
     size_t done = 0;
     while (done < RECORD_LEN) {
@@ -55,8 +56,8 @@ static int record_read(const struct sealed_log *log, uint32_t number, char ret[R
 }
 
 /* Find the slot of run_id: either the one that holds it (*ret_record filled) or the free one where it belongs. */
-static int slot_find(const struct sealed_log *log, const char *run_id, uint32_t *ret_slot, char ret_record[RECORD_LEN],
-    struct arp_err *err)
+static int slot_find(const struct sealed_log *log, const char *run_id, uint32_t *ret_slot,
+    char ret_record[RECORD_LEN], struct arp_err *err)
 {
     uint32_t slot = run_hash(run_id) & log->slot_mask;
     for (; log->slots[slot]; slot = (slot + 1) & log->slot_mask) {
@@ -144,7 +145,8 @@ int sealed_log_open(int dir_fd, struct sealed_log **ret, struct arp_err *err)
     return 0;
 }
 
-int sealed_log_remember(struct sealed_log *log, const char *run_id, const char digest[SHA256_HEX_LEN + 1], struct arp_err *err)
+int sealed_log_remember(
+    struct sealed_log *log, const char *run_id, const char digest[SHA256_HEX_LEN + 1], struct arp_err *err)
 {
     char record[RECORD_LEN + 1];
     uint32_t slot;

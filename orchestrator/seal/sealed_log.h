@@ -17,7 +17,8 @@ int sealed_log_open(int dir_fd, struct sealed_log **ret, struct arp_err *err);
 
 /* Remember that run_id (a valid UUID text) is sealed with digest. 0 when it is new (now durable) or the same as before.
  * Errors: ARP_E_CONFLICT (another digest is on record), ARP_E_IO, ARP_E_NOMEM. */
-int sealed_log_remember(struct sealed_log *log, const char *run_id, const char digest[SHA256_HEX_LEN + 1], struct arp_err *err);
+int sealed_log_remember(
+    struct sealed_log *log, const char *run_id, const char digest[SHA256_HEX_LEN + 1], struct arp_err *err);
 
 /* The log's descriptor, for a process that closes all others. */
 int sealed_log_fd(const struct sealed_log *log);

@@ -32,8 +32,8 @@ static int statement_check(const struct seal_request *rq, struct arp_err *err)
     sha256_hex_of(rq->tagmanifest, rq->tagmanifest_len, digest);
     const cJSON *subject = cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(st, "subject"), 0);
     const cJSON *predicate = cJSON_GetObjectItemCaseSensitive(st, "predicate");
-    const cJSON *metadata =
-        cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(predicate, "runDetails"), "metadata");
+    const cJSON *metadata = cJSON_GetObjectItemCaseSensitive(
+        cJSON_GetObjectItemCaseSensitive(predicate, "runDetails"), "metadata");
     if (strcmp(member_str(st, "_type"), "https://in-toto.io/Statement/v1") != 0)
         return arp_fail(err, ARP_E_INVALID, 0, "not an in-toto Statement v1");
     if (strcmp(member_str(subject, "name"), name) != 0)
@@ -45,7 +45,8 @@ static int statement_check(const struct seal_request *rq, struct arp_err *err)
     return 0;
 }
 
-static int sign_dsse(const struct sign_key *key, const struct seal_request *rq, struct seal *ret, struct arp_err *err)
+static int sign_dsse(
+    const struct sign_key *key, const struct seal_request *rq, struct seal *ret, struct arp_err *err)
 {
     cleanup_buf struct buf pae;
     buf_init(&pae, PAE_MAX);
@@ -55,7 +56,8 @@ static int sign_dsse(const struct sign_key *key, const struct seal_request *rq, 
     return rc ? rc : sign_make(key, pae.data, pae.len, ret->dsse_sig, err);
 }
 
-static int sign_ssh(const struct sign_key *key, const struct seal_request *rq, struct seal *ret, struct arp_err *err)
+static int sign_ssh(
+    const struct sign_key *key, const struct seal_request *rq, struct seal *ret, struct arp_err *err)
 {
     cleanup_buf struct buf data, text;
     buf_init(&data, 256);
@@ -71,8 +73,8 @@ static int sign_ssh(const struct sign_key *key, const struct seal_request *rq, s
     return rc;
 }
 
-int sealing_make(const struct sign_key *key, struct sealed_log *log, const struct seal_request *rq, struct seal *ret,
-    struct arp_err *err)
+int sealing_make(const struct sign_key *key, struct sealed_log *log, const struct seal_request *rq,
+    struct seal *ret, struct arp_err *err)
 {
     if (!uuid_ok(rq->run_id))
         return arp_fail(err, ARP_E_INVALID, 0, "run id is not a UUID");

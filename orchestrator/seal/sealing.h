@@ -18,7 +18,7 @@ struct seal_request {
 };
 
 /* Check and sign. Errors as signer_seal(). */
-int sealing_make(const struct sign_key *key, struct sealed_log *log, const struct seal_request *rq, struct seal *ret,
-    struct arp_err *err);
+int sealing_make(const struct sign_key *key, struct sealed_log *log, const struct seal_request *rq,
+    struct seal *ret, struct arp_err *err);
 
 #endif

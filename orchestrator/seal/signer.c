@@ -104,8 +104,9 @@ static int child_confine(const struct child *c, struct arp_err *err)
     if (rc)
         return rc;
     const struct rlimit zero = {0, 0};
-    if (prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &zero) < 0 ||
-        setrlimit(RLIMIT_NOFILE, &zero) < 0 || setrlimit(RLIMIT_NPROC, &zero) < 0)
+    if (prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        setrlimit(RLIMIT_CORE, &zero) < 0 || setrlimit(RLIMIT_NOFILE, &zero) < 0 ||
+        setrlimit(RLIMIT_NPROC, &zero) < 0)
         return arp_fail(err, ARP_E_UNSUPPORTED, errno, "confine the signer");
     prctl(PR_SET_NAME, "arp-signer");
     return 0;
@@ -121,7 +122,8 @@ static int answer_public(const struct child *c, struct answer *a, struct arp_err
     return rc;
 }
 
-static int answer_seal(const struct child *c, const char *packet, const struct request_head *head, struct answer *a, struct arp_err *err)
+static int answer_seal(const struct child *c, const char *packet, const struct request_head *head,
+    struct answer *a, struct arp_err *err)
 {
     struct seal_request rq = {
         .run_id = head->run_id,
@@ -133,14 +135,16 @@ static int answer_seal(const struct child *c, const char *packet, const struct r
     return sealing_make(c->key, c->log, &rq, &a->seal, err);
 }
 
-static int answer_request(const struct child *c, const char *packet, size_t len, struct answer *a, struct arp_err *err)
+static int answer_request(
+    const struct child *c, const char *packet, size_t len, struct answer *a, struct arp_err *err)
 {
     struct request_head head;
     if (len < sizeof(head))
         return arp_fail(err, ARP_E_INVALID, 0, "short request");
     memcpy(&head, packet, sizeof(head));
     if (head.run_id[UUID_LEN] != '\0' || head.statement_len > SIGNER_STATEMENT_MAX ||
-        head.tagmanifest_len > SIGNER_TAGMANIFEST_MAX || len != sizeof(head) + head.statement_len + head.tagmanifest_len)
+        head.tagmanifest_len > SIGNER_TAGMANIFEST_MAX ||
+        len != sizeof(head) + head.statement_len + head.tagmanifest_len)
         return arp_fail(err, ARP_E_INVALID, 0, "malformed request");
     switch (head.kind) {
     case REQUEST_PUBLIC:
@@ -333,8 +337,8 @@ int signer_allowed_signers(const struct signer *s, struct buf *out, struct arp_e
     return rc ? rc : buf_error(out, err);
 }
 
-int signer_seal(struct signer *s, const char *run_id, const void *statement, size_t statement_len, const void *tagmanifest,
-    size_t tagmanifest_len, struct seal *ret, struct arp_err *err)
+int signer_seal(struct signer *s, const char *run_id, const void *statement, size_t statement_len,
+    const void *tagmanifest, size_t tagmanifest_len, struct seal *ret, struct arp_err *err)
 {
     struct request_head head = {.kind = REQUEST_SEAL};
     if (!uuid_ok(run_id))

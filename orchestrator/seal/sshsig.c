@@ -30,7 +30,8 @@ static void put_key_blob(struct buf *out, const struct sign_key *key)
     put_string(out, pub, sizeof(pub));
 }
 
-int sshsig_signed_data(const char *name_space, const void *message, size_t len, struct buf *out, struct arp_err *err)
+int sshsig_signed_data(
+    const char *name_space, const void *message, size_t len, struct buf *out, struct arp_err *err)
 {
     unsigned char digest[SHA256_BYTES];
     sha256_of(message, len, digest);
@@ -42,8 +43,8 @@ int sshsig_signed_data(const char *name_space, const void *message, size_t len, 
     return buf_error(out, err);
 }
 
-int sshsig_armour(const struct sign_key *key, const char *name_space, const unsigned char sig[SIGN_SIG_LEN], struct buf *out,
-    struct arp_err *err)
+int sshsig_armour(const struct sign_key *key, const char *name_space, const unsigned char sig[SIGN_SIG_LEN],
+    struct buf *out, struct arp_err *err)
 {
     cleanup_buf struct buf part, blob, text;
     buf_init(&part, BLOB_MAX);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "shared/fd.h"
+#include "shared/hash.h"
 #include "shared/json.h"
 #include "tests/support/suite.h"
 
@@ -47,8 +48,10 @@ static size_t statement_for(const char *run, const char *extra, char *out, size_
     char digest[SHA256_HEX_LEN + 1];
     sha256_hex_of(TAGS, strlen(TAGS), digest);
     return (size_t)snprintf(out, size,
-        "{\"_type\":\"https://in-toto.io/Statement/v1\",\"subject\":[{\"name\":\"%s/tagmanifest-sha256.txt\",\"digest\":"
-        "{\"sha256\":\"%s\"}}],\"predicate\":{\"runDetails\":{\"metadata\":{\"invocationId\":\"%s\"}},\"x\":\"%s\"}}",
+        "{\"_type\":\"https://in-toto.io/Statement/v1\",\"subject\":[{\"name\":\"%s/"
+        "tagmanifest-sha256.txt\",\"digest\":"
+        "{\"sha256\":\"%s\"}}],\"predicate\":{\"runDetails\":{\"metadata\":{\"invocationId\":\"%s\"}},\"x\":"
+        "\"%s\"}}",
         run, digest, run, extra);
 }
 
@@ -210,7 +213,9 @@ static void key_file_is_private_and_the_key_stays_in_the_child(void)
     ASSERT_INT(st.st_mode & 07777, 0700);
 }
 
-TEST_SUITE_WITH(signer_test, set_up, tear_down, TEST(signature_is_over_the_pae), TEST(same_statement_again_gives_the_same_signature),
+TEST_SUITE_WITH(signer_test, set_up, tear_down, TEST(signature_is_over_the_pae),
+    TEST(same_statement_again_gives_the_same_signature),
     TEST(second_different_seal_is_refused_even_after_restart), TEST(statements_of_other_things_are_refused),
-    TEST(threads_share_the_signer), TEST(log_survives_growth_and_a_torn_tail), TEST(damaged_log_stops_the_start),
-    TEST(published_forms_name_the_key), TEST(key_file_is_private_and_the_key_stays_in_the_child))
+    TEST(threads_share_the_signer), TEST(log_survives_growth_and_a_torn_tail),
+    TEST(damaged_log_stops_the_start), TEST(published_forms_name_the_key),
+    TEST(key_file_is_private_and_the_key_stays_in_the_child))
