@@ -21,7 +21,7 @@ enum verify_exit {
         3, /* intact, but no trusted key, or the run's record is marked as not closed or not complete */
 };
 
-enum check_verdict { CHECK_PASS, CHECK_FAIL, CHECK_UNABLE };
+enum check_verdict { CHECK_PASS, CHECK_UNABLE, CHECK_FAIL }; /* in order of weight */
 
 struct check {
     const char *name; /* static: "container", "files", … in the order of docs/VERIFY.md */
@@ -38,8 +38,8 @@ struct verify_report {
     struct check checks[VERIFY_CHECKS_MAX];
     bool integrity;                   /* every integrity check passed */
     bool trusted;                     /* both signatures are by a key of the keyring */
-    char key_id[SIGN_KEY_ID_LEN + 1]; /* of the trusted key, "" otherwise */
-    bool closed;                      /* as the signed statement says */
+    char key_id[SIGN_KEY_ID_LEN + 1]; /* of the key that signed, trusted or not; "" unless integrity */
+    bool closed;                      /* as the signed statement says; false unless integrity */
     bool complete;
     bool volume_match;
 };
