@@ -105,11 +105,11 @@ static struct sign_key *key_from_raw(const unsigned char pub[SIGN_PUB_LEN])
     return sign_key_from_public_pem(buf_str(&pem), pem.len, &key, NULL) == 0 ? key : NULL;
 }
 
-void check_ssh_signature(struct verification *v, struct check *c)
+void step_ssh_signature(struct verification *v, struct check *c)
 {
     unsigned char sig[SIGN_SIG_LEN], digest[SHA256_BYTES];
-    const struct packed_file *tags = container_find(&v->zip, "tagmanifest-sha256.txt");
-    if (!ssh_parse(container_find(&v->zip, "attestation/tagmanifest-sha256.txt.sig"), v->ssh_public, sig)) {
+    const struct packed_file *tags = packed_find(&v->zip, "tagmanifest-sha256.txt");
+    if (!ssh_parse(packed_find(&v->zip, "attestation/tagmanifest-sha256.txt.sig"), v->ssh_public, sig)) {
         check_fail(c, "attestation/tagmanifest-sha256.txt.sig is not an SSH signature of the expected form");
         return;
     }
@@ -189,12 +189,12 @@ static void envelope_check(struct verification *v, const struct envelope *e, str
                       "signature was changed");
 }
 
-void check_signature(struct verification *v, struct check *c)
+void step_signature(struct verification *v, struct check *c)
 {
     struct envelope e = {0};
     buf_init(&e.payload, ENVELOPE_MAX);
     buf_init(&e.sig, 128);
-    if (envelope_parse(container_find(&v->zip, "attestation/run.intoto.jsonl"), &e))
+    if (envelope_parse(packed_find(&v->zip, "attestation/run.intoto.jsonl"), &e))
         envelope_check(v, &e, c);
     else
         check_fail(c, "attestation/run.intoto.jsonl is not a DSSE envelope of the expected form");
@@ -203,7 +203,7 @@ void check_signature(struct verification *v, struct check *c)
     buf_done(&e.sig);
 }
 
-void check_trust(struct verification *v, struct check *c)
+void step_trust(struct verification *v, struct check *c)
 {
     if (keyring_count(v->keys) == 0) {
         check_unable(c, "no trusted key was given: anyone could have signed this");

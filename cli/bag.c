@@ -37,11 +37,11 @@ static bool is_required(const char *name)
     return false;
 }
 
-void check_files(struct verification *v, struct check *c)
+void step_files(struct verification *v, struct check *c)
 {
     size_t blobs = 0;
     for (size_t i = 0; i < REQUIRED_COUNT; i++)
-        if (!container_find(&v->zip, required[i]))
+        if (!packed_find(&v->zip, required[i]))
             check_fail(c, "%s is missing", required[i]);
     for (size_t i = 0; i < v->zip.count; i++) {
         const struct packed_file *f = &v->zip.files[i];
@@ -92,7 +92,7 @@ static bool manifest_line(
 /* The manifest lists the files of its kind in their order, each with the digest of what is in the zip, and nothing else. */
 static void manifest_check(const struct verification *v, const char *manifest, bool payload, struct check *c)
 {
-    const struct packed_file *m = container_find(&v->zip, manifest);
+    const struct packed_file *m = packed_find(&v->zip, manifest);
     char digest[SHA256_HEX_LEN + 1], name[200];
     size_t at = 0, i = 0;
     while (at < m->size) {
@@ -128,7 +128,7 @@ static bool content_is(const struct packed_file *f, const char *text)
 /* bag-info.txt has one form: five known lines, of which date and salt are free. */
 static void bag_info_check(const struct verification *v, struct check *c)
 {
-    const struct packed_file *f = container_find(&v->zip, "bag-info.txt");
+    const struct packed_file *f = packed_find(&v->zip, "bag-info.txt");
     uint64_t bytes = 0, files = 0;
     for (size_t i = 0; i < v->zip.count; i++) {
         if (!in_payload(v->zip.files[i].name))
@@ -158,12 +158,12 @@ static void bag_info_check(const struct verification *v, struct check *c)
             bytes, files);
 }
 
-void check_manifests(struct verification *v, struct check *c)
+void step_manifests(struct verification *v, struct check *c)
 {
     manifest_check(v, "tagmanifest-sha256.txt", false, c);
     manifest_check(v, "manifest-sha256.txt", true, c);
     if (!content_is(
-            container_find(&v->zip, "bagit.txt"), "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"))
+            packed_find(&v->zip, "bagit.txt"), "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"))
         check_fail(c, "bagit.txt is not the declaration of a BagIt 1.0 bag");
     bag_info_check(v, c);
     check_pass(c, "every file has the digest its manifest gives, counts and sizes agree");

@@ -6,7 +6,7 @@
 #ifndef ARP_CLI_CHECKS_H
 #define ARP_CLI_CHECKS_H
 
-#include "cli/container.h"
+#include "cli/packed.h"
 #include "cli/verify.h"
 #include "shared/json.h"
 
@@ -31,7 +31,7 @@ struct walked_log {
 
 struct verification {
     const struct keyring *keys;
-    struct container zip;
+    struct packed zip;
     cJSON *statement;                       /* the signed payload, NULL until the envelope could be read */
     unsigned char ssh_public[SIGN_PUB_LEN]; /* key named by the SSH signature */
     bool has_ssh_public;
@@ -53,24 +53,24 @@ void check_unable(struct check *c, const char *fmt, ...) __attribute__((format(p
 void check_pass(struct check *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* bag.c */
-void check_files(struct verification *v, struct check *c);
-void check_manifests(struct verification *v, struct check *c);
+void step_files(struct verification *v, struct check *c);
+void step_manifests(struct verification *v, struct check *c);
 /* attestation.c */
-void check_ssh_signature(struct verification *v, struct check *c);
-void check_signature(struct verification *v, struct check *c);
-void check_trust(struct verification *v, struct check *c);
+void step_ssh_signature(struct verification *v, struct check *c);
+void step_signature(struct verification *v, struct check *c);
+void step_trust(struct verification *v, struct check *c);
 /* statement.c */
-void check_statement(struct verification *v, struct check *c);
+void step_statement(struct verification *v, struct check *c);
 /* logs.c */
-void check_events_chain(struct verification *v, struct check *c);
-void check_command_log_chain(struct verification *v, struct check *c);
-void check_lifecycle(struct verification *v, struct check *c);
+void step_events_chain(struct verification *v, struct check *c);
+void step_command_log_chain(struct verification *v, struct check *c);
+void step_lifecycle(struct verification *v, struct check *c);
 /* cross.c */
-void check_commands(struct verification *v, struct check *c);
-void check_outputs(struct verification *v, struct check *c);
-void check_completion(struct verification *v, struct check *c);
+void step_commands(struct verification *v, struct check *c);
+void step_outputs(struct verification *v, struct check *c);
+void step_completion(struct verification *v, struct check *c);
 /* context.c */
-void check_environment(struct verification *v, struct check *c);
+void step_environment(struct verification *v, struct check *c);
 
 /* Parse one line of a log that was walked before. NULL when memory runs out. Free with cJSON_Delete(). */
 cJSON *line_parse(const struct text_line *line);

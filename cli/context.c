@@ -20,9 +20,9 @@ static void same_text(const cJSON *doc, const char *doc_name, const char *path, 
 
 static cJSON *object_of(const struct verification *v, const char *file, struct check *c)
 {
-    const struct packed_file *f = container_find(&v->zip, file);
+    const struct packed_file *f = packed_find(&v->zip, file);
     cJSON *obj = NULL;
-    if (json_parse(f->data, f->size, &obj, NULL) == 0 && cJSON_IsObject(obj))
+    if (json_parse_line(f->data, f->size, &obj, NULL) == 0 && cJSON_IsObject(obj))
         return obj;
     check_fail(c, "%s is not a JSON object", file);
     cJSON_Delete(obj);
@@ -66,6 +66,20 @@ static void owner_check(const struct verification *v, const cJSON *doc, const ch
         c);
 }
 
+/* metadata.json repeats the flags that the statement signs. */
+static void flags_check(const struct verification *v, const cJSON *metadata, struct check *c)
+{
+    const struct {
+        const char *name;
+        bool want;
+    } flags[] = {{"closed", v->closed}, {"complete", v->complete}, {"volumeMatch", v->volume_match}};
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        const cJSON *got = json_at(metadata, flags[i].name);
+        if (got && (!cJSON_IsBool(got) || cJSON_IsTrue(got) != flags[i].want))
+            check_fail(c, "%s of metadata.json is not what the statement says", flags[i].name);
+    }
+}
+
 static void prompt_check(const struct verification *v, const cJSON *started, struct check *c)
 {
     const char *want =
@@ -79,7 +93,7 @@ static void prompt_check(const struct verification *v, const cJSON *started, str
         check_fail(c, "the prompt in RunStarted is not the one the statement names");
 }
 
-void check_environment(struct verification *v, struct check *c)
+void step_environment(struct verification *v, struct check *c)
 {
     cleanup_cjson cJSON *metadata = object_of(v, "metadata.json", c);
     cleanup_cjson cJSON *snapshot = object_of(v, "env_snapshot.json", c);
@@ -95,6 +109,7 @@ void check_environment(struct verification *v, struct check *c)
     document_check(v, snapshot, "env_snapshot.json", c);
     owner_check(v, metadata, "metadata.json", c);
     owner_check(v, started, "RunStarted", c);
+    flags_check(v, metadata, c);
     prompt_check(v, started, c);
     check_pass(c, "run, owner, image, commit and prompt are the same in metadata.json, env_snapshot.json, "
                   "RunStarted and the statement");

@@ -44,31 +44,33 @@ static const struct packed_file *find_blob(const struct verification *v, const c
 {
     char name[96];
     snprintf(name, sizeof(name), "data/blobs/sha256-%s", hex);
-    return container_find(&v->zip, name);
+    return packed_find(&v->zip, name);
 }
 
-/* The full bytes of a stream: a blob of that size, or the text in the line when that is all of it. Returns false when neither is there. */
+/* The kept bytes of a stream. The log names the blob that holds them: all bytes, or their beginning when they were over the limit; null
+ * when the stream was empty. Returns false when not all bytes are in the bundle. */
 static bool stream_check(
     const struct verification *v, const cJSON *entry, size_t id, const char *stream, struct check *c)
 {
-    char key[32], hex[SHA256_HEX_LEN + 1];
-    snprintf(key, sizeof(key), "%sSha256", stream);
-    const char *want = digest_hex(json_str_at(entry, key)), *text = json_str_at(entry, stream);
-    snprintf(key, sizeof(key), "%sBytes", stream);
-    const cJSON *bytes = json_at(entry, key);
-    if (!want || !text || !cJSON_IsNumber(bytes)) {
-        check_fail(c, "command %zu: %s lacks text, size or digest", id, stream);
+    char sha_key[32], bytes_key[32], blob_key[32];
+    snprintf(sha_key, sizeof(sha_key), "%sSha256", stream);
+    snprintf(bytes_key, sizeof(bytes_key), "%sBytes", stream);
+    snprintf(blob_key, sizeof(blob_key), "%sBlob", stream);
+    const char *digest = digest_hex(json_str_at(entry, sha_key)),
+               *kept = digest_hex(json_str_at(entry, blob_key));
+    const cJSON *bytes = json_at(entry, bytes_key);
+    if (!digest || !cJSON_IsNumber(bytes)) {
+        check_fail(c, "command %zu: %s lacks size or digest", id, stream);
         return true;
     }
-    const struct packed_file *blob = find_blob(v, want);
-    if (blob) {
-        if ((double)blob->size != bytes->valuedouble)
-            check_fail(c, "command %zu: %s has %zu bytes, the log says %.0f", id, stream, blob->size,
-                bytes->valuedouble);
-        return true;
-    }
-    sha256_hex_of(text, strlen(text), hex);
-    return strcmp(hex, want) == 0;
+    const struct packed_file *blob = find_blob(v, kept ? kept : digest);
+    bool whole = !kept || strcmp(kept, digest) == 0;
+    if (blob && (whole ? (double)blob->size != bytes->valuedouble : (double)blob->size >= bytes->valuedouble))
+        check_fail(c, "command %zu: the blob of %s has %zu bytes, the log says %.0f", id, stream, blob->size,
+            bytes->valuedouble);
+    if (!blob && kept && v->complete)
+        check_fail(c, "command %zu: the blob of %s is missing", id, stream);
+    return (blob && whole) || bytes->valuedouble == 0;
 }
 
 static void log_line_check(
@@ -121,7 +123,7 @@ static void command_check(const struct verification *v, size_t id, size_t *not_k
     *not_kept += !stream_check(v, entry, id, "stderr", c);
 }
 
-void check_commands(struct verification *v, struct check *c)
+void step_commands(struct verification *v, struct check *c)
 {
     if (!v->events.ok || !v->command_log.ok) {
         check_unable(c, "a chain is not sound");
@@ -164,15 +166,15 @@ static void summary_check(const struct verification *v, const cJSON *outputs, st
         check_fail(c, "diffSummary differs between outputs.json and RunDiffReady");
 }
 
-void check_outputs(struct verification *v, struct check *c)
+void step_outputs(struct verification *v, struct check *c)
 {
-    const struct packed_file *f = container_find(&v->zip, "outputs.json");
+    const struct packed_file *f = packed_find(&v->zip, "outputs.json");
     cleanup_cjson cJSON *outputs = NULL;
     if (f->size == 0 && !v->complete) {
         check_unable(c, "outputs.json is empty; the record is not complete");
         return;
     }
-    if (json_parse(f->data, f->size, &outputs, NULL)) {
+    if (json_parse_line(f->data, f->size, &outputs, NULL)) {
         check_fail(c, "outputs.json is not JSON");
         return;
     }
@@ -199,7 +201,7 @@ static void file_digest_check(
     const struct verification *v, const cJSON *event, const char *member, const char *file, struct check *c)
 {
     const char *hex = digest_hex(json_str_at(event, member));
-    const struct packed_file *f = container_find(&v->zip, file);
+    const struct packed_file *f = packed_find(&v->zip, file);
     if (hex && strcmp(hex, f->sha256) == 0)
         return;
     if (v->complete)
@@ -227,10 +229,12 @@ static void diff_check(const struct verification *v, struct check *c)
     if (!v->diff_ready.text)
         return;
     cleanup_cjson cJSON *diff = line_parse(&v->diff_ready);
-    if (cJSON_IsTrue(json_at(diff, "truncated")))
-        check_unable(c, "the diff was too large to be kept; only its digest is recorded");
-    else if (!json_at(diff, "error"))
+    if (json_str_at(diff, "error"))
+        check_unable(c, "the recorder could not make the diff");
+    else
         file_digest_check(v, diff, "diffSha256", "diff.patch", c);
+    if (cJSON_IsTrue(json_at(diff, "truncated")))
+        check_unable(c, "diff.patch lacks changes that were over the size limit");
     const char *after = json_str_at(diff, "treeAfter");
     const cJSON *item;
     cJSON_ArrayForEach(item, json_at(v->statement, "subject"))
@@ -241,7 +245,7 @@ static void diff_check(const struct verification *v, struct check *c)
     }
 }
 
-void check_completion(struct verification *v, struct check *c)
+void step_completion(struct verification *v, struct check *c)
 {
     if (!v->run_completed.text) {
         check_unable(c, "there is no sound RunCompleted");

@@ -17,7 +17,7 @@
 cJSON *line_parse(const struct text_line *line)
 {
     cJSON *obj = NULL;
-    return json_parse(line->text, line->len, &obj, NULL) == 0 ? obj : NULL;
+    return json_parse_line(line->text, line->len, &obj, NULL) == 0 ? obj : NULL;
 }
 
 /* Cut the next line off the file at *at. Returns false at the end; *whole says whether the line had its LF. */
@@ -57,7 +57,7 @@ static bool line_check(const struct verification *v, struct walked_log *w, const
 {
     cleanup_cjson cJSON *obj = NULL;
     struct arp_err err = {0};
-    if (line->len > LIMIT_LINE || json_parse(line->text, line->len, &obj, &err) != 0 ||
+    if (line->len > LIMIT_LINE || json_parse_line(line->text, line->len, &obj, &err) != 0 ||
         !cJSON_IsObject(obj)) {
         check_fail(c, "%s: line %" PRIu64 " is not a JSON object: %.120s", file, w->lines, err.msg);
         return false;
@@ -99,7 +99,7 @@ static void end_check(
 
 static void walk(const struct verification *v, struct walked_log *w, const char *file, struct check *c)
 {
-    const struct packed_file *f = container_find(&v->zip, file);
+    const struct packed_file *f = packed_find(&v->zip, file);
     char start[128];
     int n = snprintf(start, sizeof(start), "arp-chain-v1\n%s\n%s\n", v->zip.run_id, file);
     sha256_hex_of(start, (size_t)n, w->head);
@@ -118,18 +118,18 @@ static void walk(const struct verification *v, struct walked_log *w, const char 
     check_pass(c, "%" PRIu64 " lines in unbroken order, the last is %.12s", w->lines, w->head);
 }
 
-void check_events_chain(struct verification *v, struct check *c)
+void step_events_chain(struct verification *v, struct check *c)
 {
     walk(v, &v->events, "events.jsonl", c);
 }
 
-void check_command_log_chain(struct verification *v, struct check *c)
+void step_command_log_chain(struct verification *v, struct check *c)
 {
     walk(v, &v->command_log, "command_log.jsonl", c);
     v->log_lines = calloc(v->command_log.lines + 1, sizeof(*v->log_lines));
     if (!v->command_log.ok || !v->log_lines)
         return;
-    const struct packed_file *f = container_find(&v->zip, "command_log.jsonl");
+    const struct packed_file *f = packed_find(&v->zip, "command_log.jsonl");
     bool whole;
     for (size_t at = 0; next_line(f, &at, &v->log_lines[v->log_line_count], &whole); v->log_line_count++)
         ;
@@ -210,13 +210,13 @@ static bool time_check(const cJSON *obj, uint64_t n, int64_t *last_us, struct ch
     return true;
 }
 
-void check_lifecycle(struct verification *v, struct check *c)
+void step_lifecycle(struct verification *v, struct check *c)
 {
     if (!v->events.ok) {
         check_unable(c, "the chain of events.jsonl is not sound");
         return;
     }
-    const struct packed_file *f = container_find(&v->zip, "events.jsonl");
+    const struct packed_file *f = packed_find(&v->zip, "events.jsonl");
     struct text_line line;
     bool whole;
     uint64_t n = 0;

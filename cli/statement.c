@@ -36,7 +36,7 @@ static bool text_is(const char *got, const char *want)
 static void named_digest(
     const struct verification *v, const cJSON *item, const char *name, const char *where, struct check *c)
 {
-    const struct packed_file *f = container_find(&v->zip, name);
+    const struct packed_file *f = packed_find(&v->zip, name);
     const char *digest = json_str_at(item, "digest/sha256");
     if (!f)
         check_fail(c, "%s of the statement names %.80s, which is not in the bundle", where, name);
@@ -105,7 +105,7 @@ static void flags_read(struct verification *v, struct check *c)
     v->volume_match = cJSON_IsTrue(match);
 }
 
-void check_statement(struct verification *v, struct check *c)
+void step_statement(struct verification *v, struct check *c)
 {
     if (!v->statement) {
         check_unable(c, "there is no readable statement");

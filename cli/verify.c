@@ -13,19 +13,19 @@ static const struct {
     const char *name;
     void (*run)(struct verification *v, struct check *c);
 } steps[] = {
-    {"files", check_files},
-    {"manifests", check_manifests},
-    {"ssh-signature", check_ssh_signature},
-    {"signature", check_signature},
-    {"statement", check_statement},
-    {"events-chain", check_events_chain},
-    {"command-log-chain", check_command_log_chain},
-    {"lifecycle", check_lifecycle},
-    {"commands", check_commands},
-    {"outputs", check_outputs},
-    {"completion", check_completion},
-    {"environment", check_environment},
-    {"trust", check_trust},
+    {"files", step_files},
+    {"manifests", step_manifests},
+    {"ssh-signature", step_ssh_signature},
+    {"signature", step_signature},
+    {"statement", step_statement},
+    {"events-chain", step_events_chain},
+    {"command-log-chain", step_command_log_chain},
+    {"lifecycle", step_lifecycle},
+    {"commands", step_commands},
+    {"outputs", step_outputs},
+    {"completion", step_completion},
+    {"environment", step_environment},
+    {"trust", step_trust},
 };
 #define STEPS (sizeof(steps) / sizeof(steps[0]))
 
@@ -69,7 +69,7 @@ static bool open_container(struct verification *v, const char *path, struct veri
     struct check *c = &r->checks[r->count++];
     struct arp_err err = {0};
     c->name = "container";
-    int rc = container_open(path, &v->zip, &err);
+    int rc = packed_open(path, &v->zip, &err);
     if (rc == ARP_E_CORRUPT) {
         r->exit_code = VERIFY_FAILED;
         check_fail(c, "%s", err.msg);
@@ -94,7 +94,7 @@ static void run_steps(struct verification *v, struct verify_report *r, bool read
         }
         steps[i].run(v, c);
         /* Without the files of a bundle the later checks have nothing to read. */
-        if (steps[i].run == check_files && c->verdict == CHECK_FAIL)
+        if (steps[i].run == step_files && c->verdict == CHECK_FAIL)
             readable = false;
     }
 }
@@ -133,6 +133,6 @@ enum verify_exit verify_bundle(
     cJSON_Delete(v.statement);
     free(v.commands);
     free(v.log_lines);
-    container_done(&v.zip);
+    packed_done(&v.zip);
     return ret->exit_code;
 }

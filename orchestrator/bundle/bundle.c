@@ -13,7 +13,7 @@
 #include "orchestrator/bundle/bag.h"
 #include "orchestrator/bundle/crate.h"
 #include "orchestrator/bundle/entries.h"
-#include "orchestrator/bundle/staging.h"
+#include "orchestrator/bundle/staged.h"
 #include "orchestrator/bundle/statement.h"
 #include "orchestrator/bundle/zipfile.h"
 #include "shared/fd.h"
@@ -51,7 +51,7 @@ static int chain_check(
     const struct bundle_input *in, const char *file, const struct bundle_chain *want, struct arp_err *err)
 {
     struct bundle_chain got;
-    int rc = staging_chain_end(in->staging_dir, in->run_id, file, &got, err);
+    int rc = staged_chain_end(in->staging_dir, in->run_id, file, &got, err);
     if (rc)
         return rc;
     if (got.lines != want->lines || strcmp(got.head, want->head) != 0)
@@ -67,7 +67,7 @@ static int collect(const struct bundle_input *in, struct entries *e, struct arp_
     if (!rc)
         rc = chain_check(in, "command_log.jsonl", &in->command_log, err);
     if (!rc)
-        rc = staging_read(in->staging_dir, e, err);
+        rc = staged_read(in->staging_dir, e, err);
     if (!rc && entries_total_size(e) > BUNDLE_SIZE_MAX)
         rc = arp_fail(err, ARP_E_TOO_LARGE, 0, "the evidence is over %llu bytes", BUNDLE_SIZE_MAX);
     if (!rc)

@@ -1,7 +1,7 @@
 /*
- * Staging directory reader: see staging.h.
+ * Staging directory reader: see staged.h.
  */
-#include "orchestrator/bundle/staging.h"
+#include "orchestrator/bundle/staged.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -92,7 +92,7 @@ static int read_blobs(const char *dir, struct entries *out, struct arp_err *err)
     return 0;
 }
 
-int staging_read(const char *staging_dir, struct entries *out, struct arp_err *err)
+int staged_read(const char *staging_dir, struct entries *out, struct arp_err *err)
 {
     cleanup_dir DIR *d = opendir(staging_dir);
     if (!d)
@@ -121,7 +121,7 @@ static void fclose_ptr(FILE **f)
         fclose(*f);
 }
 
-int staging_chain_end(const char *staging_dir, const char *run_id, const char *file, struct bundle_chain *ret,
+int staged_chain_end(const char *staging_dir, const char *run_id, const char *file, struct bundle_chain *ret,
     struct arp_err *err)
 {
     char path[PATH_MAX];

@@ -1,7 +1,7 @@
 /*
- * Strict reader of the bundle's zip: see container.h.
+ * Strict reader of the bundle's zip: see packed.h.
  */
-#include "cli/container.h"
+#include "cli/packed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -142,7 +142,7 @@ static int hash_entry(
     return 0;
 }
 
-static int read_entry(struct reader *r, struct container *c, size_t i, char **names, struct arp_err *err)
+static int read_entry(struct reader *r, struct packed *c, size_t i, char **names, struct arp_err *err)
 {
     zip_stat_t st;
     if (zip_stat_index(r->zip, i, ZIP_FL_ENC_RAW, &st) < 0 || !(st.valid & ZIP_STAT_NAME) ||
@@ -181,7 +181,7 @@ static int read_entry(struct reader *r, struct container *c, size_t i, char **na
 }
 
 /* Central directory and end record, byte for byte. */
-static int directory_check(struct reader *r, struct container *c, struct arp_err *err)
+static int directory_check(struct reader *r, struct packed *c, struct arp_err *err)
 {
     size_t start = r->at;
     for (size_t i = 0; i < c->count; i++) {
@@ -209,7 +209,7 @@ static int directory_check(struct reader *r, struct container *c, struct arp_err
     return rc;
 }
 
-static int read_all(struct reader *r, struct container *c, struct arp_err *err)
+static int read_all(struct reader *r, struct packed *c, struct arp_err *err)
 {
     zip_int64_t n = zip_get_num_entries(r->zip, 0);
     if (n <= 0 || n > 65535)
@@ -274,7 +274,7 @@ static int explain(const char *map, size_t size, zip_source_t *source, zip_error
               : arp_fail(err, ARP_E_CORRUPT, 0, "the zip contradicts itself: %s", zip_error_strerror(ze));
 }
 
-static int open_zip(struct reader *r, struct container *c, struct arp_err *err)
+static int open_zip(struct reader *r, struct packed *c, struct arp_err *err)
 {
     zip_error_t ze;
     zip_error_init(&ze);
@@ -297,9 +297,9 @@ static int open_zip(struct reader *r, struct container *c, struct arp_err *err)
     return rc;
 }
 
-int container_open(const char *path, struct container *ret, struct arp_err *err)
+int packed_open(const char *path, struct packed *ret, struct arp_err *err)
 {
-    *ret = (struct container){0};
+    *ret = (struct packed){0};
     cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
@@ -319,13 +319,13 @@ int container_open(const char *path, struct container *ret, struct arp_err *err)
     return open_zip(&r, ret, err);
 }
 
-void container_done(struct container *c)
+void packed_done(struct packed *c)
 {
     if (c->map)
         munmap(c->map, c->map_size);
     free(c->files);
     free(c->names);
-    *c = (struct container){0};
+    *c = (struct packed){0};
 }
 
 static int by_name(const void *key, const void *item)
@@ -333,7 +333,7 @@ static int by_name(const void *key, const void *item)
     return strcmp(key, ((const struct packed_file *)item)->name);
 }
 
-const struct packed_file *container_find(const struct container *c, const char *name)
+const struct packed_file *packed_find(const struct packed *c, const char *name)
 {
     return c->count ? bsearch(name, c->files, c->count, sizeof(*c->files), by_name) : NULL;
 }
