@@ -1,0 +1,56 @@
+/*
+ * Offline check of an evidence bundle: what `arpctl verify` does, as a function. Reads one file, needs no network, no server and
+ * nothing of the writer's code (it shares hash, signature and JSON primitives only). Never claims more than it checked.
+ * One call per thread; no globals. What each check means: docs/VERIFY.md; formats: docs/formats/.
+ */
+#ifndef ARP_CLI_VERIFY_H
+#define ARP_CLI_VERIFY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "cli/keyring.h"
+#include "shared/sign.h"
+
+enum verify_exit {
+    VERIFY_OK = 0,
+    VERIFY_FAILED = 1,   /* a check failed: tampering or defect */
+    VERIFY_UNUSABLE = 2, /* unreadable, or not a zip file */
+    VERIFY_UNTRUSTED =
+        3, /* intact, but no trusted key, or the run's record is marked as not closed or not complete */
+};
+
+enum check_verdict { CHECK_PASS, CHECK_UNABLE, CHECK_FAIL }; /* in order of weight */
+
+struct check {
+    const char *name; /* static: "container", "files", … in the order of docs/VERIFY.md */
+    enum check_verdict verdict;
+    char reason[400]; /* what was found, for people; never empty */
+};
+
+#define VERIFY_CHECKS_MAX 24
+
+struct verify_report {
+    enum verify_exit exit_code;
+    char run_id[37]; /* "" when not found out */
+    size_t count;
+    struct check checks[VERIFY_CHECKS_MAX];
+    bool integrity;                   /* every integrity check passed */
+    bool trusted;                     /* both signatures are by a key of the keyring */
+    char key_id[SIGN_KEY_ID_LEN + 1]; /* of the key that signed, trusted or not; "" unless integrity */
+    bool closed;                      /* as the signed statement says; false unless integrity */
+    bool complete;
+    bool volume_match;
+};
+
+/* Check the bundle at path. keys: trusted keys, NULL or empty when none were given. strict: a check that could not be made
+ * counts as trust not established. Always fills *ret; returns ret->exit_code. */
+enum verify_exit verify_bundle(
+    const char *path, const struct keyring *keys, bool strict, struct verify_report *ret);
+
+/* Print for people (one line per check, then the three verdicts) / as one JSON object with a final LF. */
+void verify_print(const struct verify_report *r, FILE *out);
+void verify_print_json(const struct verify_report *r, FILE *out);
+
+#endif

@@ -1,0 +1,81 @@
+/*
+ * How a verification is told: see verify.h. Reasons may quote a hostile bundle, so control characters are shown as '?'.
+ */
+#include <string.h>
+
+#include "cli/verify.h"
+#include "shared/json.h"
+
+static const char *const verdict_names[] = {
+    [CHECK_PASS] = "PASS", [CHECK_UNABLE] = "UNABLE", [CHECK_FAIL] = "FAIL"};
+
+static const char *authenticity(const struct verify_report *r)
+{
+    return r->trusted ? r->key_id : "UNTRUSTED";
+}
+
+/* What stands behind the seal: nobody but the operator yet, as there is no log or witness. */
+static const char *assurance(const struct verify_report *r)
+{
+    return r->trusted ? "operator-only" : "none";
+}
+
+static void print_clean(const char *text, FILE *out)
+{
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++)
+        putc(*p < 0x20 || *p == 0x7f ? '?' : *p, out);
+}
+
+void verify_print(const struct verify_report *r, FILE *out)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        fprintf(out, "%-6s %-17s ", verdict_names[r->checks[i].verdict], r->checks[i].name);
+        print_clean(r->checks[i].reason, out);
+        putc('\n', out);
+    }
+    if (r->exit_code == VERIFY_UNUSABLE) {
+        fprintf(out, "not a bundle that can be read\n");
+        return;
+    }
+    fprintf(out, "run:          %s\n", r->run_id[0] ? r->run_id : "unknown");
+    fprintf(out, "integrity:    %s\n", r->integrity ? "VERIFIED" : "FAILED");
+    fprintf(out, "authenticity: %s\n", authenticity(r));
+    fprintf(out, "assurance:    %s\n", assurance(r));
+    if (r->integrity)
+        fprintf(out, "record:       %s, %s, %s\n",
+            r->closed ? "closed by the agent" : "NOT closed by the agent",
+            r->complete ? "complete" : "NOT complete",
+            r->volume_match ? "equal to the workspace's copy" : "NOT equal to the workspace's copy");
+    fprintf(out, "not proven:   that the operator was honest when recording, or that nothing happened beside "
+                 "the record\n");
+}
+
+void verify_print_json(const struct verify_report *r, FILE *out)
+{
+    cleanup_buf struct buf b;
+    buf_init(&b, 64u << 10);
+    struct json j;
+    json_init(&j, &b);
+    json_obj_open(&j);
+    json_kint(&j, "exitCode", r->exit_code);
+    json_kstr(&j, "runId", r->run_id[0] ? r->run_id : NULL);
+    json_kstr(&j, "integrity", r->integrity ? "VERIFIED" : "FAILED");
+    json_kstr(&j, "authenticity", authenticity(r));
+    json_kstr(&j, "keyId", r->key_id[0] ? r->key_id : NULL);
+    json_kstr(&j, "assurance", assurance(r));
+    json_kbool(&j, "closed", r->closed);
+    json_kbool(&j, "complete", r->complete);
+    json_kbool(&j, "volumeMatch", r->volume_match);
+    json_key(&j, "checks");
+    json_arr_open(&j);
+    for (size_t i = 0; i < r->count; i++) {
+        json_obj_open(&j);
+        json_kstr(&j, "check", r->checks[i].name);
+        json_kstr(&j, "verdict", verdict_names[r->checks[i].verdict]);
+        json_kstr(&j, "reason", r->checks[i].reason);
+        json_obj_close(&j);
+    }
+    json_arr_close(&j);
+    json_obj_close(&j);
+    fprintf(out, "%s\n", buf_str(&b));
+}
