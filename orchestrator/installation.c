@@ -16,7 +16,8 @@
 #include "shared/hash.h"
 
 /* Read a small file beneath dir; when it is missing, make it with text. mode: what the file must not exceed. */
-static int read_or_make(int dir, const char *name, const char *text, mode_t mode, struct buf *out, struct arp_err *err)
+static int read_or_make(
+    int dir, const char *name, const char *text, mode_t mode, struct buf *out, struct arp_err *err)
 {
     cleanup_fd int fd = fd_open_beneath(dir, name, O_RDONLY, 0, err);
     if (fd < 0 && err->sys_errno != ENOENT)

@@ -38,7 +38,8 @@ static int command_create_admin(const struct config *cfg, const char *name, stru
     if (rc == 0)
         rc = users_insert(db, name, cfg->daily_run_limit, &user, err);
     if (rc == 0)
-        rc = auth_make_key(db, user.id, "admin key", API_SCOPE_ADMIN | API_SCOPE_RUN | API_SCOPE_READ, key, NULL, err);
+        rc = auth_make_key(
+            db, user.id, "admin key", API_SCOPE_ADMIN | API_SCOPE_RUN | API_SCOPE_READ, key, NULL, err);
     if (rc == 0)
         printf("{\"userId\":\"%s\",\"apiKey\":\"%s\"}\n", user.id, key);
     user_done(&user);
@@ -91,7 +92,8 @@ int main(int argc, char **argv)
         printf("arp-orchestrator %s\n", ARP_VERSION);
         exit_code = 0;
     } else if (!command || poptPeekArg(options) ||
-               (strcmp(command, "serve") != 0 && strcmp(command, "migrate") != 0 && strcmp(command, "create-admin") != 0)) {
+               (strcmp(command, "serve") != 0 && strcmp(command, "migrate") != 0 &&
+                   strcmp(command, "create-admin") != 0)) {
         fprintf(stderr, "arp-orchestrator: give one command: serve, migrate or create-admin (see --help)\n");
     } else {
         struct arp_err err = {0};

@@ -44,10 +44,11 @@ struct server {
     struct http_server *http;
 };
 
-static int authenticate(void *ctx, const char *key, enum http_scope required, bool may_block, struct http_identity *ret,
-    struct arp_err *err)
+static int authenticate(void *ctx, const char *key, enum http_scope required, bool may_block,
+    struct http_identity *ret, struct arp_err *err)
 {
-    static const enum api_scope need[] = {[HTTP_SCOPE_READ] = API_SCOPE_READ, [HTTP_SCOPE_RUN] = API_SCOPE_RUN,
+    static const enum api_scope need[] = {[HTTP_SCOPE_READ] = API_SCOPE_READ,
+        [HTTP_SCOPE_RUN] = API_SCOPE_RUN,
         [HTTP_SCOPE_ADMIN] = API_SCOPE_ADMIN};
     struct api_key_match match;
     int rc = auth_check(ctx, key, need[required], may_block, &match, err);
@@ -64,8 +65,8 @@ static int authenticate(void *ctx, const char *key, enum http_scope required, bo
 static void observe(void *ctx, const char *route, const char *method, unsigned status, int64_t duration_ns)
 {
     static const char *const classes[] = {"other", "1xx", "2xx", "3xx", "4xx", "5xx"};
-    metrics_observe(
-        ctx, METRIC_HTTP_DURATION, duration_ns, METRIC_LABELS(route, method, classes[status / 100 < 6 ? status / 100 : 0]));
+    metrics_observe(ctx, METRIC_HTTP_DURATION, duration_ns,
+        METRIC_LABELS(route, method, classes[status / 100 < 6 ? status / 100 : 0]));
 }
 
 static int make_directories(const struct config *cfg, struct run_env *env, struct arp_err *err)
@@ -198,8 +199,9 @@ int serve(const struct config *cfg, struct arp_err *err)
     struct server s = {.cfg = cfg};
     int rc = start_parts(&s, err);
     if (rc == 0) {
-        log_info(NULL, "listening", LOG_STR("address", cfg->listen_address), LOG_INT("port", http_server_port(s.http)),
-            LOG_STR("version", ARP_VERSION), LOG_STR("installation", s.self.id));
+        log_info(NULL, "listening", LOG_STR("address", cfg->listen_address),
+            LOG_INT("port", http_server_port(s.http)), LOG_STR("version", ARP_VERSION),
+            LOG_STR("installation", s.self.id));
         int sig;
         do
             sig = sigwaitinfo(&set, NULL);

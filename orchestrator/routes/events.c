@@ -14,7 +14,8 @@ struct reader {
     char run_id[UUID_LEN + 1];
 };
 
-static int read_persisted(void *ctx, int64_t after_seq, size_t max_bytes, struct buf *out, struct arp_err *err)
+static int read_persisted(
+    void *ctx, int64_t after_seq, size_t max_bytes, struct buf *out, struct arp_err *err)
 {
     const struct reader *r = ctx;
     struct run_events_page page = {0};
@@ -27,8 +28,8 @@ static int read_persisted(void *ctx, int64_t after_seq, size_t max_bytes, struct
     return rc;
 }
 
-int events_source(const struct app *app, const char *user_id, const char *run_id, struct live_run *live, int64_t after_seq,
-    struct sse_source *ret, struct arp_err *err)
+int events_source(const struct app *app, const char *user_id, const char *run_id, struct live_run *live,
+    int64_t after_seq, struct sse_source *ret, struct arp_err *err)
 {
     struct reader *r = calloc(1, sizeof(*r));
     if (!r)

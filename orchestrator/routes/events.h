@@ -10,7 +10,7 @@
 
 /* Source of run_id's lines after after_seq (-1: all). live may be NULL. The source owns what it needs; hand it to http_reply_sse or
  * http_reply_lines. Errors: ARP_E_NOMEM. */
-int events_source(const struct app *app, const char *user_id, const char *run_id, struct live_run *live, int64_t after_seq,
-    struct sse_source *ret, struct arp_err *err);
+int events_source(const struct app *app, const char *user_id, const char *run_id, struct live_run *live,
+    int64_t after_seq, struct sse_source *ret, struct arp_err *err);
 
 #endif

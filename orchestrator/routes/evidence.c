@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "orchestrator/http/request.h"
 #include "orchestrator/routes/app.h"
@@ -60,7 +61,8 @@ static void reply_zip(const struct app *app, struct http_req *req, const struct 
     snprintf(etag, sizeof(etag), "\"%s\"", b->sha256);
     http_req_add_header(req, "Content-Disposition", disposition);
     add_digest_header(req, b->sha256);
-    struct http_file file = {.fd = fd, .size_bytes = (uint64_t)st.st_size, .content_type = "application/zip", .etag = etag};
+    struct http_file file = {
+        .fd = fd, .size_bytes = (uint64_t)st.st_size, .content_type = "application/zip", .etag = etag};
     http_reply_file(req, &file);
 }
 

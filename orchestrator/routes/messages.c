@@ -17,11 +17,13 @@
 /* Long enough for any client's own id, short enough to index. */
 #define IDEMPOTENCY_KEY_MAX 200
 
-static int start(const struct app *app, struct http_req *req, bool streaming, struct run_started *ret, struct arp_err *err)
+static int start(
+    const struct app *app, struct http_req *req, bool streaming, struct run_started *ret, struct arp_err *err)
 {
     const char *key = http_req_header(req, "Idempotency-Key");
     if (key && (*key == '\0' || strlen(key) > IDEMPOTENCY_KEY_MAX))
-        return arp_fail_field(err, "Idempotency-Key", "'Idempotency-Key' must have 1 to %d bytes", IDEMPOTENCY_KEY_MAX);
+        return arp_fail_field(
+            err, "Idempotency-Key", "'Idempotency-Key' must have 1 to %d bytes", IDEMPOTENCY_KEY_MAX);
     size_t len;
     const char *body = http_req_body(req, &len);
     cleanup_run_request struct run_request request = {0};
@@ -78,7 +80,8 @@ static void answer_waiting(void *arg)
     free(w);
 }
 
-static int wait_for_end(const struct app *app, struct http_req *req, const struct run_started *run, struct arp_err *err)
+static int wait_for_end(
+    const struct app *app, struct http_req *req, const struct run_started *run, struct arp_err *err)
 {
     struct waiting *w = calloc(1, sizeof(*w));
     if (!w)

@@ -20,7 +20,8 @@ int route_project_create(void *ctx, struct http_req *req, struct arp_err *err)
     if (rc)
         return rc;
     struct project project = {0};
-    rc = projects_insert(app->db, http_req_identity(req)->user_id, json_get_str(body, "name"), NULL, &project, err);
+    rc = projects_insert(
+        app->db, http_req_identity(req)->user_id, json_get_str(body, "name"), NULL, &project, err);
     if (rc)
         return rc;
     cleanup_buf struct buf out;
@@ -91,7 +92,8 @@ int route_project_get(void *ctx, struct http_req *req, struct arp_err *err)
 }
 
 /* Reply 200 with the workspace as it is now. */
-static int reply_workspace(const struct app *app, struct http_req *req, const char *user_id, const char *id, struct arp_err *err)
+static int reply_workspace(
+    const struct app *app, struct http_req *req, const char *user_id, const char *id, struct arp_err *err)
 {
     struct workspace ws = {0};
     int rc = workspaces_get(app->db, user_id, id, &ws, err);
@@ -109,7 +111,8 @@ static int reply_workspace(const struct app *app, struct http_req *req, const ch
 
 /* Lock the project's workspace, do work on it, unlock, answer with what it is now. */
 static int with_workspace(const struct app *app, struct http_req *req,
-    int (*work)(const struct run_env *env, const struct workspace *ws, struct arp_err *err), struct arp_err *err)
+    int (*work)(const struct run_env *env, const struct workspace *ws, struct arp_err *err),
+    struct arp_err *err)
 {
     const char *user_id = http_req_identity(req)->user_id;
     struct workspace ws = {0};

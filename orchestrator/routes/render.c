@@ -80,7 +80,8 @@ void render_workspace(struct json *j, const struct workspace *w)
     json_obj_close(j);
 }
 
-int render_page_query(const struct http_req *req, unsigned *ret_limit, const char **ret_cursor, struct arp_err *err)
+int render_page_query(
+    const struct http_req *req, unsigned *ret_limit, const char **ret_cursor, struct arp_err *err)
 {
     static const char *const names[] = {"limit", "cursor"};
     int rc = http_req_check_query(req, names, 2, err);
@@ -111,7 +112,8 @@ void render_next_cursor(struct json *j, bool full_page, int64_t created_us, cons
     json_kstr(j, "nextCursor", text);
 }
 
-int render_read_body(const struct http_req *req, const struct json_field *fields, size_t n, cJSON **ret, struct arp_err *err)
+int render_read_body(
+    const struct http_req *req, const struct json_field *fields, size_t n, cJSON **ret, struct arp_err *err)
 {
     size_t len;
     const char *body = http_req_body(req, &len);

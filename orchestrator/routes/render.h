@@ -22,12 +22,14 @@ void render_workspace(struct json *j, const struct workspace *w);
 
 /* ?limit= (1..LIMIT_PAGE, default 50) and ?cursor= (NULL when absent); other query parameters are refused.
  * Errors: ARP_E_FIELD, ARP_E_UNKNOWN_FIELD. */
-int render_page_query(const struct http_req *req, unsigned *ret_limit, const char **ret_cursor, struct arp_err *err);
+int render_page_query(
+    const struct http_req *req, unsigned *ret_limit, const char **ret_cursor, struct arp_err *err);
 /* Member "nextCursor": of the row a full page ended with, null when there is no more. */
 void render_next_cursor(struct json *j, bool full_page, int64_t created_us, const char *id);
 
 /* Parse the request's body and check it as an object of fields[0..n). *ret: owned. Errors: those of json.h. */
-int render_read_body(const struct http_req *req, const struct json_field *fields, size_t n, cJSON **ret, struct arp_err *err);
+int render_read_body(
+    const struct http_req *req, const struct json_field *fields, size_t n, cJSON **ret, struct arp_err *err);
 /* A name: 1..LIMIT_NAME bytes without control characters. Errors: ARP_E_FIELD. */
 int render_check_name(const char *field, const char *name, struct arp_err *err);
 

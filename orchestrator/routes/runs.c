@@ -19,7 +19,8 @@ int route_run_list(void *ctx, struct http_req *req, struct arp_err *err)
     struct runs page = {0};
     int rc = render_page_query(req, &limit, &cursor, err);
     if (rc == 0)
-        rc = runs_list(app->db, http_req_identity(req)->user_id, http_req_param(req, "id"), limit, cursor, &page, err);
+        rc = runs_list(
+            app->db, http_req_identity(req)->user_id, http_req_param(req, "id"), limit, cursor, &page, err);
     if (rc)
         return rc;
     cleanup_buf struct buf out;
@@ -59,19 +60,22 @@ static void answer_run(void *ctx, const struct run *run, int code, const struct 
 int route_run_get(void *ctx, struct http_req *req, struct arp_err *err)
 {
     const struct app *app = ctx;
-    return runs_get_async(app->pipeline, http_req_identity(req)->user_id, http_req_param(req, "id"), answer_run, req, err);
+    return runs_get_async(
+        app->pipeline, http_req_identity(req)->user_id, http_req_param(req, "id"), answer_run, req, err);
 }
 
 /* Is there such a run, and can all of its lines be told from here? A run that is in progress elsewhere, or waits to be recovered, has
  * no live end here: a stream that stopped in its middle would look like its end. */
-static int check_readable(const struct app *app, const char *user_id, const char *run_id, bool live, bool stream, struct arp_err *err)
+static int check_readable(const struct app *app, const char *user_id, const char *run_id, bool live,
+    bool stream, struct arp_err *err)
 {
     struct run run = {0};
     if (live)
         return 0;
     int rc = runs_get(app->db, user_id, run_id, &run, err);
     if (rc == 0 && stream && !run_status_final(run.status))
-        rc = arp_fail(err, ARP_E_UNAVAILABLE, 0, "the run is not in progress on this server; it is being recovered");
+        rc = arp_fail(
+            err, ARP_E_UNAVAILABLE, 0, "the run is not in progress on this server; it is being recovered");
     run_done(&run);
     return rc;
 }

@@ -1,13 +1,13 @@
 /*
  * Users, API keys, usage.
  */
+#include "orchestrator/store/users.h"
 #include "orchestrator/http/request.h"
 #include "orchestrator/routes/app.h"
 #include "orchestrator/routes/handlers.h"
 #include "orchestrator/routes/render.h"
 #include "orchestrator/store/api_keys.h"
 #include "orchestrator/store/usage.h"
-#include "orchestrator/store/users.h"
 
 /* More runs a day than one machine can do: a limit beyond it is a mistake. */
 #define DAILY_LIMIT_MAX 10000000
@@ -50,7 +50,8 @@ static void write_user_members(struct json *j, const struct user *u)
 }
 
 /* The user and the key that lets it in, in one answer: a user without a key could do nothing. */
-static int reply_new_user(const struct app *app, struct http_req *req, const struct user *u, struct arp_err *err)
+static int reply_new_user(
+    const struct app *app, struct http_req *req, const struct user *u, struct arp_err *err)
 {
     char secret[AUTH_KEY_LEN + 1];
     struct api_key key = {0};
@@ -74,7 +75,8 @@ static int reply_new_user(const struct app *app, struct http_req *req, const str
 int route_user_create(void *ctx, struct http_req *req, struct arp_err *err)
 {
     const struct app *app = ctx;
-    static const struct json_field fields[] = {{"name", JSON_STRING, true}, {"dailyRunLimit", JSON_INT, false}};
+    static const struct json_field fields[] = {
+        {"name", JSON_STRING, true}, {"dailyRunLimit", JSON_INT, false}};
     cleanup_cjson cJSON *body = NULL;
     int rc = render_read_body(req, fields, 2, &body, err);
     if (rc == 0)

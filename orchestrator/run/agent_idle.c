@@ -5,10 +5,10 @@
 
 #include <time.h>
 
-#define POLL_MS       100
-#define WAIT_MS       15000
-#define CANCEL_EVERY  20 /* polls */
-#define HEALTH_MS     5000
+#define POLL_MS      100
+#define WAIT_MS      15000
+#define CANCEL_EVERY 20 /* polls */
+#define HEALTH_MS    5000
 
 int agent_make_idle(const struct agent_target *t, const struct agent_state *state, struct arp_err *err)
 {

@@ -18,7 +18,7 @@
 #include "shared/log.h"
 
 /* The largest bundle (LIMIT_RUN_BLOBS) is read and hashed in seconds; ten minutes is a stuck disk. */
-#define CLAIM_MS (10ll * 60 * 1000)
+#define CLAIM_MS     (10ll * 60 * 1000)
 #define METADATA_MAX (64u << 20)
 
 struct bundler {
@@ -52,8 +52,8 @@ void bundler_wake(struct bundler *b)
 }
 
 /* Build the zip of one run from its staging directory. */
-static int build(const struct run_env *env, struct signer *signer, const char *run_id, struct bundle_result *ret,
-    bool *ret_complete, struct arp_err *err)
+static int build(const struct run_env *env, struct signer *signer, const char *run_id,
+    struct bundle_result *ret, bool *ret_complete, struct arp_err *err)
 {
     char staging[sizeof(env->staging_root) + UUID_LEN + 2];
     char path[sizeof(staging) + 32];
@@ -111,7 +111,8 @@ static void build_claimed(struct bundler *b, const struct bundle *row)
     }
     if (rc == 0) {
         metrics_count(env->metrics, METRIC_BUNDLES, 1, METRIC_LABELS("ready"));
-        log_info(&ctx, "evidence bundle ready", LOG_INT("sizeBytes", made.size_bytes), LOG_STR("sha256", made.sha256));
+        log_info(&ctx, "evidence bundle ready", LOG_INT("sizeBytes", made.size_bytes),
+            LOG_STR("sha256", made.sha256));
         if (evidence_discard(env->staging_root, row->run_id, &err) != 0)
             log_error(LOG_LEVEL_WARN, &ctx, "staging was not removed", &err);
         return;

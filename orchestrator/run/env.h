@@ -19,12 +19,12 @@ struct run_env {
     struct db *db;
     struct runtime *runtime;
     struct metrics *metrics;
-    struct live *live;       /* runs of this process that have not ended */
-    struct warm *warm;       /* workspaces: warming, cooling */
-    struct bundler *bundler; /* woken when a run has ended */
-    char holder[UUID_LEN + 1];                  /* this process start, as lease holder */
-    unsigned char secret[RUNTIME_SECRET_LEN];   /* of the installation: agent tokens, bundle salts */
-    char staging_root[4096];                    /* <EVIDENCE_ROOT>/staging */
+    struct live *live;                        /* runs of this process that have not ended */
+    struct warm *warm;                        /* workspaces: warming, cooling */
+    struct bundler *bundler;                  /* woken when a run has ended */
+    char holder[UUID_LEN + 1];                /* this process start, as lease holder */
+    unsigned char secret[RUNTIME_SECRET_LEN]; /* of the installation: agent tokens, bundle salts */
+    char staging_root[4096];                  /* <EVIDENCE_ROOT>/staging */
 };
 
 #endif

@@ -38,7 +38,8 @@ static void events_map_done(struct events_map *m)
         munmap(m->data, m->len);
 }
 
-static int map_events(const struct run_env *env, const struct finish *f, struct events_map *ret, struct arp_err *err)
+static int map_events(
+    const struct run_env *env, const struct finish *f, struct events_map *ret, struct arp_err *err)
 {
     cleanup_fd int fd = memfd_create("events", MFD_CLOEXEC);
     if (fd < 0)
@@ -94,7 +95,8 @@ static int open_staged(const struct run_env *env, const char *run_id, const char
 }
 
 /* Where the chain of the staged command log ends; its lines were checked when it was collected. */
-static int command_log_end(const struct run_env *env, const char *run_id, struct bundle_chain *ret, struct arp_err *err)
+static int command_log_end(
+    const struct run_env *env, const char *run_id, struct bundle_chain *ret, struct arp_err *err)
 {
     int fd = open_staged(env, run_id, "command_log.jsonl", err);
     if (fd < 0)
@@ -122,12 +124,14 @@ static void read_diff(const struct run_env *env, const char *run_id, struct buf 
 {
     struct arp_err err;
     cleanup_fd int fd = open_staged(env, run_id, "diff.patch", &err);
-    if (fd < 0 || fd_read_all(fd, out, &err) != 0 || !utf8_valid(buf_str(out), out->len) || strlen(buf_str(out)) != out->len)
+    if (fd < 0 || fd_read_all(fd, out, &err) != 0 || !utf8_valid(buf_str(out), out->len) ||
+        strlen(buf_str(out)) != out->len)
         buf_reset(out);
 }
 
 /* Compose both documents, stage them, move the row. */
-static int seal_row(const struct run_env *env, const struct finish *f, const struct record *r, bool *ret_moved, struct arp_err *err)
+static int seal_row(const struct run_env *env, const struct finish *f, const struct record *r,
+    bool *ret_moved, struct arp_err *err)
 {
     cleanup_buf struct buf snapshot, metadata, diff;
     buf_init(&snapshot, DOCUMENT_MAX);
@@ -137,7 +141,8 @@ static int seal_row(const struct run_env *env, const struct finish *f, const str
     if (rc == 0)
         rc = record_metadata(r, &metadata, err);
     if (rc == 0)
-        rc = evidence_put(env->staging_root, f->run->id, "env_snapshot.json", snapshot.data, snapshot.len, err);
+        rc = evidence_put(
+            env->staging_root, f->run->id, "env_snapshot.json", snapshot.data, snapshot.len, err);
     if (rc == 0)
         rc = evidence_put(env->staging_root, f->run->id, "metadata.json", metadata.data, metadata.len, err);
     if (rc)

@@ -86,7 +86,8 @@ static int on_line(void *ctx, const char *line, size_t len, struct arp_err *err)
     struct job *job = ctx;
     if (!job->saw_agent_line) {
         job->saw_agent_line = true;
-        metrics_observe(job->env->metrics, METRIC_FIRST_EVENT, (clock_now_us() - job->run.created_us) * 1000, NULL);
+        metrics_observe(
+            job->env->metrics, METRIC_FIRST_EVENT, (clock_now_us() - job->run.created_us) * 1000, NULL);
     }
     return sink_agent_line(&job->sink, line, len, err);
 }
@@ -249,14 +250,15 @@ static void *run_main(void *arg)
 /* --- admission, on the caller's thread ---------------------------------------------------------------------------------------- */
 
 /* The run of an idempotency key that was used before. Errors: ARP_E_NOT_FOUND (new key). */
-static int find_earlier(const struct run_env *env, const struct run_submission *s, const struct run_request *request,
-    struct run_started *ret, struct arp_err *err)
+static int find_earlier(const struct run_env *env, const struct run_submission *s,
+    const struct run_request *request, struct run_started *ret, struct arp_err *err)
 {
     struct run run = {0};
     int rc = runs_find_by_key(env->db, s->user_id, s->idempotency_key, &run, err);
     if (rc)
         return rc;
-    if (strcmp(run.project_id, s->project_id) != 0 || strcmp(run.run_context, buf_str(&request->context)) != 0) {
+    if (strcmp(run.project_id, s->project_id) != 0 ||
+        strcmp(run.run_context, buf_str(&request->context)) != 0) {
         rc = arp_fail(err, ARP_E_CONFLICT, 0, "the idempotency key was used for another request");
     } else {
         memcpy(ret->run_id, run.id, sizeof(ret->run_id));
@@ -266,7 +268,8 @@ static int find_earlier(const struct run_env *env, const struct run_submission *
     return rc;
 }
 
-static int fill_run(struct job *job, const struct run_submission *s, const struct run_admitted *a, struct arp_err *err)
+static int fill_run(
+    struct job *job, const struct run_submission *s, const struct run_admitted *a, struct arp_err *err)
 {
     struct run *run = &job->run;
     memcpy(run->id, a->id, sizeof(run->id));
@@ -303,7 +306,8 @@ static void spawn(struct job *job)
 }
 
 /* Quota, row, registry, RunStarted. The workspace is locked and a place reserved by the caller; on success job has taken over both. */
-static int admit(struct job *job, const struct run_submission *s, struct run_started *ret, struct arp_err *err)
+static int admit(
+    struct job *job, const struct run_submission *s, struct run_started *ret, struct arp_err *err)
 {
     const struct run_env *env = job->env;
     struct run_new n = {.user_id = s->user_id,
@@ -341,8 +345,8 @@ static int admit(struct job *job, const struct run_submission *s, struct run_sta
 }
 
 /* With the place reserved: look the workspace up, lock it, admit the run, start it. */
-static int start_reserved(const struct run_env *env, const struct run_submission *s, struct run_request *request,
-    struct run_started *ret, bool *ret_place_taken, struct arp_err *err)
+static int start_reserved(const struct run_env *env, const struct run_submission *s,
+    struct run_request *request, struct run_started *ret, bool *ret_place_taken, struct arp_err *err)
 {
     struct job *job = calloc(1, sizeof(*job));
     if (!job)

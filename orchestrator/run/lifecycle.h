@@ -22,7 +22,8 @@ struct run_submission {
 
 struct run_started {
     char run_id[UUID_LEN + 1];
-    struct live_run *live; /* reference for the caller (live_unref); NULL when the run of an idempotency key has ended */
+    struct live_run
+        *live; /* reference for the caller (live_unref); NULL when the run of an idempotency key has ended */
 };
 
 /* Admit a run and start it. request is taken over on success (and emptied), left alone on failure. RunStarted is persisted before this

@@ -93,7 +93,8 @@ void live_unreserve(struct live *l)
     pthread_mutex_unlock(&l->lock);
 }
 
-int live_add(struct live *l, const char *user_id, const char *run_id, struct live_run **ret, struct arp_err *err)
+int live_add(
+    struct live *l, const char *user_id, const char *run_id, struct live_run **ret, struct arp_err *err)
 {
     struct live_run *r = calloc(1, sizeof(*r));
     if (!r)

@@ -23,7 +23,8 @@ void live_free(struct live *l);
 int live_reserve(struct live *l, struct arp_err *err);
 void live_unreserve(struct live *l);
 /* Register a run under a reserved place; the caller gets a reference. Errors: ARP_E_NOMEM, ARP_E_IO (timerfd); the place stays reserved. */
-int live_add(struct live *l, const char *user_id, const char *run_id, struct live_run **ret, struct arp_err *err);
+int live_add(
+    struct live *l, const char *user_id, const char *run_id, struct live_run **ret, struct arp_err *err);
 /* The run has ended and its row says so: end the feed, call the waiters, take it out of the registry, free the place. */
 void live_end(struct live *l, struct live_run *r);
 

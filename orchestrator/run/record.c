@@ -24,6 +24,15 @@ static void ktime(struct json *j, const char *key, int64_t us)
     json_kstr(j, key, iso);
 }
 
+/* The agent's env.json, or NULL when there is none that the database can hold (jsonb refuses \u0000, and so does this parser). */
+static cJSON *parse_env(const struct evidence_facts *e)
+{
+    cJSON *env = NULL;
+    if (e->env_json)
+        json_parse(e->env_json, strlen(e->env_json), &env, NULL);
+    return env;
+}
+
 /* The member of the agent's env.json, or NULL. */
 static const cJSON *env_member(const cJSON *env, const char *object, const char *name)
 {
@@ -65,22 +74,17 @@ static void write_problems(struct json *j, const struct evidence_facts *e)
 }
 
 /* What the agent found (env.json, checked by evidence/) and what was collected. */
-static int write_evidence(struct json *j, const struct record *r, struct arp_err *err)
+static void write_evidence(struct json *j, const struct record *r)
 {
     const struct evidence_facts *e = r->evidence;
-    cleanup_cjson cJSON *env = NULL;
-    if (e->env_json) {
-        int rc = json_parse_line(e->env_json, strlen(e->env_json), &env, err);
-        if (rc)
-            return rc;
-    }
+    cleanup_cjson cJSON *env = parse_env(e);
     const cJSON *git_error = env_member(env, "git", "error");
     json_kstr(j, "gitCommit", r->facts->git_commit);
     write_flag(j, "dirty", env_member(env, "git", "dirty"));
     write_flag(j, "detached", env_member(env, "git", "detached"));
     json_kbool(j, "gitError", !r->facts->git_commit || cJSON_IsString(git_error));
     json_kstr(j, "gitErrorMessage", cJSON_GetStringValue(git_error));
-    json_kraw(j, "agent", e->env_json);
+    json_kraw(j, "agent", env ? e->env_json : NULL);
     char path[sizeof(EVIDENCE_PATH) + UUID_LEN];
     snprintf(path, sizeof(path), "%s%s", EVIDENCE_PATH, r->run->id);
     json_kstr(j, "evidencePath", path);
@@ -91,7 +95,6 @@ static int write_evidence(struct json *j, const struct record *r, struct arp_err
     json_kbool(j, "closed", r->facts->by_agent);
     json_kbool(j, "complete", e->complete && r->facts->by_agent);
     write_problems(j, e);
-    return 0;
 }
 
 int record_env_snapshot(const struct record *r, struct buf *out, struct arp_err *err)
@@ -109,9 +112,10 @@ int record_env_snapshot(const struct record *r, struct buf *out, struct arp_err 
     write_container(&j, r->runtime);
     sha256_hex_of(r->run->run_context, strlen(r->run->run_context), digest);
     json_kstr(&j, "runContextSha256", digest);
-    int rc = r->evidence ? write_evidence(&j, r, err) : 0;
+    if (r->evidence)
+        write_evidence(&j, r);
     json_obj_close(&j);
-    return rc ? rc : buf_error(out, err);
+    return buf_error(out, err);
 }
 
 static void write_chain(struct json *j, const char *key, uint64_t lines, const char *head)
@@ -124,11 +128,9 @@ static void write_chain(struct json *j, const char *key, uint64_t lines, const c
 }
 
 /* Facts of the agent's env.json that the signed statement repeats. */
-static void write_agent(struct json *j, const char *env_json)
+static void write_agent(struct json *j, const struct evidence_facts *e)
 {
-    cleanup_cjson cJSON *env = NULL;
-    if (env_json)
-        json_parse_line(env_json, strlen(env_json), &env, NULL);
+    cleanup_cjson cJSON *env = parse_env(e);
     json_key(j, "agent");
     json_obj_open(j);
     json_kstr(j, "version", cJSON_GetStringValue(env_member(env, "agent", "version")));
@@ -170,7 +172,7 @@ int record_metadata(const struct record *r, struct buf *out, struct arp_err *err
     json_kbool(&j, "complete", r->evidence->complete && r->facts->by_agent);
     json_kbool(&j, "volumeMatch", r->evidence->volume_match);
     write_problems(&j, r->evidence);
-    write_agent(&j, r->evidence->env_json);
+    write_agent(&j, r->evidence);
     json_key(&j, "orchestrator");
     json_obj_open(&j);
     json_kstr(&j, "version", ARP_VERSION);
@@ -197,7 +199,8 @@ static bool read_chain(const cJSON *root, const char *name, struct bundle_chain 
     return true;
 }
 
-int record_read(const char *text, size_t len, struct record_doc *doc, struct bundle_input *in, struct arp_err *err)
+int record_read(
+    const char *text, size_t len, struct record_doc *doc, struct bundle_input *in, struct arp_err *err)
 {
     int rc = json_parse_line(text, len, &doc->root, err);
     if (rc)
@@ -218,7 +221,8 @@ int record_read(const char *text, size_t len, struct record_doc *doc, struct bun
         .git_commit = json_get_str(root, "gitCommit"),
         .tree_before = json_get_str(root, "treeBefore"),
         .tree_after = json_get_str(root, "treeAfter"),
-        .orchestrator_version = json_get_str(cJSON_GetObjectItemCaseSensitive(root, "orchestrator"), "version"),
+        .orchestrator_version =
+            json_get_str(cJSON_GetObjectItemCaseSensitive(root, "orchestrator"), "version"),
         .agent_version = json_get_str(agent, "version"),
         .nano_cpus = json_get_int(limits, "nanoCpus", 0),
         .memory_bytes = json_get_int(limits, "memoryBytes", 0),

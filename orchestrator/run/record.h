@@ -19,9 +19,9 @@ struct record {
     const char *runtime_metadata;            /* JSON text of the workspace row, NULL: unknown */
     const struct runtime_workspace *runtime; /* NULL: the run never had a container */
     const struct sink_facts *facts;
-    const struct chain *events;              /* after the last line */
-    struct bundle_chain command_log;         /* of the staged file */
-    const struct evidence_facts *evidence;   /* NULL while the run is in progress */
+    const struct chain *events;            /* after the last line */
+    struct bundle_chain command_log;       /* of the staged file */
+    const struct evidence_facts *evidence; /* NULL while the run is in progress */
     int64_t finished_us;
 };
 
@@ -34,7 +34,8 @@ int record_metadata(const struct record *r, struct buf *out, struct arp_err *err
 struct record_doc {
     cJSON *root; /* owned */
 };
-int record_read(const char *text, size_t len, struct record_doc *doc, struct bundle_input *in, struct arp_err *err);
+int record_read(
+    const char *text, size_t len, struct record_doc *doc, struct bundle_input *in, struct arp_err *err);
 void record_doc_done(struct record_doc *doc);
 
 #endif

@@ -144,7 +144,8 @@ static int write_list(struct json *j, const cJSON *list, const struct config *cf
 }
 
 /* commands: a list, or one string for `sh -c`. Without commands, engine "shell" takes the prompt as that string. */
-static int write_commands(const cJSON *body, struct run_request *r, const struct config *cfg, struct arp_err *err)
+static int write_commands(
+    const cJSON *body, struct run_request *r, const struct config *cfg, struct arp_err *err)
 {
     const char *engine = json_get_str(body, "engine");
     const cJSON *commands = cJSON_GetObjectItemCaseSensitive(body, "commands");
@@ -164,7 +165,8 @@ static int write_commands(const cJSON *body, struct run_request *r, const struct
         rc = write_script(&j, r->prompt, "prompt", cfg, err);
     else
         rc = arp_fail_field(err, "commands",
-            "field 'commands' is required: no engine here runs a prompt by itself (engine 'shell' runs it as a script)");
+            "field 'commands' is required: no engine here runs a prompt by itself (engine 'shell' runs it as "
+            "a script)");
     json_arr_close(&j);
     return rc ? rc : buf_error(&r->commands, err);
 }

@@ -13,9 +13,11 @@
 /* Pages in which a chain is read back. */
 #define RESUME_PAGE (1u << 20)
 
-void sink_init(struct sink *s, const struct run_env *env, const char *user_id, const char *run_id, struct feed *feed)
+void sink_init(
+    struct sink *s, const struct run_env *env, const char *user_id, const char *run_id, struct feed *feed)
 {
-    *s = (struct sink){.env = env, .user_id = user_id, .run_id = run_id, .feed = feed, .pending_close = SIZE_MAX};
+    *s = (struct sink){
+        .env = env, .user_id = user_id, .run_id = run_id, .feed = feed, .pending_close = SIZE_MAX};
     chain_init(&s->chain, run_id, "events.jsonl");
     buf_init(&s->pending, LIMIT_EVENTS_BYTES);
     buf_init(&s->held, LIMIT_LINE + 1);
@@ -54,7 +56,9 @@ static bool take_str(char **ret, const cJSON *obj, const char *name)
 
 static enum run_status status_of(const char *name)
 {
-    return strcmp(name, "succeeded") == 0 ? RUN_SUCCEEDED : strcmp(name, "timeout") == 0 ? RUN_TIMEOUT : RUN_FAILED;
+    return strcmp(name, "succeeded") == 0 ? RUN_SUCCEEDED
+           : strcmp(name, "timeout") == 0 ? RUN_TIMEOUT
+                                          : RUN_FAILED;
 }
 
 /* Note what a checked line states. */
@@ -67,8 +71,8 @@ static int note_facts(struct sink_facts *f, const struct event_info *e, struct a
         if (head && sha256_hex_ok(head))
             memcpy(f->command_log_head, head, sizeof(f->command_log_head));
     } else if (e->type == EVENT_RUN_DIFF_READY) {
-        ok = take_str(&f->diff_sha256, e->obj, "diffSha256") && take_str(&f->tree_before, e->obj, "treeBefore") &&
-             take_str(&f->tree_after, e->obj, "treeAfter");
+        ok = take_str(&f->diff_sha256, e->obj, "diffSha256") &&
+             take_str(&f->tree_before, e->obj, "treeBefore") && take_str(&f->tree_after, e->obj, "treeAfter");
     } else if (e->type == EVENT_RUN_COMPLETED) {
         const char *by = json_get_str(e->obj, "closedBy");
         f->closed = true;
@@ -77,13 +81,15 @@ static int note_facts(struct sink_facts *f, const struct event_info *e, struct a
         ok = take_str(&f->error_message, e->obj, "errorMessage") && take_str(&f->reason, e->obj, "reason") &&
              take_str(&f->final_text, e->obj, "finalText") && take_str(&f->git_commit, e->obj, "gitCommit") &&
              take_str(&f->command_log_sha256, e->obj, "commandLogSha256") &&
-             take_str(&f->outputs_sha256, e->obj, "outputsSha256") && take_str(&f->env_sha256, e->obj, "envSha256");
+             take_str(&f->outputs_sha256, e->obj, "outputsSha256") &&
+             take_str(&f->env_sha256, e->obj, "envSha256");
     }
     return ok ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "facts of a run");
 }
 
 /* Check a line, note its facts and move the chain. */
-static int accept_line(struct sink *s, const char *line, size_t len, struct event_info *e, struct arp_err *err)
+static int accept_line(
+    struct sink *s, const char *line, size_t len, struct event_info *e, struct arp_err *err)
 {
     if (s->facts.closed)
         return arp_fail(err, ARP_E_CORRUPT, 0, "a line after RunCompleted");
@@ -91,7 +97,8 @@ static int accept_line(struct sink *s, const char *line, size_t len, struct even
     return rc ? rc : note_facts(&s->facts, e, err);
 }
 
-static int append_pending(struct sink *s, const char *line, size_t len, uint64_t seq, bool close, struct arp_err *err)
+static int append_pending(
+    struct sink *s, const char *line, size_t len, uint64_t seq, bool close, struct arp_err *err)
 {
     if (s->pending.len == 0)
         s->pending_first = seq;
@@ -126,7 +133,8 @@ static int take_own(struct sink *s, const struct buf *line, struct arp_err *err)
     return rc ? rc : append_pending(s, line->data, line->len, e.seq, e.type == EVENT_RUN_COMPLETED, err);
 }
 
-int sink_write_started(struct sink *s, const char *project_id, const char *workspace_id, const char *prompt, struct arp_err *err)
+int sink_write_started(
+    struct sink *s, const char *project_id, const char *workspace_id, const char *prompt, struct arp_err *err)
 {
     cleanup_buf struct buf line;
     buf_init(&line, 8u * LIMIT_BODY);
@@ -186,7 +194,8 @@ int sink_resume(struct sink *s, struct arp_err *err)
 {
     for (;;) {
         struct run_events_page page = {0};
-        int rc = run_events_read(s->env->db, s->user_id, s->run_id, (int64_t)s->chain.next_seq - 1, RESUME_PAGE, &page, err);
+        int rc = run_events_read(
+            s->env->db, s->user_id, s->run_id, (int64_t)s->chain.next_seq - 1, RESUME_PAGE, &page, err);
         bool more = rc == 0 && page.len > 0;
         if (more)
             rc = resume_page(s, &page, err);

@@ -31,24 +31,25 @@ struct sink_facts {
     char *diff_sha256;
     char *tree_before;
     char *tree_after;
-    uint64_t commands; /* RunCommandFinished lines */
+    uint64_t commands;                         /* RunCommandFinished lines */
     char command_log_head[SHA256_HEX_LEN + 1]; /* of the last of them, "" when there was none */
 };
 
 struct sink {
-    const struct run_env *env;      /* borrowed */
-    const char *user_id;            /* borrowed */
-    const char *run_id;             /* borrowed */
-    struct feed *feed;              /* borrowed; NULL when nobody can watch (recovery) */
-    struct chain chain;             /* after the last accepted line */
-    struct buf pending;             /* accepted lines that are not persisted yet, each with LF */
-    uint64_t pending_first;         /* seq of the first of them */
-    size_t pending_close;           /* offset of RunCompleted in pending; SIZE_MAX when it is not there */
-    struct buf held;                /* persisted RunCompleted that waits to be shown */
+    const struct run_env *env; /* borrowed */
+    const char *user_id;       /* borrowed */
+    const char *run_id;        /* borrowed */
+    struct feed *feed;         /* borrowed; NULL when nobody can watch (recovery) */
+    struct chain chain;        /* after the last accepted line */
+    struct buf pending;        /* accepted lines that are not persisted yet, each with LF */
+    uint64_t pending_first;    /* seq of the first of them */
+    size_t pending_close;      /* offset of RunCompleted in pending; SIZE_MAX when it is not there */
+    struct buf held;           /* persisted RunCompleted that waits to be shown */
     struct sink_facts facts;
 };
 
-void sink_init(struct sink *s, const struct run_env *env, const char *user_id, const char *run_id, struct feed *feed);
+void sink_init(
+    struct sink *s, const struct run_env *env, const char *user_id, const char *run_id, struct feed *feed);
 void sink_done(struct sink *s);
 
 /* Take up a chain that an earlier process began: read its persisted lines. Errors: those of run_events_read, ARP_E_CORRUPT. */
@@ -57,7 +58,8 @@ int sink_resume(struct sink *s, struct arp_err *err);
 /* Accept one line of the agent (no LF). Errors: those of event_check; ARP_E_CORRUPT (a line after RunCompleted, a RunStarted). */
 int sink_agent_line(struct sink *s, const char *line, size_t len, struct arp_err *err);
 /* Write the orchestrator's own lines: RunStarted at the start of a chain, RunCompleted where no agent closed it. */
-int sink_write_started(struct sink *s, const char *project_id, const char *workspace_id, const char *prompt, struct arp_err *err);
+int sink_write_started(struct sink *s, const char *project_id, const char *workspace_id, const char *prompt,
+    struct arp_err *err);
 int sink_write_completed(
     struct sink *s, enum run_status status, const char *message, const char *reason, struct arp_err *err);
 

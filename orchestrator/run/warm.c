@@ -15,7 +15,7 @@
 
 /* Warming two workspaces of one user at the same time would let both see a free place. Users share these locks by hash: a collision
  * costs a short wait, never a wrong answer. */
-#define STRIPES 64
+#define STRIPES    64
 #define IDLE_BATCH 32
 
 struct warm {
@@ -50,7 +50,8 @@ static void lock_name(const char *workspace_id, char ret[64])
     snprintf(ret, 64, "workspace:%s", workspace_id);
 }
 
-int workspace_lock(const struct run_env *env, const char *workspace_id, int64_t *ret_epoch, struct arp_err *err)
+int workspace_lock(
+    const struct run_env *env, const char *workspace_id, int64_t *ret_epoch, struct arp_err *err)
 {
     char name[64];
     lock_name(workspace_id, name);
@@ -125,11 +126,11 @@ static int make_room(const struct run_env *env, const struct workspace *ws, stru
 }
 
 /* Write what is true of the container into the row; a container that was there before needs its activity noted only. */
-static int update_row(
-    const struct run_env *env, const struct workspace *ws, const struct runtime_workspace *rw, struct arp_err *err)
+static int update_row(const struct run_env *env, const struct workspace *ws,
+    const struct runtime_workspace *rw, struct arp_err *err)
 {
-    bool same = ws->state == WORKSPACE_WARM && ws->container_id && strcmp(ws->container_id, rw->container_id) == 0 &&
-                ws->runtime_metadata;
+    bool same = ws->state == WORKSPACE_WARM && ws->container_id &&
+                strcmp(ws->container_id, rw->container_id) == 0 && ws->runtime_metadata;
     if (same)
         return workspaces_touch(env->db, ws->user_id, ws->id, err);
     cleanup_buf struct buf metadata;
@@ -183,7 +184,8 @@ int64_t warm_cool_idle(const struct run_env *env)
 }
 
 /* The engine's item of a workspace; items are sorted by workspace id. */
-static const struct runtime_item *find_item(const struct runtime_item *items, size_t n, const char *workspace_id)
+static const struct runtime_item *find_item(
+    const struct runtime_item *items, size_t n, const char *workspace_id)
 {
     size_t low = 0;
     size_t high = n;
@@ -241,7 +243,8 @@ int warm_reconcile(const struct run_env *env, struct arp_err *err)
             continue;
         /* Only the container goes: a volume may be somebody's work, and removing those is retention's decision. */
         rc = runtime_cool(env->runtime, items[i].workspace_id, err);
-        log_warn(NULL, "container without a workspace row removed", LOG_STR("workspace", items[i].workspace_id));
+        log_warn(
+            NULL, "container without a workspace row removed", LOG_STR("workspace", items[i].workspace_id));
     }
     free(known);
     free(items);

@@ -16,14 +16,15 @@ struct warm *warm_new(void); /* NULL: out of memory */
 void warm_free(struct warm *w);
 
 /* The lock of one workspace. Errors: ARP_E_BUSY (a run, or another change of the workspace, is in progress). */
-int workspace_lock(const struct run_env *env, const char *workspace_id, int64_t *ret_epoch, struct arp_err *err);
+int workspace_lock(
+    const struct run_env *env, const char *workspace_id, int64_t *ret_epoch, struct arp_err *err);
 /* Give it back; a lock that was lost meanwhile is no error. */
 void workspace_unlock(const struct run_env *env, const char *workspace_id, int64_t epoch);
 
 /* Make ws warm, cooling others of its user when over the limit, and bring its row up to date. Locked by the caller.
  * Errors: ARP_E_CONFLICT (all warm workspaces of the user are busy), those of runtime_ensure, those of the store. */
-int warm_ensure(
-    const struct run_env *env, const struct workspace *ws, struct runtime_workspace *ret, struct arp_err *err);
+int warm_ensure(const struct run_env *env, const struct workspace *ws, struct runtime_workspace *ret,
+    struct arp_err *err);
 /* Make it cold: container removed, volume kept. Locked by the caller. */
 int warm_cool(const struct run_env *env, const char *user_id, const char *workspace_id, struct arp_err *err);
 

@@ -203,7 +203,7 @@ static int on_run_bytes(void *ctx, int status, const char *data, size_t len, str
         data += n;
         len -= n;
     }
-    return 0;
+    return r->run->on_pause(r->run->ctx, err);
 }
 
 static int run_status(int status, const struct line_reader *r, struct arp_err *err)

@@ -46,6 +46,8 @@ struct agent_run {
     int cancel_fd;  /* readable = leave the run (which makes the agent cancel it); -1 for none */
     /* One line without LF, 1..LIMIT_LINE bytes, may hold any byte but LF. Non-zero (a negative code, err filled) leaves the run. */
     int (*on_line)(void *ctx, const char *line, size_t len, struct arp_err *err);
+    /* All lines that have arrived by now were handed over: the moment to write them in one go. Return as on_line. */
+    int (*on_pause)(void *ctx, struct arp_err *err);
     void *ctx;
 };
 

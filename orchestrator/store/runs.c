@@ -309,6 +309,20 @@ int runs_get(struct db *db, const char *user_id, const char *id, struct run *ret
     return rc < 0 ? rc : row_to(res, sizeof(*ret), map, done, ret, err);
 }
 
+int runs_find_by_key(
+    struct db *db, const char *user_id, const char *idempotency_key, struct run *ret, struct arp_err *err)
+{
+    static const struct sql BY_KEY = {"runs_find_by_key",
+        "SELECT " COLUMNS LARGE_COLUMNS " FROM " TABLES " WHERE r.user_id = $1 AND r.idempotency_key = $2",
+        true};
+    struct sql_args a = {0};
+    args_text(&a, user_id);
+    args_text(&a, idempotency_key);
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = db_one(db, &BY_KEY, &a, "run", &res, err);
+    return rc < 0 ? rc : row_to(res, sizeof(*ret), map, done, ret, err);
+}
+
 struct get_call {
     runs_get_fn *done;
     void *ctx;

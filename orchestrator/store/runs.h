@@ -100,7 +100,10 @@ int runs_finish(struct db *db, const char *user_id, const char *id, const struct
 
 /* Errors: ARP_E_NOT_FOUND. */
 int runs_get(struct db *db, const char *user_id, const char *id, struct run *ret, struct arp_err *err);
-/* The same through the pipeline. done runs once, on the pipeline's thread, and must not block; run is lent until it returns (NULL unless
+/* The run that an idempotency key was used for. Errors: ARP_E_NOT_FOUND (new key). */
+int runs_find_by_key(
+    struct db *db, const char *user_id, const char *idempotency_key, struct run *ret, struct arp_err *err);
+/* runs_get through the pipeline. done runs once, on the pipeline's thread, and must not block; run is lent until it returns (NULL unless
  * code is 0). Errors at once, and then done is not called: ARP_E_NOT_FOUND (id is no UUID), ARP_E_NOMEM, ARP_E_UNAVAILABLE (closing). */
 struct pipeline;
 typedef void runs_get_fn(void *ctx, const struct run *run, int code, const struct arp_err *err);

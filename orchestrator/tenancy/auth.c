@@ -86,10 +86,12 @@ static unsigned implied(unsigned scopes)
     return scopes;
 }
 
-int auth_check(struct auth *a, const char *key, enum api_scope need, bool may_block, struct api_key_match *ret, struct arp_err *err)
+int auth_check(struct auth *a, const char *key, enum api_scope need, bool may_block,
+    struct api_key_match *ret, struct arp_err *err)
 {
     if (!key || strlen(key) != AUTH_KEY_LEN || memcmp(key, "arp_", 4) != 0)
-        return arp_fail(err, ARP_E_UNAUTHENTICATED, 0, key ? "the API key is not valid" : "an API key is required");
+        return arp_fail(
+            err, ARP_E_UNAUTHENTICATED, 0, key ? "the API key is not valid" : "an API key is required");
     char hash[SHA256_HEX_LEN + 1];
     uint64_t generation;
     sha256_hex_of(key, AUTH_KEY_LEN, hash);
@@ -108,8 +110,8 @@ int auth_check(struct auth *a, const char *key, enum api_scope need, bool may_bl
     return 0;
 }
 
-int auth_make_key(struct db *db, const char *user_id, const char *name, unsigned scopes, char ret_key[AUTH_KEY_LEN + 1],
-    struct api_key *ret, struct arp_err *err)
+int auth_make_key(struct db *db, const char *user_id, const char *name, unsigned scopes,
+    char ret_key[AUTH_KEY_LEN + 1], struct api_key *ret, struct arp_err *err)
 {
     unsigned char secret[32];
     char key[AUTH_KEY_LEN + 1] = "arp_";

@@ -28,11 +28,12 @@ void auth_free(struct auth *a);
 
 /* Who holds key, and has it the scope need (API_SCOPE_*)? ADMIN implies RUN implies READ.
  * Errors: ARP_E_UNAUTHENTICATED (no such key, not even its form), ARP_E_FORBIDDEN, those of the store. */
-int auth_check(struct auth *a, const char *key, enum api_scope need, bool may_block, struct api_key_match *ret, struct arp_err *err);
+int auth_check(struct auth *a, const char *key, enum api_scope need, bool may_block,
+    struct api_key_match *ret, struct arp_err *err);
 
 /* Make and store a key for user_id. ret_key: the only time it is seen. Errors: those of api_keys_insert. */
-int auth_make_key(struct db *db, const char *user_id, const char *name, unsigned scopes, char ret_key[AUTH_KEY_LEN + 1],
-    struct api_key *ret, struct arp_err *err);
+int auth_make_key(struct db *db, const char *user_id, const char *name, unsigned scopes,
+    char ret_key[AUTH_KEY_LEN + 1], struct api_key *ret, struct arp_err *err);
 /* Revoke a key of the user and forget it. Errors: ARP_E_NOT_FOUND. */
 int auth_revoke(struct auth *a, const char *user_id, const char *key_id, struct arp_err *err);
 
