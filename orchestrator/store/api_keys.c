@@ -91,7 +91,7 @@ struct find_call {
 
 static void find_answered(void *ctx, const PGresult *res, int code, const struct arp_err *err)
 {
-    struct find_call call = *(struct find_call *)ctx;
+    struct find_call call = *(const struct find_call *)ctx;
     free(ctx);
     struct arp_err missing;
     if (code == 0 && PQntuples(res) == 0) {

@@ -111,6 +111,17 @@ void stmt_set_add(struct stmt_set *s, const struct sql *q)
     s->slot[slot_of(s, q)] = q;
 }
 
+static void drop_notice(void *ctx, const PGresult *res)
+{
+    (void)ctx;
+    (void)res;
+}
+
+void conn_quiet(PGconn *conn)
+{
+    PQsetNoticeReceiver(conn, drop_notice, NULL);
+}
+
 bool conn_unusable(const PGconn *conn, const PGresult *res)
 {
     static const char *const states[] = {

@@ -27,6 +27,9 @@ struct stmt_set {
 bool stmt_set_has(const struct stmt_set *s, const struct sql *q);
 void stmt_set_add(struct stmt_set *s, const struct sql *q);
 
+/* Drop the server's notices, which libpq prints on standard error otherwise: what matters comes as an error. */
+void conn_quiet(PGconn *conn);
+
 /* After a failed statement: is the connection of no more use? True when it broke, the server is going down, or the statements it has
  * prepared are gone or outdated by a migration. The statement had no effect, unless the connection broke. */
 bool conn_unusable(const PGconn *conn, const PGresult *res);

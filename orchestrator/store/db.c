@@ -87,6 +87,7 @@ static int conn_open(const struct db *db, struct db_conn **ret, struct arp_err *
         conn_close(c);
         return code;
     }
+    conn_quiet(c->pg);
     *ret = c;
     return 0;
 }

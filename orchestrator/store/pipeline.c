@@ -148,6 +148,7 @@ static void connect_step(struct pipe_conn *c)
         return;
     case PGRES_POLLING_OK:
         if (PQsetnonblocking(c->pg, 1) == 0 && PQenterPipelineMode(c->pg) == 1) {
+            conn_quiet(c->pg);
             c->state = CONN_READY;
             watch(c, EPOLLIN);
             return;

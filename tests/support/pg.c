@@ -231,6 +231,7 @@ const char *pg_sql(const char *sql)
     if (!side || PQstatus(side) != CONNECTION_OK) {
         PQfinish(side);
         side = PQconnectdb(pg_url());
+        PQclear(PQexec(side, "SET client_min_messages = error"));
     }
     PGresult *res = PQexec(side, sql);
     ExecStatusType status = PQresultStatus(res);
