@@ -1,0 +1,83 @@
+#!/bin/sh
+# Everything that must be true of this tree, on a machine that may have nothing installed: packages, build, unit tests, the real stack
+# (Postgres, container engine, workspace image), all v0.1 + v0.2 + v0.3 suites. Fails fast, leaves nothing running, ends with
+# "N passed, N failed". Needs root or sudo.
+set -eu
+cd "$(dirname "$0")"
+[ "$(id -u)" -eq 0 ] || exec sudo -E "./$(basename "$0")" "$@"
+
+work=$(mktemp -d /tmp/arp-ci.XXXXXX)
+chmod 711 "$work"
+passed=0
+failed=0
+finished=0
+
+cleanup() {
+    # What suites leave when they are killed carries their label; nothing else is touched.
+    if docker version >/dev/null 2>&1; then
+        docker ps -aq --filter network=arp-test-internal | xargs -r docker rm -f >/dev/null 2>&1 || true
+        docker network rm arp-test-internal >/dev/null 2>&1 || true
+    fi
+    .ci/postgres.sh stop "$work/postgres" >/dev/null 2>&1 || true
+    .ci/docker.sh stop "$work/docker" || true
+    rm -rf "$work"
+    [ $finished -eq 1 ] || failed=$((failed + 1))
+    printf '%d passed, %d failed\n' $passed $failed
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+
+step() { printf '\n== %s (%s)\n' "$*" "$(date +%T)"; }
+# Run a step whose last line counts tests, keep its output visible, add up. Any failure ends the script.
+counted() {
+    code=0
+    "$@" >"$work/out" 2>&1 || code=$?
+    grep -v '^  [A-Z]* *[a-z]' "$work/out" || true
+    line=$(sed -n 's/^\([0-9][0-9]*\) passed, \([0-9][0-9]*\) failed$/\1 \2/p' "$work/out" | tail -n 1)
+    if [ -n "$line" ]; then
+        passed=$((passed + ${line% *}))
+        failed=$((failed + ${line#* }))
+    fi
+    if [ $code -ne 0 ]; then
+        [ -n "$line" ] && [ "${line#* }" -gt 0 ] && finished=1
+        exit 1
+    fi
+}
+
+step 'packages'
+.ci/packages.sh build run test
+
+step 'build, unit tests, include directions, format'
+counted make --no-print-directory -j "$(nproc)" check
+
+step 'clang build'
+make --no-print-directory -j "$(nproc)" BUILD=build-clang CC=clang all | tail -n 3
+
+step 'unit tests under AddressSanitizer and UBSan'
+counted make --no-print-directory -j "$(nproc)" asan
+
+step 'stack: Postgres, container engine, workspace image'
+.ci/postgres.sh start "$work/postgres" >/dev/null
+ARP_TEST_DATABASE_URL=$(cat "$work/postgres/url")
+export ARP_TEST_DATABASE_URL
+.ci/docker.sh start "$work/docker"
+images/build.sh arp-workspace:v0.3
+
+step 'suites: build'
+make --no-print-directory -j "$(nproc)" suites | tail -n 3
+export FAIL_FAST=1
+for suite in integration/v0.1 integration/v0.2 integration/v0.3 tamper fault; do
+    programs=$(find "build/tests/$suite" -name '*_test' -type f 2>/dev/null | sort)
+    [ -n "$programs" ] || continue
+    step "suite $suite"
+    # shellcheck disable=SC2086
+    counted tests/run.sh build $programs
+done
+
+step 'suites against the sanitized orchestrator'
+export ARP_BUILD=build-asan
+# shellcheck disable=SC2046
+counted tests/run.sh build $(find build/tests/integration -name '*_test' -type f | sort)
+
+step 'done'
+finished=1
