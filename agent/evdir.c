@@ -106,7 +106,7 @@ static int open_run(int workspace_fd, const char *run_id, struct arp_err *err)
     if (root < 0)
         return root;
     int fd = fd_open_beneath(root, run_id, O_RDONLY | O_DIRECTORY, 0, err);
-    if (fd < 0 && errno == ENOENT)
+    if (fd < 0 && err->sys_errno == ENOENT)
         return arp_fail(err, ARP_E_NOT_FOUND, 0, "no evidence of run '%.64s'", run_id);
     return fd;
 }
@@ -119,10 +119,10 @@ int evdir_open_file(int workspace_fd, const char *run_id, const char *name, uint
     if (dir < 0)
         return dir;
     cleanup_fd int fd = fd_open_beneath(dir, name, O_RDONLY | O_NONBLOCK, 0, err);
-    if (fd < 0 && errno == ENOENT)
-        return arp_fail(err, ARP_E_NOT_FOUND, 0, "no evidence file '%s'", name);
+    if (fd < 0)
+        return err->sys_errno == ENOENT ? arp_fail(err, ARP_E_NOT_FOUND, 0, "no evidence file '%s'", name) : fd;
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         return arp_fail(err, ARP_E_IO, errno, "evidence file '%s'", name);
     *ret_size = (uint64_t)st.st_size;
     return fd_steal(&fd);
