@@ -226,6 +226,7 @@ int capture_run(const struct capture_spec *spec, struct capture_result *ret, str
     int rc = setup(&c, err);
     if (rc == 0)
         rc = follow(&c, err);
+    ret->ended = reaper_result(spec->reaper, spec->child, &ret->status, &ret->usage);
     struct arp_err later;
     int killed = tree_kill_wait(spec->uid, KILL_PATIENCE_MS, rc ? &later : err);
     if (rc == 0)

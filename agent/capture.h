@@ -35,6 +35,7 @@ struct capture_stream {
 
 struct capture_result {
     struct capture_stream out, err;
+    bool ended; /* status and usage are valid */
     int status; /* of wait4 */
     struct rusage usage;
     bool timed_out;

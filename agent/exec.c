@@ -164,7 +164,7 @@ static _Noreturn void child_main(const struct exec_spec *spec, char *const *cand
         child_fail(report_fd, EXEC_SETUP, STEP_SECCOMP, rc);
     int seen = ENOENT; /* EACCES on one candidate is remembered while the others are tried, as execvp does */
     for (char *const *c = candidates; *c; c++) {
-        execve(*c, spec->argv, spec->envp);
+        execve(*c, (char *const *)spec->argv, (char *const *)spec->envp);
         if (errno == EACCES)
             seen = EACCES;
         else if (errno != ENOENT && errno != ENOTDIR)

@@ -18,8 +18,8 @@
 
 /* All members are borrowed during the call. Descriptors must be > 2. */
 struct exec_spec {
-    char *const *argv;
-    char *const *envp;
+    const char *const *argv;
+    const char *const *envp;
     const char *search_path; /* colon list of absolute directories for an argv[0] without slash */
     int cwd_fd;              /* directory; the new uid needs search permission */
     int in_fd, out_fd, err_fd;

@@ -50,8 +50,8 @@ int snapshot_start(struct reaper *r, const char *root, const struct seccomp_prog
         free(s);
         return arp_fail(err, ARP_E_IO, errno, "pipes of the snapshot helper");
     }
-    char *argv[] = {"/proc/self/exe", "snapshot", (char *)root, NULL};
-    char *envp[] = {"LANG=C.UTF-8", NULL};
+    const char *argv[] = {"/proc/self/exe", "snapshot", root, NULL};
+    const char *envp[] = {"LANG=C.UTF-8", NULL};
     struct exec_spec spec = {.argv = argv, .envp = envp, .search_path = "", .cwd_fd = cwd, .in_fd = order[0],
         .out_fd = answer[1], .err_fd = log, .uid = SNAPSHOT_UID, .gid = SNAPSHOT_GID, .read_all = true,
         .fsize = SANDBOX_FSIZE, .seccomp = no_network};
@@ -83,6 +83,11 @@ void snapshot_stop(struct snapshot *s)
         reaper_forget(s->reaper, &s->child);
     }
     free(s);
+}
+
+bool snapshot_alive(const struct snapshot *s)
+{
+    return !s->broken && !reaper_result(s->reaper, &s->child, NULL, NULL);
 }
 
 static int give_up(struct snapshot *s, struct arp_err *err, const char *why)
@@ -278,6 +283,10 @@ int snapshot_diff(struct snapshot *s, const struct evdir *dir, const struct capt
         rc = copy_patch(s, fd, hash, idle, ret, &why);
     if (rc)
         copy_text(ret->error, sizeof(ret->error), why.msg);
+    if (ret->error[0]) {
+        ret->files_changed = ret->insertions = ret->deletions = 0;
+        ret->truncated = ret->bytes > 0;
+    }
     /* The patch that is in the file is what is named, also when it is only a part. */
     sha256_hex(hash, ret->sha256);
     return 0;

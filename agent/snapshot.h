@@ -51,6 +51,8 @@ struct snapshot;
 /* Start a helper for the workspace at root (absolute). no_network: its seccomp program. Errors: ARP_E_IO, ARP_E_NOMEM. */
 int snapshot_start(struct reaper *r, const char *root, const struct seccomp_prog *no_network, struct snapshot **ret,
     struct arp_err *err);
+/* False once the helper has ended, such as one that waited a long time and was killed for memory. */
+bool snapshot_alive(const struct snapshot *s);
 /* Take a snapshot. The first one is "before", the last one "after". *ret is always filled: what failed is in its error members. */
 void snapshot_take(struct snapshot *s, const struct capture_idle *idle, struct snapshot_state *ret);
 /* Write diff.patch between the first and the last snapshot; the file exists afterwards, empty if need be.

@@ -13,12 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/worktree.h"
 #include "shared/buf.h"
 #include "shared/fd.h"
 #include "shared/json.h"
+#include "shared/limits.h"
 
 /* Address space: two 64 MiB files, their diff and libgit2's caches fit several times over. */
 #define ADDRESS_SPACE (4ull << 30)
@@ -211,7 +213,8 @@ static int make_diff(struct helper *h, git_diff **ret)
 {
     git_tree *before = NULL;
     git_tree *after = NULL;
-    git_diff_options opts = GIT_DIFF_OPTIONS_INIT;
+    git_diff_options opts;
+    git_diff_options_init(&opts, GIT_DIFF_OPTIONS_VERSION);
     opts.flags = GIT_DIFF_SHOW_BINARY | GIT_DIFF_INCLUDE_TYPECHANGE;
     opts.id_abbrev = GIT_OID_HEXSZ; /* "git apply" wants whole ids for binary files */
     int rc = git_tree_lookup(&before, h->store, &h->first);
@@ -303,7 +306,8 @@ int init_repo_main(const char *root)
 {
     char path[PATH_MAX];
     git_repository *repo = NULL;
-    git_repository_init_options opts = GIT_REPOSITORY_INIT_OPTIONS_INIT;
+    git_repository_init_options opts;
+    git_repository_init_options_init(&opts, GIT_REPOSITORY_INIT_OPTIONS_VERSION);
     opts.initial_head = "main";
     opts.flags = GIT_REPOSITORY_INIT_NO_REINIT;
     umask(022);
