@@ -286,8 +286,8 @@ static bool kind_matches(const cJSON *v, enum json_kind kind)
     case JSON_STRING:
         return cJSON_IsString(v);
     case JSON_INT:
-        return cJSON_IsNumber(v) && fabs(v->valuedouble) <= JSON_INT_MAX &&
-               floor(v->valuedouble) == v->valuedouble;
+        return cJSON_IsNumber(v) && v->valuedouble >= -JSON_INT_MAX && v->valuedouble <= JSON_INT_MAX &&
+               v->valuedouble == (double)(int64_t)v->valuedouble;
     case JSON_BOOL:
         return cJSON_IsBool(v);
     case JSON_OBJECT:
