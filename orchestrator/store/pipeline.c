@@ -1,5 +1,5 @@
 /*
- * Pipeline: see pipeline.h.
+ * Pipeline: see pipeline.h and pipeline.intern.h.
  * Submitters push onto a lock-free stack; whoever pushes onto an empty one rings the eventfd. The thread takes the whole stack at once,
  * puts it in order, sends it to the least busy connection as one batch ended by one Sync, and matches the answers, which come in
  * the order of sending, with the connection's list of steps.
@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "orchestrator/store/conn.h"
+#include "orchestrator/store/pipeline.intern.h"
 #include "shared/clock.h"
 
 #define CONNS_MAX 2
