@@ -31,9 +31,9 @@ static const struct tool {
     const char *name;
     const char *flag;
 } tools[] = {{"bash", "--version"}, {"cargo", "--version"}, {"clang", "--version"}, {"cmake", "--version"},
-    {"curl", "--version"}, {"gcc", "--version"}, {"git", "--version"}, {"go", "version"}, {"java", "-version"},
-    {"make", "--version"}, {"node", "--version"}, {"perl", "--version"}, {"php", "--version"},
-    {"python3", "--version"}, {"ruby", "--version"}, {"rustc", "--version"}};
+    {"curl", "--version"}, {"gcc", "--version"}, {"git", "--version"}, {"go", "version"},
+    {"java", "-version"}, {"make", "--version"}, {"node", "--version"}, {"perl", "--version"},
+    {"php", "--version"}, {"python3", "--version"}, {"ruby", "--version"}, {"rustc", "--version"}};
 
 void agent_info_init(struct agent_info *info)
 {
@@ -99,9 +99,17 @@ static void ask_tool(const struct metadata_spec *s, const struct tool *t, char r
     if (null < 0 || pipe2(out, O_CLOEXEC) < 0)
         return;
     const char *argv[] = {t->name, t->flag, NULL};
-    struct exec_spec spec = {.argv = argv, .envp = s->env->vars, .search_path = s->env->path, .cwd_fd = s->cwd_fd,
-        .in_fd = null, .out_fd = out[1], .err_fd = out[1], .uid = SANDBOX_UID, .gid = SANDBOX_GID,
-        .fsize = SANDBOX_FSIZE, .seccomp = s->seccomp};
+    struct exec_spec spec = {.argv = argv,
+        .envp = s->env->vars,
+        .search_path = s->env->path,
+        .cwd_fd = s->cwd_fd,
+        .in_fd = null,
+        .out_fd = out[1],
+        .err_fd = out[1],
+        .uid = SANDBOX_UID,
+        .gid = SANDBOX_GID,
+        .fsize = SANDBOX_FSIZE,
+        .seccomp = s->seccomp};
     struct child child;
     struct exec_outcome outcome;
     char text[VERSION_TEXT_MAX];

@@ -13,7 +13,7 @@
 #include "shared/err.h"
 
 /* All artifact bytes hashed in one run; files past it are listed with "checksum":null. 8 GiB take about 6 s. */
-#define OUTPUTS_HASH_MAX (8ull << 30)
+#define OUTPUTS_HASH_MAX  (8ull << 30)
 #define OUTPUTS_DEPTH_MAX 64
 
 struct outputs_spec {
