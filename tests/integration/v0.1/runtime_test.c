@@ -1,14 +1,13 @@
 /*
- * workspace.c against the real container engine and the real workspace image (see real_engine.h). Where one of them is missing the
- * tests say so and pass: workspace_test.c covers the driver without them.
+ * workspace.c against the real container engine and the real workspace image (real_engine.h).
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "orchestrator/runtime/workspace.h"
 #include "shared/limits.h"
+#include "tests/support/real_engine.h"
 #include "tests/support/suite.h"
-#include "tests/unit/orchestrator/runtime/real_engine.h"
 
 static struct real_engine real;
 static struct arp_err err;
@@ -30,8 +29,6 @@ static void workspace_goes_warm_cool_warm_and_away(void)
     struct runtime_workspace again;
     struct runtime_item *items = NULL;
     size_t n = 0;
-    if (!real.rt)
-        return;
     ASSERT_INT(runtime_ensure(real.rt, real.workspace, &first, &err), 0);
     ASSERT_TRUE(first.created && !first.state.busy);
     ASSERT_INT(runtime_ensure(real.rt, real.workspace, &again, &err), 0);
@@ -65,8 +62,6 @@ static void agent_refuses_a_wrong_token(void)
     struct agent_state state;
     cleanup_buf struct buf metadata;
     buf_init(&metadata, LIMIT_METADATA);
-    if (!real.rt)
-        return;
     ASSERT_INT(runtime_ensure(real.rt, real.workspace, &ws, &err), 0);
     ASSERT_INT(agent_metadata(&ws.agent, &metadata, &err), 0);
     ASSERT_CONTAINS(buf_str(&metadata), "\"os\"");
@@ -74,5 +69,5 @@ static void agent_refuses_a_wrong_token(void)
     ASSERT_INT(agent_health(&ws.agent, 1000, &state, &err), ARP_E_AGENT);
 }
 
-TEST_SUITE_WITH(workspace_engine_test, set_up, tear_down, TEST(workspace_goes_warm_cool_warm_and_away),
+TEST_SUITE_WITH(runtime_test, set_up, tear_down, TEST(workspace_goes_warm_cool_warm_and_away),
     TEST(agent_refuses_a_wrong_token))
