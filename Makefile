@@ -42,7 +42,7 @@ PROGRAMS := $(if $(wildcard agent/main.c),$(BUILD)/arp-agent) \
             $(if $(wildcard cli/main.c),$(BUILD)/arpctl)
 
 all: $(PROGRAMS)
-.PHONY: all check unit lint format format-check analyze asan install clean help distclean
+.PHONY: all check unit suites docs lint format format-check analyze asan install clean help distclean
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -52,6 +52,7 @@ help:
 	  'unit         unit tests only' \
 	  'asan         unit tests under AddressSanitizer and UBSan (BUILD=build-asan)' \
 	  'analyze      cppcheck and gcc -fanalyzer' \
+	  'docs         rewrite the tables in README.md and docs/ from the code' \
 	  'format       rewrite the sources with clang-format' \
 	  'install      to $$DESTDIR$$PREFIX'
 
@@ -93,8 +94,12 @@ SUITE_SRC := $(sort $(wildcard tests/integration/*/*_test.c tests/tamper/*_test.
 SUITE_BIN := $(patsubst %.c,$(BUILD)/%,$(SUITE_SRC))
 suites: $(SUITE_BIN)
 
-lint:
+# Tables in README.md and docs/ that are printed from the code.
+docs: $(BUILD)/arp-orchestrator
+	$(Q)tests/lint/tables.sh write $(BUILD)/arp-orchestrator
+lint: $(BUILD)/arp-orchestrator
 	$(Q)tests/lint/include_direction.sh
+	$(Q)tests/lint/tables.sh check $(BUILD)/arp-orchestrator
 
 C_FILES := $(sort $(shell find $(PARTS) tests bench -name '*.[ch]' -not -path '*/node_modules/*' 2>/dev/null))
 CLANG_FORMAT ?= clang-format-14
