@@ -75,6 +75,7 @@ bench_orchestrator() {
         cat "$bench_dir/orchestrator.log" >&2
         die 'the orchestrator did not come up'
     }
+    installation=$(cat "$ARP_STATE_DIR/installation-id")
 }
 
 peer_modules() {

@@ -1,18 +1,16 @@
 #!/bin/sh
 # Many idle clients of one event stream: memory per client at the server, and whether an event reaches all of them. This server's
-# HTTP part (bench/sse_server.c: orchestrator/http with one feed) beside Fastify, interleaved; with the word "run" also the real
+# HTTP part (bench/sse_server.c: orchestrator/http with one feed) beside Fastify, interleaved; after the word "run" also the real
 # orchestrator with a real run in a container (needs the workspace image).
-# usage: bench/sse.sh [CLIENTS [EVENTS [INTERVAL_MS [ROUNDS]]]] [run]       defaults: 1000 50 100 3
+# usage: bench/sse.sh [run] [CLIENTS [EVENTS [INTERVAL_MS [ROUNDS]]]]       defaults: 1000 50 100 3
 set -eu
 cd "$(dirname "$0")/.."
 real=
-for last; do :; done
-[ "${last:-}" != run ] || real=run
+if [ "${1:-}" = run ]; then
+    real=run
+    shift
+fi
 clients=${1:-1000} events=${2:-50} interval=${3:-100} rounds=${4:-3}
-[ "$clients" != run ] || clients=1000
-[ "$events" != run ] || events=50
-[ "$interval" != run ] || interval=100
-[ "$rounds" != run ] || rounds=3
 # shellcheck source=bench/lib.sh
 . bench/lib.sh
 for c in node npm curl taskset; do command -v $c >/dev/null || die "$c is missing (.ci/packages.sh run test)"; done
@@ -50,6 +48,7 @@ done
 
 if [ -n "$real" ]; then
     .ci/docker.sh start "$bench_dir/docker"
+    docker image inspect "${WORKSPACE_IMAGE:-arp-workspace:v0.3}" >/dev/null 2>&1 || images/build.sh "${WORKSPACE_IMAGE:-arp-workspace:v0.3}"
     bench_postgres
     bench_orchestrator
     api() { curl -fsS -X "$1" -H "X-API-Key: $key" -H 'Content-Type: application/json' ${3:+--data "$3"} "http://127.0.0.1:$orchestrator_port$2"; }
@@ -72,7 +71,6 @@ if [ -n "$real" ]; then
         wait $message || die 'the run failed'
         round=$((round + 1))
     done
-    remove_workspaces
 fi
 
 machine
