@@ -47,15 +47,15 @@ cat >"$bench_dir/POST.sql" <<SQL
 WITH p AS (INSERT INTO projects (user_id, name, repo_url) VALUES ('$user_id', gen_random_uuid()::text, NULL) RETURNING *), w AS (INSERT INTO workspaces (user_id, project_id) SELECT user_id, id FROM p RETURNING id) SELECT p.*, w.id FROM p, w;
 SQL
 
-# Load one server once: prints "requests/s p50_ms p99_ms cpu_us pg_cpu_us rss_kib".
+# Load one server once: prints "requests/s p50_ms p99_ms cpu_us pg_cpu_us rss_kib pss_kib".
 load() { # load METHOD PATH PORT PID TAG
     before=$(cpu_ticks "$4") pg_before=$(cpu_ticks "$postgres")
     result=$(taskset -c "$LOAD_CPU" wrk -t 1 -c "$connections" -d "$seconds" -s bench/wrk.lua "http://127.0.0.1:$3$2" -- "$key" "$1" "$5" | sed -n 's/^result //p')
     after=$(cpu_ticks "$4") pg_after=$(cpu_ticks "$postgres")
     # shellcheck disable=SC2086 # numbers
-    set -- $result $((after - before)) $((pg_after - pg_before)) "$(rss_kib "$4")"
+    set -- $result $((after - before)) $((pg_after - pg_before)) "$(rss_kib "$4")" "$(pss_kib "$4")"
     [ "$5" -eq 0 ] || die "$5 requests failed"
-    echo "$@" | awk -v hz="$TICKS_PER_S" '{ us = 1e6 / hz / $1; printf "%.1f %s %s %.2f %.2f %d\n", $1 / $2, $3, $4, $6 * us, $7 * us, $8 }'
+    echo "$@" | awk -v hz="$TICKS_PER_S" '{ us = 1e6 / hz / $1; printf "%.1f %s %s %.2f %.2f %d %d\n", $1 / $2, $3, $4, $6 * us, $7 * us, $8, $9 }'
 }
 limit() { # limit METHOD: pgbench in the servers' place
     pg_before=$(cpu_ticks "$postgres") before=$(cpu_ticks $$)
@@ -65,7 +65,7 @@ limit() { # limit METHOD: pgbench in the servers' place
     }
     pg_after=$(cpu_ticks "$postgres") after=$(cpu_ticks $$)
     awk -v hz="$TICKS_PER_S" -v cpu=$((after - before)) -v pg=$((pg_after - pg_before)) '/actually processed/ { n = $NF } /latency average/ { ms = $4 } /^tps/ { tps = $3 }
-        END { us = 1e6 / hz / n; printf "%.1f %s nan %.2f %.2f nan\n", tps, ms, cpu * us, pg * us }' "$bench_dir/pgbench.out"
+        END { us = 1e6 / hz / n; printf "%.1f %s nan %.2f %.2f nan nan\n", tps, ms, cpu * us, pg * us }' "$bench_dir/pgbench.out"
 }
 
 round=0
@@ -92,19 +92,26 @@ value() { awk -v m="$1" -v s="$2" -v c="$3" '$1 == m && $2 == s { print $c }' "$
 
 echo
 machine
-echo "$rounds rounds of $seconds s, $connections connections; medians; CPU in microseconds per request of the server alone; ratios against"
-echo 'Fastify of the same line (x more requests per CPU-second, 1/x of the memory); Fastify twice: key cached for 10 s, key queried each time'
-printf '\n%-5s %-16s %10s %8s %8s %8s %8s %9s | %12s %10s %8s\n' route server 'requests/s' 'p50 ms' 'p99 ms' 'CPU us' 'PG us' 'RSS KiB' 'per CPU-s' 'per s' 'RSS'
+echo "$rounds rounds of $seconds s, $connections connections; medians. CPU: microseconds per request of the server alone, PG: of Postgres beside it."
+echo 'Fastify twice: the key cached for 10 s as this orchestrator does, and asked of the database at every request.'
+printf '\n%-5s %-16s %10s %8s %8s %8s %8s %8s %8s\n' route server 'requests/s' 'p50 ms' 'p99 ms' 'CPU us' 'PG us' 'RSS KiB' 'PSS KiB'
 for method in GET POST; do
     for server in arp cached queried limit; do
         case $server in arp) name=orchestrator ;; cached) name='Fastify, cached' ;; queried) name='Fastify, queried' ;; limit) name=pgbench ;; esac
         printf '%-5s %-16s' $method "$name"
-        echo "$(value $method $server 3) $(value $method $server 4) $(value $method $server 5) $(value $method $server 6) $(value $method $server 7) $(value $method $server 8)" \
-            "$(value $method cached 3) $(value $method cached 6) $(value $method cached 8)" |
-            awk '{ printf " %10.0f %8.2f %8.2f %8.1f %8.1f %9.0f | %11.2fx %9.2fx %8s\n", $1, $2, $3, $4, $5, $6, $8 / $4, $1 / $7, ($6 == $6 + 0 && $6 > 0) ? sprintf("1/%.1f", $9 / $6) : "-" }'
+        for column in 3 4 5 6 7 8 9; do value $method $server $column; done | xargs printf ' %10.0f %8.2f %8.2f %8.1f %8.1f %8.0f %8.0f\n'
     done
 done
+echo
+ratio() { # ratio METHOD SERVER: the orchestrator beside SERVER
+    echo "$(value "$1" "$2" 3) $(value "$1" "$2" 6) $(value "$1" "$2" 8) $(value "$1" "$2" 9) $(value "$1" arp 3) $(value "$1" arp 6) $(value "$1" arp 8) $(value "$1" arp 9)" |
+        awk -v m="$1" -v s="$3" '{ printf "%-4s beside %-17s requests per CPU-second x%.2f, requests/s x%.2f", m, s ":", $2 / $6, $5 / $1
+            if ($3 > 0) printf ", RSS 1/%.1f, PSS 1/%.1f", $3 / $7, $4 / $8
+            print "" }'
+}
 for method in GET POST; do
-    echo "$(value $method cached 6) $(value $method queried 6) $(value $method arp 6) $(value $method cached 8) $(value $method queried 8) $(value $method arp 8)" |
-        awk -v m=$method '{ printf "%s: %.2f x (key cached) and %.2f x (key queried) the requests per CPU-second of Fastify, 1/%.1f of its memory; goal 2.5 x and 1/8\n", m, $1 / $3, $2 / $3, ($4 < $5 ? $4 : $5) / $6 }'
+    ratio $method cached 'Fastify, cached'
+    ratio $method queried 'Fastify, queried'
+    ratio $method limit pgbench
 done
+echo 'goal: x2.5 per CPU-second and 1/8 of the memory of Fastify'

@@ -119,6 +119,11 @@ rss_kib() {
     } | awk '{ n += $2 } END { print n + 0 }'
 }
 
+# Their proportional set size: a page of a library counts for each process of the machine in which it is mapped by its share.
+pss_kib() {
+    for p in $(family "$1"); do cat "/proc/$p/smaps_rollup" 2>/dev/null || true; done | awk '/^Pss:/ { n += $2 } END { print n + 0 }'
+}
+
 # Median of the numbers on standard input.
 median() { sort -g | awk '{ v[NR] = $1 } END { if (NR == 0) print "nan"; else print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
@@ -127,5 +132,5 @@ TICKS_PER_S=$(getconf CLK_TCK)
 machine() {
     printf '%s, %s CPUs (%s), kernel %s, load %s\n' "$(. /etc/os-release && echo "$PRETTY_NAME")" "$(nproc)" \
         "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(uname -r)" "$(cut -d ' ' -f 1 /proc/loadavg)"
-    printf 'Postgres %s, node %s\n' "$(sql 'SHOW server_version' 2>/dev/null | cut -d ' ' -f 1)" "$(node --version 2>/dev/null)"
+    printf 'Postgres %s, node %s\n' "$(find /usr/lib/postgresql/*/bin/postgres 2>/dev/null | sort -V | tail -n 1 | xargs -r -I{} {} --version | cut -d ' ' -f 3)" "$(node --version 2>/dev/null)"
 }

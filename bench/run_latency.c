@@ -32,6 +32,15 @@ struct samples {
     double phase_ms[PHASES][ROUNDS_MAX];
 };
 
+/* Stopped when the program ends, however it does: its containers must not stay. */
+static struct stack *stack;
+
+static void stop_stack(void)
+{
+    if (stack)
+        stack_stop(stack);
+}
+
 static void die(const char *what, const struct reply *r)
 {
     fprintf(stderr, "run_latency: %s%s%s\n", what, r && r->body ? ": " : "", r && r->body ? r->body : "");
@@ -67,12 +76,12 @@ static void read_phases(struct samples *m, const char *lines, int64_t start_us)
     }
 }
 
-static void time_run(const struct stack *s, const struct tenant *t, struct samples *m)
+static void time_run(const struct tenant *t, struct samples *m)
 {
     struct reply r = {0};
     int64_t start_us = clock_now_us();
     int64_t start_ns = clock_mono_ns();
-    if (stack_run(s, t, "[[\"true\"]]", &r) != 200)
+    if (stack_run(stack, t, "[[\"true\"]]", &r) != 200)
         die("the run was refused", &r);
     m->run_ms[m->n] = (double)(clock_mono_ns() - start_ns) / 1e6;
     const char *status = reply_str(&r, "status");
@@ -81,7 +90,7 @@ static void time_run(const struct stack *s, const struct tenant *t, struct sampl
         die("the run failed", &r);
     char path[128];
     snprintf(path, sizeof(path), "/runs/%s/events", id);
-    if (stack_call(s, t->key, "GET", path, NULL, &r) != 200)
+    if (stack_call(stack, t->key, "GET", path, NULL, &r) != 200)
         die("its events", &r);
     read_phases(m, r.body, start_us);
     reply_done(&r);
@@ -116,27 +125,27 @@ int main(int argc, char **argv)
     int rounds = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 40;
     struct tenant t;
     struct reply r = {0};
-    struct stack *s =
-        stack_start((const char *const[]){"ARP_LOG_LEVEL=warn", "ARP_DAILY_RUN_LIMIT=100000", NULL});
-    if (!s || rounds < 1 || rounds > ROUNDS_MAX)
+    atexit(stop_stack);
+    stack = stack_start((const char *const[]){"ARP_DAILY_RUN_LIMIT=100000", NULL});
+    if (!stack || rounds < 1 || rounds > ROUNDS_MAX)
         die("no stack, or rounds not in 1..1000", NULL);
-    if (!stack_tenant(s, "bench", 100000, &t))
+    if (!stack_tenant(stack, "bench", 100000, &t))
         die("no tenant", NULL);
     for (int i = 0; i < 3; i++) /* warms the workspace, the connections and the engine */
-        time_run(s, &t, &m);
+        time_run(&t, &m);
     char path[128];
     char container[80];
     snprintf(path, sizeof(path), "/projects/%s", t.project_id);
-    stack_call(s, t.key, "GET", path, NULL, &r);
+    stack_call(stack, t.key, "GET", path, NULL, &r);
     if (!reply_str(&r, "workspace.containerId"))
         die("the workspace is not warm", &r);
     snprintf(container, sizeof(container), "%s", reply_str(&r, "workspace.containerId"));
     reply_done(&r);
     time_exec(container, &m);
     for (m.n = 0; m.n < rounds; m.n++) {
-        time_run(s, &t, &m);
+        time_run(&t, &m);
         time_exec(container, &m);
     }
     print_report(&m);
-    return stack_stop(s) == 0 ? 0 : 1;
+    return 0;
 }

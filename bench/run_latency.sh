@@ -11,4 +11,4 @@ image=${WORKSPACE_IMAGE:-arp-workspace:v0.3}
 docker image inspect "$image" >/dev/null 2>&1 || images/build.sh "$image"
 bench_postgres
 machine
-ARP_TEST_DATABASE_URL=$DATABASE_URL WORKSPACE_IMAGE=$image ARP_BUILD=$BUILD "$BUILD/bench/run_latency" "${1:-40}"
+ARP_TEST_DATABASE_URL=$DATABASE_URL ARP_TEST_IMAGE=$image ARP_BUILD=$BUILD "$BUILD/bench/run_latency" "${1:-40}"
