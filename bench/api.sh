@@ -106,7 +106,7 @@ echo
 ratio() { # ratio METHOD SERVER: the orchestrator beside SERVER
     echo "$(value "$1" "$2" 3) $(value "$1" "$2" 6) $(value "$1" "$2" 8) $(value "$1" "$2" 9) $(value "$1" arp 3) $(value "$1" arp 6) $(value "$1" arp 8) $(value "$1" arp 9)" |
         awk -v m="$1" -v s="$3" '{ printf "%-4s beside %-17s requests per CPU-second x%.2f, requests/s x%.2f", m, s ":", $2 / $6, $5 / $1
-            if ($3 > 0) printf ", RSS 1/%.1f, PSS 1/%.1f", $3 / $7, $4 / $8
+            if ($3 + 0 == $3 && s != "pgbench:") printf ", RSS 1/%.1f, PSS 1/%.1f", $3 / $7, $4 / $8
             print "" }'
 }
 for method in GET POST; do

@@ -132,5 +132,5 @@ TICKS_PER_S=$(getconf CLK_TCK)
 machine() {
     printf '%s, %s CPUs (%s), kernel %s, load %s\n' "$(. /etc/os-release && echo "$PRETTY_NAME")" "$(nproc)" \
         "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(uname -r)" "$(cut -d ' ' -f 1 /proc/loadavg)"
-    printf 'Postgres %s, node %s\n' "$(find /usr/lib/postgresql/*/bin/postgres 2>/dev/null | sort -V | tail -n 1 | xargs -r -I{} {} --version | cut -d ' ' -f 3)" "$(node --version 2>/dev/null)"
+    printf 'Postgres %s, node %s\n' "$("$(find /usr/lib/postgresql/*/bin -name postgres | sort -V | tail -n 1)" --version | cut -d ' ' -f 3)" "$(node --version 2>/dev/null)"
 }
