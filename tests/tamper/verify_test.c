@@ -538,7 +538,7 @@ static void forged_content_is_refused(void)
     forge("command_log.jsonl", "\"exitCode\":3", "\"exitCode\":0", "commands: command 2: exitCode differs");
     forge(
         "command_log.jsonl", "\"shell\":true", "\"shell\":false", "is not the one RunCommandFinished names");
-    forge("command_log.jsonl", "make test", "make tess", "command differs");
+    forge("command_log.jsonl", "make test", "make tess", "command, cwd or argv differ");
     forge("outputs.json", "results/a.txt", "results/b.txt",
         "outputs.json is not the file whose digest is recorded");
     forge("diff.patch", "+hi", "+ho", "diff.patch is not the file whose digest is recorded");
