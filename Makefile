@@ -92,7 +92,7 @@ unit: $(UNIT_BIN)
 # Integration, tamper and fault suites: built here, run by ci_v0.3.sh against the real stack.
 SUITE_SRC := $(sort $(wildcard tests/integration/*/*_test.c tests/tamper/*_test.c tests/fault/*_test.c))
 SUITE_BIN := $(patsubst %.c,$(BUILD)/%,$(SUITE_SRC))
-suites: $(SUITE_BIN)
+suites: all $(SUITE_BIN)
 
 # Tables in README.md and docs/ that are printed from the code.
 docs: $(BUILD)/arp-orchestrator
