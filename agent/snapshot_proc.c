@@ -37,8 +37,8 @@ struct helper {
 static int setup_libgit2(void)
 {
     int rc = git_libgit2_init() < 0 ? -1 : 0;
-    static const int levels[] = {GIT_CONFIG_LEVEL_PROGRAMDATA, GIT_CONFIG_LEVEL_SYSTEM, GIT_CONFIG_LEVEL_XDG,
-        GIT_CONFIG_LEVEL_GLOBAL};
+    static const int levels[] = {
+        GIT_CONFIG_LEVEL_PROGRAMDATA, GIT_CONFIG_LEVEL_SYSTEM, GIT_CONFIG_LEVEL_XDG, GIT_CONFIG_LEVEL_GLOBAL};
     for (size_t i = 0; rc == 0 && i < sizeof(levels) / sizeof(levels[0]); i++)
         rc = git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, levels[i], "");
     if (rc == 0)
@@ -79,7 +79,8 @@ static int open_store(struct helper *h, const char *root)
         if (rc < 0 || git_repository_open_bare(&h->store, path) < 0)
             return -1;
     }
-    if (git_repository_open_bare(&h->rules, path) < 0 || git_repository_set_workdir(h->rules, h->repo_path, 0) < 0)
+    if (git_repository_open_bare(&h->rules, path) < 0 ||
+        git_repository_set_workdir(h->rules, h->repo_path, 0) < 0)
         return -1;
     h->cache = statcache_load(cache);
     return h->cache ? 0 : -1;
@@ -142,8 +143,13 @@ static int take_snapshot(struct helper *h)
     cleanup_fd int root = open(h->repo_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     int rc = root < 0 ? arp_fail(&err, ARP_E_IO, errno, "open the repository directory") : 0;
     if (rc == 0) {
-        struct worktree w = {.store = h->store, .rules = h->rules, .head_repo = head_repo, .head_tree = head_tree,
-            .root_fd = root, .root = h->repo_path, .cache = h->cache};
+        struct worktree w = {.store = h->store,
+            .rules = h->rules,
+            .head_repo = head_repo,
+            .head_tree = head_tree,
+            .root_fd = root,
+            .root = h->repo_path,
+            .cache = h->cache};
         rc = worktree_write(&w, &result, &err);
     }
     if (rc == 0) {
