@@ -61,14 +61,29 @@ static int run_argv(const char *const *argv, int timeout_ms, int cancel_fd, stru
     CU_ASSERT_EQUAL_FATAL(capture_pipe(errs, &err), 0);
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     static const char *const envp[] = {"PATH=/usr/bin:/bin", NULL};
-    struct exec_spec spec = {.argv = argv, .envp = envp, .search_path = "/usr/bin:/bin", .cwd_fd = root_fd,
-        .in_fd = null, .out_fd = out[1], .err_fd = errs[1], .uid = TEST_UID, .gid = TEST_UID, .fsize = 1 << 30,
+    struct exec_spec spec = {.argv = argv,
+        .envp = envp,
+        .search_path = "/usr/bin:/bin",
+        .cwd_fd = root_fd,
+        .in_fd = null,
+        .out_fd = out[1],
+        .err_fd = errs[1],
+        .uid = TEST_UID,
+        .gid = TEST_UID,
+        .fsize = 1 << 30,
         .seccomp = prog};
     CU_ASSERT_EQUAL_FATAL(exec_spawn(reaper, &spec, &child, &outcome, &err), 0);
     close(out[1]);
     close(errs[1]);
-    struct capture_spec cap = {.reaper = reaper, .child = &child, .uid = TEST_UID, .out_fd = out[0], .err_fd = errs[0],
-        .dir = dir, .deadline_ns = clock_mono_ns() + timeout_ms * 1000000ll, .cancel_fd = cancel_fd, .peer_fd = -1,
+    struct capture_spec cap = {.reaper = reaper,
+        .child = &child,
+        .uid = TEST_UID,
+        .out_fd = out[0],
+        .err_fd = errs[0],
+        .dir = dir,
+        .deadline_ns = clock_mono_ns() + timeout_ms * 1000000ll,
+        .cancel_fd = cancel_fd,
+        .peer_fd = -1,
         .idle = {.call = idle}};
     int rc = capture_run(&cap, &io, &err);
     reaper_forget(reaper, &child);
@@ -171,7 +186,8 @@ static void exec_reports_a_missing_program(void)
 static void exec_drops_every_right(void)
 {
     struct evdir dir;
-    ASSERT_INT(run_sh("id -u; id -G; grep -E '^(CapPrm|CapEff|CapInh|CapAmb|NoNewPrivs|Seccomp):' /proc/self/status; ls /proc/self/fd | wc -l;"
+    ASSERT_INT(run_sh("id -u; id -G; grep -E '^(CapPrm|CapEff|CapInh|CapAmb|NoNewPrivs|Seccomp):' "
+                      "/proc/self/status; ls /proc/self/fd | wc -l;"
                       "ulimit -c; cat; env",
                    10000, &dir),
         0);
@@ -199,5 +215,5 @@ static void tree_kill_refuses_root(void)
 
 TEST_SUITE_WITH(capture_test, set_up, tear_down, TEST(capture_keeps_both_streams_and_the_exit_code),
     TEST(capture_hashes_all_and_cuts_the_head), TEST(capture_ends_a_command_over_its_time),
-    TEST(capture_does_not_wait_for_a_daemon), TEST(capture_obeys_cancel), TEST(exec_reports_a_missing_program),
-    TEST(exec_drops_every_right), TEST(tree_kill_refuses_root))
+    TEST(capture_does_not_wait_for_a_daemon), TEST(capture_obeys_cancel),
+    TEST(exec_reports_a_missing_program), TEST(exec_drops_every_right), TEST(tree_kill_refuses_root))

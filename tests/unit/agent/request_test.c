@@ -134,7 +134,8 @@ static void request_wants_a_chain_that_begins_with_run_started(void)
     for (size_t i = 0; i < 4; i++) {
         char body[1024];
         snprintf(body, sizeof(body),
-            "{\"v\":1,\"runId\":\"" ID "\",\"userId\":\"" ID "\",\"projectId\":\"" ID "\",\"workspaceId\":\"" ID
+            "{\"v\":1,\"runId\":\"" ID "\",\"userId\":\"" ID "\",\"projectId\":\"" ID
+            "\",\"workspaceId\":\"" ID
             "\",\"engine\":\"shell\",\"timeoutMs\":1000,\"commands\":[],\"events\":%s}",
             events[i]);
         ASSERT_INT(request_parse(body, strlen(body), &r, &err), ARP_E_FIELD);
@@ -142,6 +143,6 @@ static void request_wants_a_chain_that_begins_with_run_started(void)
     }
 }
 
-TEST_SUITE(request_test, TEST(request_takes_argv_and_fills_defaults), TEST(request_turns_a_shell_text_into_sh_c),
-    TEST(request_names_the_bad_field), TEST(request_refuses_what_can_not_be_recorded),
-    TEST(request_wants_a_chain_that_begins_with_run_started))
+TEST_SUITE(request_test, TEST(request_takes_argv_and_fills_defaults),
+    TEST(request_turns_a_shell_text_into_sh_c), TEST(request_names_the_bad_field),
+    TEST(request_refuses_what_can_not_be_recorded), TEST(request_wants_a_chain_that_begins_with_run_started))

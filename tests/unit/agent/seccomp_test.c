@@ -40,9 +40,9 @@ static int errno_under(enum seccomp_profile p, long nr, long a, long b, long c)
 
 static void seccomp_refuses_what_is_dangerous(void)
 {
-    static const long calls[] = {SYS_ptrace, SYS_process_vm_readv, SYS_bpf, SYS_mount, SYS_unshare, SYS_setns, SYS_keyctl,
-        SYS_io_uring_setup, SYS_userfaultfd, SYS_perf_event_open, SYS_open_by_handle_at, SYS_pidfd_getfd, SYS_kexec_load,
-        SYS_init_module, SYS_chroot, SYS_pivot_root};
+    static const long calls[] = {SYS_ptrace, SYS_process_vm_readv, SYS_bpf, SYS_mount, SYS_unshare, SYS_setns,
+        SYS_keyctl, SYS_io_uring_setup, SYS_userfaultfd, SYS_perf_event_open, SYS_open_by_handle_at,
+        SYS_pidfd_getfd, SYS_kexec_load, SYS_init_module, SYS_chroot, SYS_pivot_root};
     for (int p = 0; p < SECCOMP_PROFILES; p++) {
         for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
             ASSERT_INT(errno_under((enum seccomp_profile)p, calls[i], 0, 0, 0), EPERM);
