@@ -115,7 +115,7 @@ static void log_failure(const struct http_req *req, const struct arp_err *err)
         (const struct log_field[]){LOG_STR("requestId", req->id), LOG_STR("method", req->method),
             LOG_STR("route", req->route ? req->route->pattern : "none"),
             LOG_STR("code", arp_err_public_code(err->code)), LOG_STR("error", err->msg),
-            LOG_INT("errno", err->sys_errno), {NULL, NULL, 0}});
+            LOG_INT("errno", err->sys_errno), {NULL, NULL, 0, false}});
 }
 
 /* What goes wrong on our side is told in the table's words only: messages name paths, hosts and statements. */

@@ -367,7 +367,7 @@ __attribute__((format(printf, 2, 0))) static void log_library(void *cls, const c
         msg[len - 1] = '\0';
     /* Mostly about what clients did; our own failures come back as return values. */
     log_write(LOG_LEVEL_DEBUG, NULL, "libmicrohttpd",
-        (const struct log_field[]){LOG_STR("text", msg), {NULL, NULL, 0}});
+        (const struct log_field[]){LOG_STR("text", msg), {NULL, NULL, 0, false}});
 }
 
 /* --- start --------------------------------------------------------------------------------------------------------------------- */
