@@ -419,6 +419,7 @@ static int listen_on(const char *address, uint16_t port, int *ret_fd, uint16_t *
         return arp_fail(err, ARP_E_IO, errno, "listen on %s port %u", address, port);
     len = sizeof(a);
     if (getsockname(fd, &a.any, &len) < 0)
+        /* cppcheck-suppress resourceLeak ; cleanup_fd closes it */
         return arp_fail(err, ARP_E_IO, errno, "getsockname");
     *ret_port = ntohs(a.any.sa_family == AF_INET ? a.v4.sin_port : a.v6.sin6_port);
     *ret_fd = fd_steal(&fd);
