@@ -1,0 +1,128 @@
+/*
+ * Command log: see cmdlog.h.
+ */
+#include "agent/cmdlog.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "shared/fd.h"
+#include "shared/json.h"
+#include "shared/limits.h"
+#include "shared/utf8.h"
+
+int cmdlog_open(struct cmdlog *log, const struct evdir *dir, const char *run_id, struct arp_err *err)
+{
+    log->fd = evdir_create_file(dir, "command_log.jsonl", err);
+    if (log->fd < 0)
+        return log->fd;
+    chain_init(&log->chain, run_id, "command_log.jsonl");
+    return 0;
+}
+
+void cmdlog_close(struct cmdlog *log)
+{
+    if (log->fd > 0)
+        close(log->fd);
+    log->fd = -1;
+}
+
+static void put_digest(struct json *j, const char *key, const char *hex)
+{
+    char text[SHA256_HEX_LEN + 8];
+    snprintf(text, sizeof(text), "sha256:%s", hex);
+    json_kstr(j, key, text);
+}
+
+/* Bytes of the head that go into the line: all of it, or up to the last whole character when more output followed. */
+static size_t text_len(const struct capture_stream *s)
+{
+    return s->bytes > s->head_len ? utf8_cut(s->head, s->head_len, s->head_len) : s->head_len;
+}
+
+void cmd_rec_put(struct json *j, const struct cmd_rec *rec, bool with_argv)
+{
+    const struct capture_stream *out = &rec->io->out;
+    const struct capture_stream *err = &rec->io->err;
+    json_kstr(j, "command", rec->command->text);
+    json_kstr(j, "cwd", rec->cwd);
+    json_kint(j, "exitCode", rec->exit_code);
+    json_kstrn(j, "stdout", out->head, text_len(out));
+    json_kstrn(j, "stderr", err->head, text_len(err));
+    if (with_argv) {
+        json_key(j, "argv");
+        json_arr_open(j);
+        for (size_t i = 0; i < rec->command->argc; i++)
+            json_str(j, rec->command->argv[i]);
+        json_arr_close(j);
+        json_kbool(j, "shell", rec->command->shell);
+    }
+    json_kstr(j, "signal", rec->signal);
+    json_kbool(j, "timedOut", rec->timed_out);
+    json_kint(j, "durationMs", rec->duration_ms);
+    json_kuint(j, "stdoutBytes", out->bytes);
+    json_kuint(j, "stderrBytes", err->bytes);
+    put_digest(j, "stdoutSha256", out->sha256);
+    put_digest(j, "stderrSha256", err->sha256);
+    json_kbool(j, "truncated", out->bytes > text_len(out) || err->bytes > text_len(err));
+    if (rec->error)
+        json_kstr(j, "error", rec->error);
+}
+
+static void put_blob(struct json *j, const char *key, const struct capture_stream *s)
+{
+    if (s->has_blob)
+        put_digest(j, key, s->blob_sha256);
+    else
+        json_knull(j, key);
+}
+
+static int64_t micros(struct timeval t)
+{
+    return (int64_t)t.tv_sec * 1000000 + t.tv_usec;
+}
+
+static void put_usage(struct json *j, const struct rusage *u)
+{
+    json_key(j, "rusage");
+    json_obj_open(j);
+    json_kint(j, "userUs", micros(u->ru_utime));
+    json_kint(j, "systemUs", micros(u->ru_stime));
+    json_kint(j, "maxRssKb", u->ru_maxrss);
+    json_kint(j, "minorFaults", u->ru_minflt);
+    json_kint(j, "majorFaults", u->ru_majflt);
+    json_kint(j, "voluntarySwitches", u->ru_nvcsw);
+    json_kint(j, "involuntarySwitches", u->ru_nivcsw);
+    json_obj_close(j);
+}
+
+int cmdlog_append(struct cmdlog *log, const struct cmd_rec *rec, struct arp_err *err)
+{
+    cleanup_buf struct buf line;
+    struct json j;
+    buf_init(&line, LIMIT_LINE + 1);
+    json_init(&j, &line);
+    json_obj_open(&j);
+    json_kstr(&j, "ts", rec->ts);
+    json_kstr(&j, "type", "command");
+    cmd_rec_put(&j, rec, true);
+    put_blob(&j, "stdoutBlob", &rec->io->out);
+    put_blob(&j, "stderrBlob", &rec->io->err);
+    put_usage(&j, &rec->io->usage);
+    chain_stamp(&log->chain, &j);
+    json_obj_close(&j);
+    size_t len = line.len;
+    buf_append_char(&line, '\n');
+    int rc = buf_error(&line, err);
+    if (rc == 0)
+        rc = fd_write_all(log->fd, line.data, line.len, err);
+    if (rc)
+        return arp_wrap(err, "command log");
+    chain_advance(&log->chain, line.data, len);
+    return 0;
+}
+
+int cmdlog_digest(const struct cmdlog *log, char ret_hex[SHA256_HEX_LEN + 1], struct arp_err *err)
+{
+    return sha256_fd(log->fd, ret_hex, NULL, err);
+}

@@ -1,0 +1,151 @@
+/*
+ * Event log: see evlog.h.
+ */
+#include "agent/evlog.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "shared/clock.h"
+#include "shared/fd.h"
+#include "shared/limits.h"
+
+int evlog_open(struct evlog *log, const struct evdir *dir, const struct run_request *req, struct stream *stream,
+    struct arp_err *err)
+{
+    int64_t now = clock_mono_ns();
+    *log = (struct evlog){.run_id = req->run_id, .chain = req->chain, .stream = stream, .started_ns = now, .last_ns = now};
+    buf_init(&log->line, LIMIT_LINE + 1);
+    log->fd = evdir_create_file(dir, "events.jsonl", err);
+    if (log->fd < 0)
+        return log->fd;
+    int rc = fd_write_all(log->fd, buf_str(&req->prefix), req->prefix.len, err);
+    return rc ? arp_wrap(err, "events.jsonl") : 0;
+}
+
+void evlog_close(struct evlog *log)
+{
+    if (log->fd > 0)
+        close(log->fd);
+    buf_done(&log->line);
+    *log = (struct evlog){.fd = -1};
+}
+
+int evlog_error(const struct evlog *log, struct arp_err *err)
+{
+    if (log->file_error.code == 0)
+        return 0;
+    *err = log->file_error;
+    return err->code;
+}
+
+static void begin(struct evlog *log, struct json *j, enum event_type type)
+{
+    buf_reset(&log->line);
+    event_open(j, &log->line, type, log->run_id);
+}
+
+/* Close the line, keep it, send it. */
+static void commit(struct evlog *log, struct json *j)
+{
+    event_close(j, 0, &log->chain);
+    buf_append_char(&log->line, '\n');
+    struct arp_err err = {0};
+    int rc = buf_error(&log->line, &err);
+    if (rc == 0)
+        rc = fd_write_all(log->fd, log->line.data, log->line.len, &err);
+    if (rc && log->file_error.code == 0)
+        log->file_error = err;
+    if (!log->line.error && !log->stream_lost)
+        log->stream_lost = stream_push(log->stream, log->line.data, log->line.len, NULL) != 0;
+    log->last_ns = clock_mono_ns();
+}
+
+void evlog_command_started(struct evlog *log, const struct cmd_rec *rec)
+{
+    struct json j;
+    begin(log, &j, EVENT_RUN_COMMAND_STARTED);
+    json_kstr(&j, "command", rec->command->text);
+    json_kstr(&j, "cwd", rec->cwd);
+    json_kuint(&j, "commandId", rec->id);
+    json_key(&j, "argv");
+    json_arr_open(&j);
+    for (size_t i = 0; i < rec->command->argc; i++)
+        json_str(&j, rec->command->argv[i]);
+    json_arr_close(&j);
+    json_kbool(&j, "shell", rec->command->shell);
+    commit(log, &j);
+}
+
+void evlog_command_finished(struct evlog *log, const struct cmd_rec *rec, const char *head)
+{
+    struct json j;
+    begin(log, &j, EVENT_RUN_COMMAND_FINISHED);
+    cmd_rec_put(&j, rec, false);
+    json_kuint(&j, "commandId", rec->id);
+    json_kstr(&j, "commandLogHead", head);
+    commit(log, &j);
+}
+
+static void put_digest(struct json *j, const char *key, const char *hex)
+{
+    char text[SHA256_HEX_LEN + 8];
+    snprintf(text, sizeof(text), "sha256:%s", hex);
+    json_kstr(j, key, hex && hex[0] ? text : NULL);
+}
+
+static const char *or_null(const char *s)
+{
+    return s[0] ? s : NULL;
+}
+
+void evlog_diff_ready(struct evlog *log, const struct snapshot_diff *diff, const char *tree_before, const char *tree_after)
+{
+    struct json j;
+    begin(log, &j, EVENT_RUN_DIFF_READY);
+    json_key(&j, "diffSummary");
+    json_obj_open(&j);
+    json_kuint(&j, "filesChanged", diff->files_changed);
+    json_kuint(&j, "insertions", diff->insertions);
+    json_kuint(&j, "deletions", diff->deletions);
+    json_obj_close(&j);
+    json_kstr(&j, "treeBefore", or_null(tree_before));
+    json_kstr(&j, "treeAfter", or_null(tree_after));
+    put_digest(&j, "diffSha256", diff->sha256);
+    json_kuint(&j, "diffBytes", diff->bytes);
+    json_kbool(&j, "truncated", diff->truncated);
+    if (diff->error[0])
+        json_kstr(&j, "error", diff->error);
+    commit(log, &j);
+}
+
+void evlog_completed(struct evlog *log, const struct run_end *end)
+{
+    struct json j;
+    begin(log, &j, EVENT_RUN_COMPLETED);
+    json_kstr(&j, "status", end->status);
+    if (end->error_message)
+        json_kstr(&j, "errorMessage", end->error_message);
+    if (end->reason)
+        json_kstr(&j, "reason", end->reason);
+    json_kstr(&j, "finalText", end->final_text);
+    json_kstr(&j, "gitCommit", end->git_commit);
+    json_kuint(&j, "commands", end->commands);
+    json_kstr(&j, "commandLogHead", end->command_log_head);
+    put_digest(&j, "commandLogSha256", end->command_log_sha256);
+    put_digest(&j, "outputsSha256", end->outputs_sha256);
+    put_digest(&j, "envSha256", end->env_sha256);
+    commit(log, &j);
+}
+
+int evlog_idle(struct evlog *log)
+{
+    int64_t quiet_ms = (clock_mono_ns() - log->last_ns) / 1000000;
+    if (quiet_ms < EVLOG_HEARTBEAT_MS)
+        return (int)(EVLOG_HEARTBEAT_MS - quiet_ms);
+    struct json j;
+    begin(log, &j, EVENT_RUN_HEARTBEAT);
+    json_kint(&j, "uptimeMs", (clock_mono_ns() - log->started_ns) / 1000000);
+    commit(log, &j);
+    return EVLOG_HEARTBEAT_MS;
+}

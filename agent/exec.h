@@ -1,0 +1,50 @@
+/*
+ * Exec: start one process of another uid, locked down, in its own session. The agent is threaded, so the child does only
+ * async-signal-safe work between fork and exec; whatever it needs (path candidates, programs, descriptors) is made before.
+ * Order in the child: signals, session, stdio, every other descriptor close-on-exec, limits, ids, capabilities, no_new_privs,
+ * working directory (as the new uid), seccomp, exec. A step that fails is told to the parent through a close-on-exec pipe
+ * and the child exits: nothing ever runs with a layer missing.
+ */
+#ifndef ARP_AGENT_EXEC_H
+#define ARP_AGENT_EXEC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "agent/reaper.h"
+#include "agent/seccomp.h"
+#include "shared/err.h"
+
+/* All members are borrowed during the call. Descriptors must be > 2. */
+struct exec_spec {
+    const char *const *argv;
+    const char *const *envp;
+    const char *search_path; /* colon list of absolute directories for an argv[0] without slash */
+    int cwd_fd;              /* directory; the new uid needs search permission */
+    int in_fd, out_fd, err_fd;
+    uid_t uid;
+    gid_t gid;
+    bool read_all; /* keep CAP_DAC_READ_SEARCH, as ambient capability: the snapshot helper */
+    uint64_t fsize;                      /* RLIMIT_FSIZE in bytes */
+    const struct seccomp_prog *seccomp; /* loaded last; NULL loads none */
+};
+
+enum exec_stage {
+    EXEC_STARTED, /* the program runs */
+    EXEC_SETUP,   /* a step before exec failed: nothing ran */
+    EXEC_FAILED,  /* execve refused every candidate */
+};
+
+struct exec_outcome {
+    enum exec_stage stage;
+    int sys_errno;    /* of the failed step */
+    const char *step; /* static text naming it, "" when started */
+};
+
+/* Start it. On 0 the child is registered with r (reaper_forget when done), also when *ret tells of a failed start: such a child is
+ * about to end by itself. Errors: ARP_E_IO (fork, pipe), ARP_E_NOMEM: nothing was started. */
+int exec_spawn(struct reaper *r, const struct exec_spec *spec, struct child *ret_child, struct exec_outcome *ret,
+    struct arp_err *err);
+
+#endif

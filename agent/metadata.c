@@ -1,0 +1,217 @@
+/*
+ * Metadata: see metadata.h.
+ */
+#include "agent/metadata.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gnu/libc-version.h>
+#include <linux/landlock.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "agent/exec.h"
+#include "agent/sandbox.h"
+#include "agent/treekill.h"
+#include "shared/clock.h"
+#include "shared/fd.h"
+#include "shared/json.h"
+#include "shared/limits.h"
+#include "shared/utf8.h"
+
+#define VERSION_TEXT_MAX 200
+
+static const struct tool {
+    const char *name;
+    const char *flag;
+} tools[] = {{"bash", "--version"}, {"cargo", "--version"}, {"clang", "--version"}, {"cmake", "--version"},
+    {"curl", "--version"}, {"gcc", "--version"}, {"git", "--version"}, {"go", "version"}, {"java", "-version"},
+    {"make", "--version"}, {"node", "--version"}, {"perl", "--version"}, {"php", "--version"},
+    {"python3", "--version"}, {"ruby", "--version"}, {"rustc", "--version"}};
+
+void agent_info_init(struct agent_info *info)
+{
+    *info = (struct agent_info){0};
+    cleanup_fd int exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    if (exe < 0 || sha256_fd(exe, info->sha256, NULL, NULL) != 0)
+        info->sha256[0] = 0;
+    cleanup_buf struct buf status;
+    buf_init(&status, 16384);
+    cleanup_fd int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && fd_read_all(fd, &status, NULL) == 0) {
+        int nnp = 0;
+        const char *s = strstr(buf_str(&status), "\nCapEff:");
+        if (s)
+            sscanf(s, "\nCapEff: %19s", info->cap_eff);
+        s = strstr(buf_str(&status), "\nNoNewPrivs:");
+        if (s && sscanf(s, "\nNoNewPrivs: %d", &nnp) == 1)
+            info->container_nnp = nnp == 1;
+        s = strstr(buf_str(&status), "\nSeccomp:");
+        if (s)
+            sscanf(s, "\nSeccomp: %d", &info->container_seccomp);
+    }
+    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    info->landlock_abi = abi > 0 ? (int)abi : 0;
+}
+
+static bool is_installed(const char *search_path, const char *name)
+{
+    char path[4400];
+    for (const char *p = search_path; *p;) {
+        size_t n = strcspn(p, ":");
+        snprintf(path, sizeof(path), "%.*s/%s", (int)n, p, name);
+        if (access(path, X_OK) == 0)
+            return true;
+        p += n + (p[n] == ':');
+    }
+    return false;
+}
+
+/* Read up to size bytes until end of file or the time is over. */
+static size_t read_some(int fd, char *ret, size_t size, int64_t until_ns)
+{
+    size_t len = 0;
+    while (len < size) {
+        int64_t left = (until_ns - clock_mono_ns()) / 1000000;
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        if (left <= 0 || poll(&p, 1, (int)left) <= 0)
+            break;
+        ssize_t n = read(fd, ret + len, size - len);
+        if (n <= 0)
+            break;
+        len += (size_t)n;
+    }
+    return len;
+}
+
+/* First line of what the tool prints on either stream, "" when it says nothing in time. */
+static void ask_tool(const struct metadata_spec *s, const struct tool *t, char ret[VERSION_TEXT_MAX + 1])
+{
+    ret[0] = 0;
+    int out[2];
+    cleanup_fd int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null < 0 || pipe2(out, O_CLOEXEC) < 0)
+        return;
+    const char *argv[] = {t->name, t->flag, NULL};
+    struct exec_spec spec = {.argv = argv, .envp = s->env->vars, .search_path = s->env->path, .cwd_fd = s->cwd_fd,
+        .in_fd = null, .out_fd = out[1], .err_fd = out[1], .uid = SANDBOX_UID, .gid = SANDBOX_GID,
+        .fsize = SANDBOX_FSIZE, .seccomp = s->seccomp};
+    struct child child;
+    struct exec_outcome outcome;
+    char text[VERSION_TEXT_MAX];
+    int rc = exec_spawn(s->reaper, &spec, &child, &outcome, NULL);
+    close(out[1]);
+    if (rc == 0) {
+        int64_t until = clock_mono_ns() + METADATA_TOOL_TIMEOUT_MS * 1000000ll;
+        size_t len = outcome.stage == EXEC_STARTED ? read_some(out[0], text, sizeof(text), until) : 0;
+        for (size_t i = 0; i < len; i++) {
+            if ((unsigned char)text[i] < 0x20)
+                len = i;
+        }
+        len = len > 0 ? utf8_cut(text, len, len) : 0;
+        memcpy(ret, text, len);
+        ret[len] = 0;
+        tree_kill_wait(SANDBOX_UID, 1000, NULL);
+        reaper_wait(s->reaper, &child, 1000);
+        reaper_forget(s->reaper, &child);
+    }
+    close(out[0]);
+}
+
+static void put_tools(const struct metadata_spec *s, struct json *j)
+{
+    json_key(j, "tools");
+    json_obj_open(j);
+    for (size_t i = 0; i < sizeof(tools) / sizeof(tools[0]); i++) {
+        char version[VERSION_TEXT_MAX + 1];
+        if (!is_installed(s->env->path, tools[i].name))
+            continue;
+        ask_tool(s, &tools[i], version);
+        json_kstr(j, tools[i].name, version[0] ? version : NULL);
+    }
+    json_obj_close(j);
+}
+
+/* ID, VERSION_ID and PRETTY_NAME of os-release(5). */
+static void put_os(struct json *j)
+{
+    static const struct {
+        const char *name, *key;
+    } wanted[] = {{"ID=", "id"}, {"VERSION_ID=", "version"}, {"PRETTY_NAME=", "name"}};
+    cleanup_buf struct buf text;
+    buf_init(&text, 65536);
+    cleanup_fd int fd = open("/etc/os-release", O_RDONLY | O_CLOEXEC);
+    json_key(j, "os");
+    json_obj_open(j);
+    if (fd >= 0 && fd_read_all(fd, &text, NULL) == 0) {
+        for (const char *line = buf_str(&text); *line;) {
+            size_t n = strcspn(line, "\n");
+            for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+                size_t k = strlen(wanted[i].name);
+                if (n < k || strncmp(line, wanted[i].name, k) != 0)
+                    continue;
+                size_t quoted = n >= k + 2 && line[k] == '"' && line[n - 1] == '"';
+                json_kstrn(j, wanted[i].key, line + k + quoted, n - k - 2 * quoted);
+            }
+            line += n + (line[n] == '\n');
+        }
+    }
+    json_obj_close(j);
+}
+
+static void put_sandbox(const struct agent_info *info, struct json *j)
+{
+    json_key(j, "sandbox");
+    json_obj_open(j);
+    json_kbool(j, "uidSeparation", true);
+    json_kbool(j, "seccomp", true);
+    json_kbool(j, "noNewPrivs", true);
+    json_kint(j, "landlockAbi", info->landlock_abi);
+    json_key(j, "container");
+    json_obj_open(j);
+    json_kstr(j, "capEff", info->cap_eff);
+    json_kbool(j, "noNewPrivs", info->container_nnp);
+    json_kint(j, "seccompMode", info->container_seccomp);
+    json_obj_close(j);
+    json_obj_close(j);
+}
+
+int metadata_collect(const struct metadata_spec *s, struct buf *out, struct arp_err *err)
+{
+    struct utsname u;
+    struct json j;
+    char digest[SHA256_HEX_LEN + 8];
+    memset(&u, 0, sizeof(u));
+    uname(&u);
+    snprintf(digest, sizeof(digest), "sha256:%s", s->info->sha256);
+    json_init(&j, out);
+    json_obj_open(&j);
+    put_os(&j);
+    json_kstr(&j, "kernel", u.release);
+    json_kstr(&j, "arch", u.machine);
+    json_key(&j, "agent");
+    json_obj_open(&j);
+    json_kstr(&j, "version", ARP_VERSION);
+    json_kstr(&j, "sha256", s->info->sha256[0] ? digest : NULL);
+    json_kstr(&j, "libc", gnu_get_libc_version());
+    json_obj_close(&j);
+    json_key(&j, "image");
+    json_obj_open(&j);
+    json_kstr(&j, "name", s->info->image_name[0] ? s->info->image_name : NULL);
+    json_kstr(&j, "digest", s->info->image_digest[0] ? s->info->image_digest : NULL);
+    json_obj_close(&j);
+    put_tools(s, &j);
+    put_sandbox(s->info, &j);
+    json_key(&j, "engines");
+    json_arr_open(&j);
+    json_str(&j, "shell");
+    json_arr_close(&j);
+    json_obj_close(&j);
+    return buf_error(out, err);
+}

@@ -1,0 +1,129 @@
+/*
+ * Reaper: see reaper.h.
+ */
+#include "agent/reaper.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct reaper {
+    pthread_mutex_t lock; /* held over fork+register and over wait4+look-up, so no status is lost between them */
+    struct child *children;
+};
+
+struct reaper *reaper_new(void)
+{
+    struct reaper *r = calloc(1, sizeof(*r));
+    if (r)
+        pthread_mutex_init(&r->lock, NULL);
+    return r;
+}
+
+void reaper_free(struct reaper *r)
+{
+    if (!r)
+        return;
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+int reaper_fork(struct reaper *r, struct child *c, pid_t *ret_pid, struct arp_err *err)
+{
+    *c = (struct child){.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    if (c->done_fd < 0)
+        return arp_fail(err, ARP_E_IO, errno, "eventfd");
+    pthread_mutex_lock(&r->lock);
+    pid_t pid = fork();
+    int saved = errno;
+    if (pid == 0) {
+        *ret_pid = 0;
+        return 0; /* the lock is a dead copy here */
+    }
+    if (pid > 0) {
+        c->pid = pid;
+        c->next = r->children;
+        r->children = c;
+    }
+    pthread_mutex_unlock(&r->lock);
+    if (pid < 0) {
+        close(c->done_fd);
+        *c = (struct child){0};
+        return arp_fail(err, ARP_E_IO, saved, "fork");
+    }
+    *ret_pid = pid;
+    return 0;
+}
+
+void reaper_collect(struct reaper *r)
+{
+    for (;;) {
+        int status;
+        struct rusage usage;
+        pthread_mutex_lock(&r->lock);
+        pid_t pid = wait4(-1, &status, WNOHANG | __WALL, &usage);
+        for (struct child *c = pid > 0 ? r->children : NULL; c; c = c->next) {
+            if (c->pid != pid || c->done)
+                continue;
+            c->done = true;
+            c->status = status;
+            c->usage = usage;
+            eventfd_write(c->done_fd, 1);
+            break;
+        }
+        pthread_mutex_unlock(&r->lock);
+        if (pid < 0 && errno == EINTR)
+            continue;
+        if (pid <= 0)
+            return;
+    }
+}
+
+bool reaper_result(struct reaper *r, const struct child *c, int *ret_status, struct rusage *ret_usage)
+{
+    pthread_mutex_lock(&r->lock);
+    bool done = c->done;
+    if (done && ret_status)
+        *ret_status = c->status;
+    if (done && ret_usage)
+        *ret_usage = c->usage;
+    pthread_mutex_unlock(&r->lock);
+    return done;
+}
+
+void reaper_signal(struct reaper *r, const struct child *c, int sig, bool group)
+{
+    pthread_mutex_lock(&r->lock);
+    if (!c->done && c->pid > 0)
+        kill(group ? -c->pid : c->pid, sig);
+    pthread_mutex_unlock(&r->lock);
+}
+
+bool reaper_wait(struct reaper *r, const struct child *c, int timeout_ms)
+{
+    struct pollfd p = {.fd = c->done_fd, .events = POLLIN};
+    while (poll(&p, 1, timeout_ms) < 0 && errno == EINTR)
+        ;
+    return reaper_result(r, c, NULL, NULL);
+}
+
+void reaper_forget(struct reaper *r, struct child *c)
+{
+    if (c->pid == 0)
+        return;
+    pthread_mutex_lock(&r->lock);
+    for (struct child **at = &r->children; *at; at = &(*at)->next) {
+        if (*at == c) {
+            *at = c->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&r->lock);
+    close(c->done_fd);
+    *c = (struct child){0};
+}

@@ -1,0 +1,311 @@
+/*
+ * Request: see request.h.
+ */
+#include "agent/request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "shared/event.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static const struct json_field body_fields[] = {
+    {"v", JSON_INT, true},
+    {"runId", JSON_STRING, true},
+    {"userId", JSON_STRING, true},
+    {"projectId", JSON_STRING, true},
+    {"workspaceId", JSON_STRING, true},
+    {"prompt", JSON_STRING, false},
+    {"engine", JSON_STRING, true},
+    {"commands", JSON_ARRAY, true},
+    {"timeoutMs", JSON_INT, true},
+    {"sandboxProfile", JSON_STRING, false},
+    {"artifacts", JSON_ARRAY, false},
+    {"events", JSON_ARRAY, true},
+};
+
+static const struct json_field command_fields[] = {
+    {"argv", JSON_ARRAY, true},
+    {"shell", JSON_BOOL, false},
+    {"timeoutMs", JSON_INT, false},
+    {"cwd", JSON_STRING, false},
+};
+
+static int get_uuid(const cJSON *obj, const char *name, char ret[UUID_LEN + 1], struct arp_err *err)
+{
+    const char *s = json_get_str(obj, name);
+    if (!uuid_ok(s))
+        return arp_fail_field(err, name, "%s must be a lower-case UUID", name);
+    memcpy(ret, s, UUID_LEN + 1);
+    return 0;
+}
+
+static int get_timeout(const cJSON *obj, int64_t fallback, int64_t *ret, struct arp_err *err)
+{
+    *ret = json_get_int(obj, "timeoutMs", fallback);
+    if (*ret < 1 || *ret > LIMIT_RUN_TIMEOUT_MS)
+        return arp_fail_field(err, "timeoutMs", "timeoutMs must be 1 to %lld", LIMIT_RUN_TIMEOUT_MS);
+    return 0;
+}
+
+/* A relative path of plain components: not empty, no "..", no "." but alone, no empty component, no control characters. */
+static bool path_ok(const char *s)
+{
+    if (strcmp(s, ".") == 0)
+        return true;
+    if (strlen(s) >= 1024)
+        return false;
+    for (;;) {
+        size_t n = strcspn(s, "/");
+        if (n == 0 || n > 255 || (n == 1 && s[0] == '.') || (n == 2 && s[0] == '.' && s[1] == '.'))
+            return false;
+        for (size_t i = 0; i < n; i++) {
+            if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
+                return false;
+        }
+        if (!s[n])
+            return true;
+        s += n + 1;
+    }
+}
+
+/* Append one word so that a POSIX shell would read exactly it. */
+static void quote_word(struct buf *out, const char *w)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,@%+";
+    if (*w && w[strspn(w, plain)] == 0) {
+        buf_append_str(out, w);
+        return;
+    }
+    buf_append_char(out, '\'');
+    for (; *w; w++) {
+        if (*w == '\'')
+            buf_append_str(out, "'\\''");
+        else
+            buf_append_char(out, *w);
+    }
+    buf_append_char(out, '\'');
+}
+
+static int make_text(struct command *c, struct arp_err *err)
+{
+    struct buf text;
+    buf_init(&text, 4 * LIMIT_ARGV_BYTES + 4 * LIMIT_ARGV_ITEMS);
+    if (c->shell) {
+        buf_append_str(&text, c->argv[2]);
+    } else {
+        for (size_t i = 0; i < c->argc; i++) {
+            if (i > 0)
+                buf_append_char(&text, ' ');
+            quote_word(&text, c->argv[i]);
+        }
+    }
+    int rc = buf_error(&text, err);
+    c->text = rc ? NULL : (text.data ? buf_steal(&text) : strdup(""));
+    buf_done(&text);
+    return rc || c->text ? rc : arp_fail(err, ARP_E_NOMEM, 0, "command text");
+}
+
+/* Command and argv both go into one event line beside two captures of LIMIT_CAPTURE_HEAD bytes, each of up to 6 characters:
+ * refuse here what could not be recorded later. */
+static int check_line_size(const struct command *c, struct arp_err *err)
+{
+    struct buf line;
+    struct json j;
+    buf_init(&line, LIMIT_LINE - 2 * 6 * LIMIT_CAPTURE_HEAD - 16384);
+    json_init(&j, &line);
+    json_str(&j, c->text);
+    for (size_t i = 0; i < c->argc; i++)
+        json_str(&j, c->argv[i]);
+    bool fits = line.error == 0;
+    buf_done(&line);
+    return fits ? 0 : arp_fail_field(err, "argv", "argv is too long to be recorded");
+}
+
+static int parse_argv(const cJSON *argv, struct command *c, struct arp_err *err)
+{
+    int n = cJSON_GetArraySize(argv);
+    if (n < 1 || n > LIMIT_ARGV_ITEMS)
+        return arp_fail_field(err, "argv", "argv must have 1 to %d items", LIMIT_ARGV_ITEMS);
+    bool bare_shell = c->shell && n == 1;
+    c->argv = calloc((size_t)n + 3, sizeof(char *));
+    if (!c->argv)
+        return arp_fail(err, ARP_E_NOMEM, 0, "argv");
+    if (bare_shell) {
+        c->argv[c->argc++] = strdup("/bin/sh");
+        c->argv[c->argc++] = strdup("-c");
+    }
+    size_t bytes = 0;
+    const cJSON *item;
+    cJSON_ArrayForEach(item, argv)
+    {
+        if (!cJSON_IsString(item))
+            return arp_fail_field(err, "argv", "argv items must be strings");
+        bytes += strlen(item->valuestring) + 1;
+        if (bytes > LIMIT_ARGV_BYTES)
+            return arp_fail_field(err, "argv", "argv is over %u bytes", LIMIT_ARGV_BYTES);
+        c->argv[c->argc++] = strdup(item->valuestring);
+    }
+    for (size_t i = 0; i < c->argc; i++) {
+        if (!c->argv[i])
+            return arp_fail(err, ARP_E_NOMEM, 0, "argv");
+    }
+    if (!c->argv[0][0])
+        return arp_fail_field(err, "argv", "argv[0] must not be empty");
+    bool is_sh = strcmp(c->argv[0], "sh") == 0 || strcmp(c->argv[0], "/bin/sh") == 0;
+    if (c->shell && (c->argc != 3 || !is_sh || strcmp(c->argv[1], "-c") != 0))
+        return arp_fail_field(err, "argv", "a shell command is [text] or [\"sh\",\"-c\",text]");
+    return 0;
+}
+
+static int parse_command(const cJSON *obj, int64_t run_timeout_ms, struct command *c, struct arp_err *err)
+{
+    int rc = json_check_object(obj, command_fields, COUNT(command_fields), "commands", err);
+    if (rc)
+        return rc;
+    c->shell = json_get_bool(obj, "shell", false);
+    rc = parse_argv(cJSON_GetObjectItemCaseSensitive(obj, "argv"), c, err);
+    if (rc == 0)
+        rc = get_timeout(obj, run_timeout_ms, &c->timeout_ms, err);
+    if (rc)
+        return rc;
+    const char *cwd = json_get_str(obj, "cwd");
+    if (!cwd)
+        cwd = ".";
+    if (!path_ok(cwd))
+        return arp_fail_field(err, "cwd", "cwd must be a path beneath the repository");
+    c->cwd = strdup(cwd);
+    if (!c->cwd)
+        return arp_fail(err, ARP_E_NOMEM, 0, "cwd");
+    rc = make_text(c, err);
+    return rc ? rc : check_line_size(c, err);
+}
+
+static int parse_commands(const cJSON *list, struct run_request *r, struct arp_err *err)
+{
+    int n = cJSON_GetArraySize(list);
+    if (n > LIMIT_COMMANDS)
+        return arp_fail_field(err, "commands", "more than %d commands", LIMIT_COMMANDS);
+    r->commands = calloc((size_t)n + 1, sizeof(struct command));
+    if (!r->commands)
+        return arp_fail(err, ARP_E_NOMEM, 0, "commands");
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list)
+    {
+        int rc = parse_command(item, r->timeout_ms, &r->commands[r->command_count++], err);
+        if (rc)
+            return arp_wrap(err, "command %zu", r->command_count - 1);
+    }
+    return 0;
+}
+
+/* Only the form that names everything below one directory; wider patterns are refused, not half understood. */
+static int parse_patterns(const cJSON *list, struct run_request *r, struct arp_err *err)
+{
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list)
+    {
+        const char *s = cJSON_IsString(item) ? item->valuestring : "";
+        size_t n = strlen(s);
+        char *dir = n > 3 && strcmp(s + n - 3, "/**") == 0 ? strndup(s, n - 3) : NULL;
+        if (!dir || !path_ok(dir) || r->artifact_dir_count == REQUEST_PATTERNS_MAX) {
+            free(dir);
+            return arp_fail_field(
+                err, "artifacts", "artifacts are at most %d patterns of the form DIR/**", REQUEST_PATTERNS_MAX);
+        }
+        r->artifact_dirs[r->artifact_dir_count++] = dir;
+    }
+    return 0;
+}
+
+static int parse_events(const cJSON *list, struct run_request *r, struct arp_err *err)
+{
+    chain_init(&r->chain, r->run_id, "events.jsonl");
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list)
+    {
+        if (!cJSON_IsString(item))
+            return arp_fail_field(err, "events", "events must be strings");
+        size_t len = strlen(item->valuestring);
+        bool first = r->chain.next_seq == 0;
+        cleanup_event_info struct event_info info = {0};
+        int rc = event_check(item->valuestring, len, r->run_id, &r->chain, &info, err);
+        if (rc) {
+            struct arp_err why = *err;
+            return arp_fail_field(err, "events", "events: %s", why.msg);
+        }
+        if (first != (info.type == EVENT_RUN_STARTED) || info.type == EVENT_RUN_COMPLETED)
+            return arp_fail_field(err, "events", "events must begin with the one RunStarted and be open");
+        buf_append(&r->prefix, item->valuestring, len);
+        buf_append_char(&r->prefix, '\n');
+    }
+    if (r->chain.next_seq == 0)
+        return arp_fail_field(err, "events", "events must begin with RunStarted");
+    return buf_error(&r->prefix, err);
+}
+
+static int parse_body(const cJSON *body, struct run_request *r, struct arp_err *err)
+{
+    int rc = json_check_object(body, body_fields, COUNT(body_fields), "", err);
+    if (rc)
+        return rc;
+    if (json_get_int(body, "v", 0) != 1)
+        return arp_fail_field(err, "v", "v must be 1");
+    if (strcmp(json_get_str(body, "engine"), "shell") != 0)
+        return arp_fail_field(err, "engine", "this agent has the engine 'shell' only");
+    rc = get_uuid(body, "runId", r->run_id, err);
+    if (rc == 0)
+        rc = get_uuid(body, "userId", r->user_id, err);
+    if (rc == 0)
+        rc = get_uuid(body, "projectId", r->project_id, err);
+    if (rc == 0)
+        rc = get_uuid(body, "workspaceId", r->workspace_id, err);
+    if (rc == 0)
+        rc = get_timeout(body, 0, &r->timeout_ms, err);
+    const char *profile = json_get_str(body, "sandboxProfile");
+    if (rc == 0)
+        rc = seccomp_profile_of(profile ? profile : "default", &r->profile, err);
+    if (rc == 0)
+        rc = parse_commands(cJSON_GetObjectItemCaseSensitive(body, "commands"), r, err);
+    if (rc == 0)
+        rc = parse_patterns(cJSON_GetObjectItemCaseSensitive(body, "artifacts"), r, err);
+    return rc ? rc : parse_events(cJSON_GetObjectItemCaseSensitive(body, "events"), r, err);
+}
+
+int request_parse(const char *body, size_t len, struct run_request **ret, struct arp_err *err)
+{
+    cleanup_cjson cJSON *json = NULL;
+    int rc = json_parse(body, len, &json, err);
+    if (rc)
+        return rc;
+    cleanup_request struct run_request *r = calloc(1, sizeof(*r));
+    if (!r)
+        return arp_fail(err, ARP_E_NOMEM, 0, "request");
+    buf_init(&r->prefix, REQUEST_BODY_MAX);
+    rc = parse_body(json, r, err);
+    if (rc)
+        return rc;
+    *ret = r;
+    r = NULL;
+    return 0;
+}
+
+void request_free(struct run_request *r)
+{
+    if (!r)
+        return;
+    for (size_t i = 0; i < r->command_count; i++) {
+        struct command *c = &r->commands[i];
+        for (size_t k = 0; c->argv && k < c->argc; k++)
+            free(c->argv[k]);
+        free(c->argv);
+        free(c->text);
+        free(c->cwd);
+    }
+    free(r->commands);
+    for (size_t i = 0; i < r->artifact_dir_count; i++)
+        free(r->artifact_dirs[i]);
+    buf_done(&r->prefix);
+    free(r);
+}

@@ -1,0 +1,59 @@
+/*
+ * Request: the body of POST /run, parsed and checked. Everything in it came over the network from the orchestrator; it is
+ * believed only after json_check_object and the rules here. Owns its strings. Format: docs/AGENT.md, "POST /run".
+ */
+#ifndef ARP_AGENT_REQUEST_H
+#define ARP_AGENT_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/seccomp.h"
+#include "shared/buf.h"
+#include "shared/chain.h"
+#include "shared/err.h"
+#include "shared/json.h"
+#include "shared/limits.h"
+#include "shared/uuid.h"
+
+/* A body: what the public API lets in, once more for the events handed over (their prompt may be escaped), and the fixed fields. */
+#define REQUEST_BODY_MAX ((size_t)LIMIT_BODY + 2u * LIMIT_LINE)
+/* Artifact patterns of one run; two is the usual number. */
+#define REQUEST_PATTERNS_MAX 32
+
+struct command {
+    char **argv;      /* what is executed, NULL-terminated: for a shell command {"/bin/sh","-c",text} */
+    size_t argc;
+    char *text;       /* one line for people: the shell string, or argv quoted for a POSIX shell */
+    bool shell;
+    char *cwd;        /* relative to the repository, "." for its root, no "..", no symlinks when opened */
+    int64_t timeout_ms;
+};
+
+struct run_request {
+    char run_id[UUID_LEN + 1];
+    char user_id[UUID_LEN + 1];
+    char project_id[UUID_LEN + 1];
+    char workspace_id[UUID_LEN + 1];
+    struct command *commands;
+    size_t command_count;
+    int64_t timeout_ms;
+    enum seccomp_profile profile;
+    char *artifact_dirs[REQUEST_PATTERNS_MAX]; /* "results" for a pattern of all below results/ */
+    size_t artifact_dir_count;
+    struct buf prefix;  /* the lines handed over, each with LF: the beginning of events.jsonl */
+    struct chain chain; /* the cursor behind them */
+};
+
+/* Errors: those of json_parse, ARP_E_UNKNOWN_FIELD, ARP_E_FIELD (details.field), ARP_E_TOO_LARGE, ARP_E_NOMEM. */
+int request_parse(const char *body, size_t len, struct run_request **ret, struct arp_err *err);
+void request_free(struct run_request *r);
+
+static inline void request_free_ptr(struct run_request **r)
+{
+    request_free(*r);
+}
+#define cleanup_request __attribute__((cleanup(request_free_ptr)))
+
+#endif

@@ -1,0 +1,203 @@
+/*
+ * Runner: see runner.h.
+ */
+#include "agent/runner.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/run.h"
+#include "shared/log.h"
+
+struct runner {
+    struct runner_config config;
+    struct seccomp_prog *seccomp[SECCOMP_PROFILES];
+    pthread_mutex_t workload;
+    pthread_mutex_t lock; /* the members below */
+    pthread_cond_t idle;
+    struct run *current;
+    struct snapshot *spare;
+    unsigned threads; /* run threads that have not ended */
+    bool closed;
+};
+
+int runner_new(const struct runner_config *config, struct runner **ret, struct arp_err *err)
+{
+    struct runner *r = calloc(1, sizeof(*r));
+    if (!r)
+        return arp_fail(err, ARP_E_NOMEM, 0, "runner");
+    r->config = *config;
+    pthread_mutex_init(&r->workload, NULL);
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->idle, NULL);
+    int rc = 0;
+    for (int p = 0; rc == 0 && p < SECCOMP_PROFILES; p++)
+        rc = seccomp_compile((enum seccomp_profile)p, &r->seccomp[p], err);
+    if (rc == 0)
+        rc = snapshot_start(
+            config->reaper, config->workspace->root, r->seccomp[SECCOMP_NO_NETWORK], &r->spare, err);
+    if (rc) {
+        runner_free(r);
+        return rc;
+    }
+    *ret = r;
+    return 0;
+}
+
+/* The run thread. Its last act prepares the next run: starting a helper takes longer than a small snapshot. */
+static void *thread_main(void *arg)
+{
+    struct runner *r = arg;
+    struct snapshot *spare = NULL;
+    struct arp_err err;
+    pthread_mutex_lock(&r->lock);
+    struct run *run = r->current;
+    pthread_mutex_unlock(&r->lock);
+    run_execute(run);
+    run_free(run);
+    if (snapshot_start(r->config.reaper, r->config.workspace->root, r->seccomp[SECCOMP_NO_NETWORK], &spare, &err) != 0)
+        log_error(LOG_LEVEL_WARN, NULL, "no spare snapshot helper", &err);
+    pthread_mutex_lock(&r->lock);
+    if (!r->spare && !r->closed) {
+        r->spare = spare;
+        spare = NULL;
+    }
+    pthread_mutex_unlock(&r->lock);
+    snapshot_stop(spare);
+    pthread_mutex_lock(&r->lock);
+    r->threads--;
+    pthread_cond_broadcast(&r->idle);
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+static int start_thread(struct runner *r)
+{
+    pthread_t thread;
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    int rc = pthread_create(&thread, &attr, thread_main, r);
+    pthread_attr_destroy(&attr);
+    return rc;
+}
+
+/* Refuse when there is a run, with the lock held. */
+static int check_idle(const struct runner *r, struct arp_err *err)
+{
+    if (r->closed)
+        return arp_fail(err, ARP_E_BUSY, 0, "the agent is shutting down");
+    if (!r->current)
+        return 0;
+    arp_fail(err, ARP_E_BUSY, 0, "run %s is in progress", run_id(r->current));
+    arp_err_detail_str(err, "runId", run_id(r->current));
+    return ARP_E_BUSY;
+}
+
+int runner_start(struct runner *r, struct run_request *req, struct stream *stream, int peer_fd, struct arp_err *err)
+{
+    pthread_mutex_lock(&r->lock);
+    int rc = check_idle(r, err);
+    if (rc) {
+        request_free(req);
+        if (peer_fd >= 0)
+            close(peer_fd);
+    } else {
+        rc = run_new(r, req, stream, peer_fd, &r->current, err);
+    }
+    int sys = rc ? 0 : start_thread(r);
+    if (sys) {
+        run_free(r->current);
+        r->current = NULL;
+        rc = arp_fail(err, ARP_E_IO, sys, "start the run thread");
+    } else if (rc == 0) {
+        r->threads++;
+    }
+    pthread_mutex_unlock(&r->lock);
+    return rc;
+}
+
+int runner_stop(struct runner *r, const char *id, enum stop_reason why, struct arp_err *err)
+{
+    pthread_mutex_lock(&r->lock);
+    bool found = r->current && (!id || strcmp(id, run_id(r->current)) == 0);
+    if (found)
+        run_stop(r->current, why);
+    pthread_mutex_unlock(&r->lock);
+    return found ? 0 : arp_fail(err, ARP_E_NOT_FOUND, 0, "run '%.64s' is not in progress", id ? id : "");
+}
+
+bool runner_current(struct runner *r, char ret_id[UUID_LEN + 1])
+{
+    pthread_mutex_lock(&r->lock);
+    bool busy = r->current != NULL;
+    if (busy)
+        memcpy(ret_id, run_id(r->current), UUID_LEN + 1);
+    pthread_mutex_unlock(&r->lock);
+    return busy;
+}
+
+void runner_shutdown(struct runner *r)
+{
+    if (!r)
+        return;
+    pthread_mutex_lock(&r->lock);
+    r->closed = true;
+    if (r->current)
+        run_stop(r->current, STOP_AGENT_SHUTDOWN);
+    while (r->threads > 0)
+        pthread_cond_wait(&r->idle, &r->lock);
+    struct snapshot *spare = r->spare;
+    r->spare = NULL;
+    pthread_mutex_unlock(&r->lock);
+    snapshot_stop(spare);
+}
+
+void runner_free(struct runner *r)
+{
+    if (!r)
+        return;
+    runner_shutdown(r);
+    for (int p = 0; p < SECCOMP_PROFILES; p++)
+        seccomp_prog_free(r->seccomp[p]);
+    pthread_mutex_destroy(&r->workload);
+    pthread_mutex_destroy(&r->lock);
+    pthread_cond_destroy(&r->idle);
+    free(r);
+}
+
+const struct runner_config *runner_config(const struct runner *r)
+{
+    return &r->config;
+}
+
+const struct seccomp_prog *runner_seccomp(const struct runner *r, enum seccomp_profile p)
+{
+    return r->seccomp[p];
+}
+
+pthread_mutex_t *runner_workload_lock(struct runner *r)
+{
+    return &r->workload;
+}
+
+int runner_take_snapshot(struct runner *r, struct snapshot **ret, struct arp_err *err)
+{
+    pthread_mutex_lock(&r->lock);
+    *ret = r->spare;
+    r->spare = NULL;
+    pthread_mutex_unlock(&r->lock);
+    if (*ret && snapshot_alive(*ret))
+        return 0;
+    snapshot_stop(*ret);
+    return snapshot_start(
+        r->config.reaper, r->config.workspace->root, r->seccomp[SECCOMP_NO_NETWORK], ret, err);
+}
+
+void runner_finished(struct runner *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->current = NULL;
+    pthread_mutex_unlock(&r->lock);
+}

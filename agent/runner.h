@@ -1,0 +1,59 @@
+/*
+ * Runner: at most one run at a time. Owns what runs share (seccomp programs, the spare snapshot helper) and the running thread.
+ * Thread-safe. The run itself, top to bottom, is agent/run.c.
+ */
+#ifndef ARP_AGENT_RUNNER_H
+#define ARP_AGENT_RUNNER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "agent/cmdenv.h"
+#include "agent/metadata.h"
+#include "agent/reaper.h"
+#include "agent/request.h"
+#include "agent/seccomp.h"
+#include "agent/snapshot.h"
+#include "agent/stream.h"
+#include "agent/workspace.h"
+#include "shared/err.h"
+
+/* Borrowed by the runner for its whole life. */
+struct runner_config {
+    struct reaper *reaper;
+    const struct workspace *workspace;
+    const struct cmdenv *env;
+    const struct agent_info *info;
+};
+
+/* Why a run is stopped before its end. */
+enum stop_reason { STOP_NONE, STOP_CANCELLED, STOP_ORCHESTRATOR_GONE, STOP_AGENT_SHUTDOWN };
+
+struct runner;
+
+/* Compiles the seccomp programs and starts the first snapshot helper. Errors: ARP_E_UNSUPPORTED, ARP_E_IO, ARP_E_NOMEM. */
+int runner_new(const struct runner_config *config, struct runner **ret, struct arp_err *err);
+/* Run req on a thread of its own. Takes over req and peer_fd also on errors; takes a reference of stream, where its lines go. peer_fd: the
+ * connection, watched for a hang-up, -1 for none.
+ * Errors: ARP_E_BUSY, ARP_E_CONFLICT (evidence of that run exists), ARP_E_IO, ARP_E_NOMEM. */
+int runner_start(struct runner *r, struct run_request *req, struct stream *stream, int peer_fd, struct arp_err *err);
+/* Ask the run to stop. run_id NULL means whichever runs. Errors: ARP_E_NOT_FOUND. */
+int runner_stop(struct runner *r, const char *run_id, enum stop_reason why, struct arp_err *err);
+/* True and the id while a run is in progress. */
+bool runner_current(struct runner *r, char ret_id[UUID_LEN + 1]);
+/* Stop the run, wait for its end, refuse new ones. */
+void runner_shutdown(struct runner *r);
+/* Shut down first if need be. Accepts NULL. */
+void runner_free(struct runner *r);
+
+const struct runner_config *runner_config(const struct runner *r);
+const struct seccomp_prog *runner_seccomp(const struct runner *r, enum seccomp_profile p);
+/* Held by whoever has processes of the workload's uid: tree kill knows only the uid. */
+pthread_mutex_t *runner_workload_lock(struct runner *r);
+
+/* For the run thread: the spare helper, or a new one. Errors: as snapshot_start. */
+int runner_take_snapshot(struct runner *r, struct snapshot **ret, struct arp_err *err);
+/* For the run thread: the run is over, the next may start. */
+void runner_finished(struct runner *r);
+
+#endif

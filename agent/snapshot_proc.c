@@ -1,0 +1,329 @@
+/*
+ * Snapshot helper process: see snapshot_proc.h.
+ */
+#include "agent/snapshot_proc.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <git2.h>
+#include <git2/sys/repository.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/worktree.h"
+#include "shared/buf.h"
+#include "shared/fd.h"
+#include "shared/json.h"
+#include "shared/limits.h"
+
+/* Address space: two 64 MiB files, their diff and libgit2's caches fit several times over. */
+#define ADDRESS_SPACE (4ull << 30)
+
+struct helper {
+    char repo_path[PATH_MAX];
+    git_repository *store, *rules;
+    struct statcache *cache;
+    git_oid first, last;
+    bool has_first, has_last;
+};
+
+/* Nothing outside the private store configures libgit2, and it does not refuse files of another owner: reading those is the job. */
+static int setup_libgit2(void)
+{
+    int rc = git_libgit2_init() < 0 ? -1 : 0;
+    static const int levels[] = {GIT_CONFIG_LEVEL_PROGRAMDATA, GIT_CONFIG_LEVEL_SYSTEM, GIT_CONFIG_LEVEL_XDG,
+        GIT_CONFIG_LEVEL_GLOBAL};
+    for (size_t i = 0; rc == 0 && i < sizeof(levels) / sizeof(levels[0]); i++)
+        rc = git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, levels[i], "");
+    if (rc == 0)
+        rc = git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
+    if (rc == 0) /* our tree entries name objects just written, or known from the cache */
+        rc = git_libgit2_opts(GIT_OPT_ENABLE_STRICT_OBJECT_CREATION, 0);
+    return rc;
+}
+
+static const char *git_text(void)
+{
+    const git_error *e = git_error_last();
+    return e && e->message ? e->message : "unknown libgit2 error";
+}
+
+/* Open the private store, making it when it is missing. */
+static int open_store(struct helper *h, const char *root)
+{
+    char path[PATH_MAX];
+    char cache[PATH_MAX];
+    if (snprintf(path, sizeof(path), "%s/" SNAPSHOT_STORE "/git", root) >= (int)sizeof(path) ||
+        snprintf(cache, sizeof(cache), "%s/" SNAPSHOT_STORE "/git/statcache", root) >= (int)sizeof(cache) ||
+        snprintf(h->repo_path, sizeof(h->repo_path), "%s/repo", root) >= (int)sizeof(h->repo_path))
+        return -1;
+    if (git_repository_open_bare(&h->store, path) < 0) {
+        git_config *config = NULL;
+        if (git_repository_init(&h->store, path, 1) < 0 || git_repository_config(&config, h->store) < 0)
+            return -1;
+        /* Names that only other systems treat specially are ordinary here. */
+        int rc = git_config_set_bool(config, "core.protectNTFS", 0);
+        if (rc == 0)
+            rc = git_config_set_bool(config, "core.protectHFS", 0);
+        if (rc == 0)
+            rc = git_config_set_bool(config, "core.ignorecase", 0);
+        git_config_free(config);
+        git_repository_free(h->store);
+        h->store = NULL;
+        if (rc < 0 || git_repository_open_bare(&h->store, path) < 0)
+            return -1;
+    }
+    if (git_repository_open_bare(&h->rules, path) < 0 || git_repository_set_workdir(h->rules, h->repo_path, 0) < 0)
+        return -1;
+    h->cache = statcache_load(cache);
+    return h->cache ? 0 : -1;
+}
+
+static int send_frame(char type, const void *payload, size_t len)
+{
+    unsigned char head[SNAPSHOT_FRAME_HEAD] = {(unsigned char)type};
+    uint32_t be = htonl((uint32_t)len);
+    memcpy(head + 1, &be, sizeof(be));
+    int rc = fd_write_all(1, head, sizeof(head), NULL);
+    return rc ? rc : fd_write_all(1, payload, len, NULL);
+}
+
+/* What HEAD says, written into the open object j. Returns HEAD's tree (or NULL) and repository, both owned by the caller. */
+static git_tree *read_head(const struct helper *h, struct json *j, git_repository **ret_repo)
+{
+    git_repository *repo = NULL;
+    git_reference *head = NULL;
+    git_object *commit = NULL;
+    git_object *tree = NULL;
+    char hex[GIT_OID_HEXSZ + 1];
+    int rc = git_repository_open_ext(&repo, h->repo_path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
+    if (rc == 0)
+        rc = git_repository_head(&head, repo);
+    if (rc == GIT_EUNBORNBRANCH) {
+        json_kbool(j, "unborn", true);
+    } else if (rc == 0) {
+        bool branch = git_reference_is_branch(head);
+        json_kbool(j, "detached", !branch);
+        if (branch)
+            json_kstr(j, "branch", git_reference_shorthand(head));
+        rc = git_reference_peel(&commit, head, GIT_OBJECT_COMMIT);
+        if (rc == 0)
+            json_kstr(j, "commit", git_oid_tostr(hex, sizeof(hex), git_object_id(commit)));
+        if (rc == 0)
+            rc = git_object_peel(&tree, commit, GIT_OBJECT_TREE);
+        if (rc == 0)
+            json_kstr(j, "headTree", git_oid_tostr(hex, sizeof(hex), git_object_id(tree)));
+    }
+    if (rc < 0 && rc != GIT_EUNBORNBRANCH)
+        json_kstr(j, "error", git_text());
+    git_object_free(commit);
+    git_reference_free(head);
+    *ret_repo = repo;
+    return (git_tree *)tree;
+}
+
+static int take_snapshot(struct helper *h)
+{
+    cleanup_buf struct buf out;
+    struct json j;
+    buf_init(&out, SNAPSHOT_FRAME_MAX);
+    json_init(&j, &out);
+    json_obj_open(&j);
+    git_repository *head_repo;
+    git_tree *head_tree = read_head(h, &j, &head_repo);
+    struct arp_err err = {0};
+    struct worktree_result result;
+    cleanup_fd int root = open(h->repo_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int rc = root < 0 ? arp_fail(&err, ARP_E_IO, errno, "open the repository directory") : 0;
+    if (rc == 0) {
+        struct worktree w = {.store = h->store, .rules = h->rules, .head_repo = head_repo, .head_tree = head_tree,
+            .root_fd = root, .root = h->repo_path, .cache = h->cache};
+        rc = worktree_write(&w, &result, &err);
+    }
+    if (rc == 0) {
+        char hex[GIT_OID_HEXSZ + 1];
+        json_kstr(&j, "tree", git_oid_tostr(hex, sizeof(hex), &result.tree));
+        json_kuint(&j, "files", result.files);
+        json_kuint(&j, "skipped", result.skipped);
+        if (!h->has_first)
+            h->first = result.tree;
+        h->has_first = true;
+        h->last = result.tree;
+    } else {
+        json_kstr(&j, "treeError", err.msg);
+    }
+    h->has_last = rc == 0;
+    json_obj_close(&j);
+    git_tree_free(head_tree);
+    git_repository_free(head_repo);
+    return out.error ? -1 : send_frame('S', out.data, out.len);
+}
+
+/* Send a patch in frames. */
+static int send_patch(const char *data, size_t len)
+{
+    while (len > 0) {
+        size_t n = len < SNAPSHOT_FRAME_MAX ? len : SNAPSHOT_FRAME_MAX;
+        if (send_frame('P', data, n) != 0)
+            return -1;
+        data += n;
+        len -= n;
+    }
+    return 0;
+}
+
+struct diff_sum {
+    uint64_t files, insertions, deletions, bytes;
+    bool truncated;
+};
+
+/* One file's patch: whole, or left out when it does not fit any more. */
+static int send_delta(git_diff *diff, size_t i, struct diff_sum *sum)
+{
+    git_patch *patch = NULL;
+    git_buf text = {0};
+    size_t ins = 0;
+    size_t del = 0;
+    int rc = git_patch_from_diff(&patch, diff, i);
+    if (rc == 0 && patch)
+        rc = git_patch_line_stats(NULL, &ins, &del, patch);
+    if (rc == 0 && patch)
+        rc = git_patch_to_buf(&text, patch);
+    if (rc == 0) {
+        sum->insertions += ins;
+        sum->deletions += del;
+        if (sum->truncated || sum->bytes + text.size > LIMIT_DIFF)
+            sum->truncated = true;
+        else
+            rc = send_patch(text.ptr, text.size);
+        sum->bytes += sum->truncated ? 0 : text.size;
+    }
+    git_buf_dispose(&text);
+    git_patch_free(patch);
+    return rc;
+}
+
+static int make_diff(struct helper *h, git_diff **ret)
+{
+    git_tree *before = NULL;
+    git_tree *after = NULL;
+    git_diff_options opts;
+    git_diff_options_init(&opts, GIT_DIFF_OPTIONS_VERSION);
+    opts.flags = GIT_DIFF_SHOW_BINARY | GIT_DIFF_INCLUDE_TYPECHANGE;
+    opts.id_abbrev = GIT_OID_HEXSZ; /* "git apply" wants whole ids for binary files */
+    int rc = git_tree_lookup(&before, h->store, &h->first);
+    if (rc == 0)
+        rc = git_tree_lookup(&after, h->store, &h->last);
+    if (rc == 0)
+        rc = git_diff_tree_to_tree(ret, h->store, before, after, &opts);
+    git_tree_free(before);
+    git_tree_free(after);
+    return rc;
+}
+
+static int take_diff(struct helper *h)
+{
+    cleanup_buf struct buf out;
+    struct json j;
+    struct diff_sum sum = {0};
+    git_diff *diff = NULL;
+    bool both = h->has_first && h->has_last;
+    int rc = both ? make_diff(h, &diff) : 0;
+    size_t n = diff ? git_diff_num_deltas(diff) : 0;
+    sum.files = n;
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        rc = send_delta(diff, i, &sum);
+    buf_init(&out, SNAPSHOT_FRAME_MAX);
+    json_init(&j, &out);
+    json_obj_open(&j);
+    json_kuint(&j, "filesChanged", sum.files);
+    json_kuint(&j, "insertions", sum.insertions);
+    json_kuint(&j, "deletions", sum.deletions);
+    json_kbool(&j, "truncated", sum.truncated);
+    if (!both)
+        json_kstr(&j, "error", "there are not two trees to compare");
+    else if (rc)
+        json_kstr(&j, "error", git_text());
+    json_obj_close(&j);
+    git_diff_free(diff);
+    return out.error ? -1 : send_frame('E', out.data, out.len);
+}
+
+int snapshot_proc_main(const char *root)
+{
+    struct rlimit space = {ADDRESS_SPACE, ADDRESS_SPACE};
+    struct helper h = {0};
+    char order;
+    umask(077);
+    if (setrlimit(RLIMIT_AS, &space) < 0 || setup_libgit2() < 0 || open_store(&h, root) < 0) {
+        fprintf(stderr, "snapshot helper: %s\n", git_text());
+        return 1;
+    }
+    int rc = 0;
+    while (rc == 0) {
+        ssize_t n = read(0, &order, 1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        rc = order == 'S' ? take_snapshot(&h) : order == 'D' ? take_diff(&h) : -1;
+    }
+    git_repository_free(h.rules);
+    git_repository_free(h.store);
+    statcache_free(h.cache);
+    return rc ? 1 : 0;
+}
+
+/* An empty first commit, so that every run has a commit to name. */
+static int commit_empty(git_repository *repo)
+{
+    git_treebuilder *builder = NULL;
+    git_tree *tree = NULL;
+    git_signature *who = NULL;
+    git_oid id;
+    int rc = git_treebuilder_new(&builder, repo, NULL);
+    if (rc == 0)
+        rc = git_treebuilder_write(&id, builder);
+    if (rc == 0)
+        rc = git_tree_lookup(&tree, repo, &id);
+    if (rc == 0)
+        rc = git_signature_now(&who, "arp", "arp@localhost");
+    if (rc == 0)
+        rc = git_commit_create(&id, repo, "HEAD", who, who, NULL, "Empty workspace", tree, 0, NULL);
+    git_signature_free(who);
+    git_tree_free(tree);
+    git_treebuilder_free(builder);
+    return rc;
+}
+
+int init_repo_main(const char *root)
+{
+    char path[PATH_MAX];
+    git_repository *repo = NULL;
+    git_repository_init_options opts;
+    git_repository_init_options_init(&opts, GIT_REPOSITORY_INIT_OPTIONS_VERSION);
+    opts.initial_head = "main";
+    opts.flags = GIT_REPOSITORY_INIT_NO_REINIT;
+    umask(022);
+    int rc = setup_libgit2();
+    if (rc == 0 && snprintf(path, sizeof(path), "%s/repo", root) >= (int)sizeof(path))
+        rc = -1;
+    if (rc == 0)
+        rc = git_repository_init_ext(&repo, path, &opts);
+    if (rc == 0)
+        rc = commit_empty(repo);
+    if (rc < 0)
+        fprintf(stderr, "init-repo: %s\n", git_text());
+    git_repository_free(repo);
+    if (rc == 0 && (chdir(path) < 0 || mkdir("results", 0755) < 0 || mkdir("artifacts", 0755) < 0)) {
+        perror("init-repo");
+        rc = -1;
+    }
+    return rc ? 1 : 0;
+}
