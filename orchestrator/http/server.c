@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -31,7 +32,9 @@
 #define BODIES_TOTAL_MAX (64u << 20)
 /* Requests that wait for a worker. With 8 workers at a few ms each, the last waits about a second. */
 #define WORK_QUEUE_MAX 1024
-#define TICK_MS        250
+/* Unsent bytes the kernel may hold for a client that does not read; its own limit is some MiB each. */
+#define UNSENT_MAX (128 << 10)
+#define TICK_MS    250
 /* After the grace period only our own loop threads have to take note of the answers. */
 #define FORCED_ANSWERS_MS 2000
 
@@ -340,6 +343,8 @@ static void on_connection(
     c = info ? calloc(1, sizeof(*c)) : NULL;
     if (c) {
         c->fd = info->connect_fd;
+        int unsent = UNSENT_MAX;
+        setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
         conns_arm(s->conns, c);
     }
     *socket_context = c;

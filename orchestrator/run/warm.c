@@ -167,6 +167,11 @@ int warm_ensure(
     return rc;
 }
 
+int warm_engine_ready(const struct run_env *env, struct arp_err *err)
+{
+    return runtime_ping(env->runtime, err);
+}
+
 int64_t warm_cool_idle(const struct run_env *env)
 {
     struct arp_err err;

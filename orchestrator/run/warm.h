@@ -28,6 +28,8 @@ int warm_ensure(const struct run_env *env, const struct workspace *ws, struct ru
 /* Make it cold: container removed, volume kept. Locked by the caller. */
 int warm_cool(const struct run_env *env, const char *user_id, const char *workspace_id, struct arp_err *err);
 
+/* Does the container engine answer? For /readyz. Errors: ARP_E_RUNTIME. */
+int warm_engine_ready(const struct run_env *env, struct arp_err *err);
 /* Cool what has been idle for the configured time. Returns the microseconds until the next workspace may be due. */
 int64_t warm_cool_idle(const struct run_env *env);
 /* After a start: make rows agree with the engine. Rows that are warm without a running container become cold; containers of this

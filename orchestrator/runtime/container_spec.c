@@ -14,6 +14,8 @@ static const char *const caps[] = {"SETUID", "SETGID", "KILL", "CHOWN", "DAC_REA
 /* Where the embedded resolver sends what it does not know: nowhere. Without this line engines before 23.0.11 forward a container's
  * look-ups from the host's network when the host's resolver is a loopback address (CVE-2024-29018): a way out of an internal network. */
 #define NO_DNS "127.0.0.1"
+/* The engine leaves such a look-up unanswered; without these a program waits 10 s for each name instead of 1 s. */
+#define DNS_OPTIONS "[\"timeout:1\",\"attempts:1\"]"
 
 static void write_strings(struct json *j, const char *key, const char *const *items, size_t n)
 {
@@ -105,6 +107,7 @@ static void write_host_config(const struct container_spec *s, struct json *j)
     json_kstr(j, "IpcMode", "private");
     json_kstr(j, "NetworkMode", s->network_name);
     write_strings(j, "Dns", dns, 1);
+    json_kraw(j, "DnsOptions", DNS_OPTIONS);
     json_kraw(j, "Ulimits", "[{\"Name\":\"core\",\"Soft\":0,\"Hard\":0}]");
     json_kraw(j, "RestartPolicy", "{\"Name\":\"no\"}");
     write_tmpfs(s, j);

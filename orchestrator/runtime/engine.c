@@ -273,11 +273,6 @@ int engine_network_create(
     return rc ? rc : call_json(e, "POST", API "/networks/create", &body, CHANGE_TIMEOUT_MS, NULL, err);
 }
 
-int engine_network_remove(struct engine *e, const char *name, struct arp_err *err)
-{
-    return change(e, "DELETE", "/networks/", name, "", CHANGE_TIMEOUT_MS, err);
-}
-
 int engine_volume_create(
     struct engine *e, const char *name, const struct engine_label *labels, size_t n, struct arp_err *err)
 {

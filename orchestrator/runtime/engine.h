@@ -41,7 +41,6 @@ int engine_network_inspect(
 /* Make an internal bridge network without traffic between containers, labelled key=value. */
 int engine_network_create(
     struct engine *e, const char *name, const char *label, const char *value, struct arp_err *err);
-int engine_network_remove(struct engine *e, const char *name, struct arp_err *err);
 
 struct engine_label {
     const char *key;

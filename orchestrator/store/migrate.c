@@ -58,7 +58,7 @@ static int file_load(const char *dir, const char *name, struct file *f, struct a
     buf_init(&f->text, FILE_MAX);
     if (f->version == 0)
         return arp_fail(err, ARP_E_INVALID, 0, "migration '%s': the name is not NNNN_lower_case.sql", name);
-    snprintf(f->name, sizeof(f->name), "%s", name);
+    memcpy(f->name, name, strlen(name) + 1); /* version_of checked the length */
     cleanup_free char *path = NULL;
     if (asprintf(&path, "%s/%s", dir, name) < 0)
         return arp_fail(err, ARP_E_NOMEM, 0, "no memory for a path");

@@ -1,0 +1,146 @@
+/*
+ * Tests orchestrator/run/request.c.
+ */
+#include "orchestrator/run/request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "shared/json.h"
+#include "shared/limits.h"
+#include "tests/support/suite.h"
+
+static struct config cfg;
+
+static int load_config(void)
+{
+    static const char *const env[] = {"DATABASE_URL=postgresql:///x", NULL};
+    struct arp_err err;
+    return config_load(env, &cfg, &err);
+}
+
+static int free_config(void)
+{
+    config_done(&cfg);
+    return 0;
+}
+
+static int parse(const char *body, struct run_request *r, struct arp_err *err)
+{
+    return run_request_parse(body, strlen(body), &cfg, r, err);
+}
+
+static void argv_list_becomes_canonical_commands(void)
+{
+    struct arp_err err;
+    cleanup_run_request struct run_request r = {0};
+    ASSERT_INT(parse("{\"prompt\":\"p\",\"timeoutMs\":5000,\"commands\":[[\"echo\",\"a b\"],"
+                     "{\"argv\":[\"true\"],\"cwd\":\"sub/dir\",\"timeoutMs\":7}]}",
+                   &r, &err),
+        0);
+    ASSERT_STR(r.prompt, "p");
+    ASSERT_INT(r.timeout_ms, 5000);
+    ASSERT_STR(buf_str(&r.commands),
+        "[{\"argv\":[\"echo\",\"a b\"],\"shell\":false,\"timeoutMs\":600000,\"cwd\":\".\"},"
+        "{\"argv\":[\"true\"],\"shell\":false,\"timeoutMs\":7,\"cwd\":\"sub/dir\"}]");
+    ASSERT_CONTAINS(buf_str(&r.context),
+        "\"engine\":\"shell\",\"prompt\":\"p\",\"commands\":[{\"argv\":[\"echo\",\"a b\"]");
+}
+
+static void one_string_is_a_shell_script_recorded_as_such(void)
+{
+    struct arp_err err;
+    cleanup_run_request struct run_request r = {0};
+    ASSERT_INT(parse("{\"commands\":\"echo hi | wc\"}", &r, &err), 0);
+    ASSERT_STR(buf_str(&r.commands),
+        "[{\"argv\":[\"sh\",\"-c\",\"echo hi | wc\"],\"shell\":true,\"timeoutMs\":600000,\"cwd\":\".\"}]");
+    cleanup_run_request struct run_request p = {0};
+    ASSERT_INT(parse("{\"engine\":\"shell\",\"text\":\"make\"}", &p, &err), 0);
+    ASSERT_CONTAINS(buf_str(&p.commands), "[\"sh\",\"-c\",\"make\"],\"shell\":true");
+}
+
+static void same_request_gives_same_context_bytes(void)
+{
+    struct arp_err err;
+    cleanup_run_request struct run_request a = {0};
+    cleanup_run_request struct run_request b = {0};
+    ASSERT_INT(parse("{\"prompt\":\"x\",\"commands\":[[\"true\"]]}", &a, &err), 0);
+    ASSERT_INT(parse("{ \"commands\" : [ [ \"true\" ] ] , \"prompt\" : \"x\" }", &b, &err), 0);
+    ASSERT_STR(buf_str(&a.context), buf_str(&b.context));
+}
+
+static void bad_requests_name_the_field(void)
+{
+    static const struct {
+        const char *body;
+        int code;
+        const char *detail;
+    } rows[] = {
+        {"{}", ARP_E_FIELD, "\"field\":\"commands\""},
+        {"{\"prompt\":\"do it\"}", ARP_E_FIELD, "\"field\":\"commands\""},
+        {"{\"commands\":[]}", ARP_E_FIELD, "\"field\":\"commands\""},
+        {"{\"commands\":\"\"}", ARP_E_FIELD, "\"field\":\"commands\""},
+        {"{\"commands\":7}", ARP_E_FIELD, "\"field\":\"commands\""},
+        {"{\"commands\":[\"true\"]}", ARP_E_FIELD, "\"field\":\"commands[0]\""},
+        {"{\"commands\":[[\"a\"],[]]}", ARP_E_FIELD, "\"field\":\"commands[1]\""},
+        {"{\"commands\":[[\"\"]]}", ARP_E_FIELD, "\"field\":\"commands[0]\""},
+        {"{\"commands\":[[\"a\",1]]}", ARP_E_FIELD, "\"field\":\"commands[0]\""},
+        {"{\"commands\":[{\"argv\":[\"a\"],\"cwd\":\"/etc\"}]}", ARP_E_FIELD,
+            "\"field\":\"commands[0].cwd\""},
+        {"{\"commands\":[{\"argv\":[\"a\"],\"cwd\":\"a/../..\"}]}", ARP_E_FIELD,
+            "\"field\":\"commands[0].cwd\""},
+        {"{\"commands\":[{\"argv\":[\"a\"],\"timeoutMs\":0}]}", ARP_E_FIELD,
+            "\"field\":\"commands[0].timeoutMs\""},
+        {"{\"commands\":[{\"argv\":[\"a\"],\"env\":{}}]}", ARP_E_UNKNOWN_FIELD,
+            "\"field\":\"commands[0].env\""},
+        {"{\"commands\":[[\"a\"]],\"timeoutMs\":-1}", ARP_E_FIELD, "\"field\":\"timeoutMs\""},
+        {"{\"commands\":[[\"a\"]],\"engine\":\"codex\"}", ARP_E_FIELD, "\"field\":\"engine\""},
+        {"{\"commands\":[[\"a\"]],\"promt\":\"x\"}", ARP_E_UNKNOWN_FIELD, "\"field\":\"promt\""},
+        {"{\"commands\":[[\"a\"]],\"prompt\":\"x\",\"text\":\"y\"}", ARP_E_FIELD, "\"field\":\"text\""},
+        {"{\"engine\":\"shell\"}", ARP_E_FIELD, "\"field\":\"prompt\""},
+        {"[1]", ARP_E_FIELD, "\"field\":\"body\""},
+        {"{\"commands\":[[\"a\"]]", ARP_E_JSON, ""},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct arp_err err = {0};
+        struct run_request r = {0};
+        ASSERT_INT(parse(rows[i].body, &r, &err), rows[i].code);
+        ASSERT_STR(err.detail, rows[i].detail);
+    }
+}
+
+/* body = before + unit * n + after */
+static int parse_repeated(
+    const char *before, const char *unit, size_t n, const char *after, struct arp_err *err)
+{
+    struct buf b;
+    struct run_request r = {0};
+    buf_init(&b, 8u << 20);
+    buf_append_str(&b, before);
+    for (size_t i = 0; i < n; i++)
+        buf_append_str(&b, unit);
+    buf_append_str(&b, after);
+    int rc = run_request_parse(buf_str(&b), b.len, &cfg, &r, err);
+    if (rc == 0)
+        run_request_done(&r);
+    buf_done(&b);
+    return rc;
+}
+
+static void every_quantity_has_a_limit(void)
+{
+    struct arp_err err;
+    ASSERT_INT(parse_repeated("{\"commands\":[", "[\"a\"],", LIMIT_COMMANDS - 1, "[\"a\"]]}", &err), 0);
+    ASSERT_INT(parse_repeated("{\"commands\":[", "[\"a\"],", LIMIT_COMMANDS, "[\"a\"]]}", &err), ARP_E_FIELD);
+    ASSERT_INT(parse_repeated("{\"commands\":[[\"a\"", ",\"b\"", LIMIT_ARGV_ITEMS - 1, "]]}", &err), 0);
+    ASSERT_INT(parse_repeated("{\"commands\":[[\"a\"", ",\"b\"", LIMIT_ARGV_ITEMS, "]]}", &err), ARP_E_FIELD);
+    ASSERT_INT(parse_repeated("{\"commands\":[[\"", "x", LIMIT_ARGV_BYTES, "\"]]}", &err), ARP_E_FIELD);
+    ASSERT_INT(parse_repeated("{\"commands\":[[\"a\"]],\"prompt\":\"", "x", LIMIT_PROMPT, "\"}", &err), 0);
+    ASSERT_INT(parse_repeated("{\"commands\":[[\"a\"]],\"prompt\":\"", "x", LIMIT_PROMPT + 1, "\"}", &err),
+        ARP_E_FIELD);
+    ASSERT_INT(parse_repeated("{\"commands\":\"", "x", LIMIT_ARGV_BYTES, "\"}", &err), ARP_E_FIELD);
+}
+
+TEST_SUITE_WITH(request_test, load_config, free_config, TEST(argv_list_becomes_canonical_commands),
+    TEST(one_string_is_a_shell_script_recorded_as_such), TEST(same_request_gives_same_context_bytes),
+    TEST(bad_requests_name_the_field), TEST(every_quantity_has_a_limit))
