@@ -148,16 +148,31 @@ static int update_row(const struct run_env *env, const struct workspace *ws,
     return workspaces_set_warm(env->db, ws->user_id, ws->id, &row, err);
 }
 
-int warm_ensure(
-    const struct run_env *env, const struct workspace *ws, struct runtime_workspace *ret, struct arp_err *err)
+/* The caller's row was read before it had the lock: meanwhile the workspace may have been cooled or deleted. */
+static int read_again(const struct run_env *env, struct workspace *ws, struct arp_err *err)
 {
+    struct workspace now = {0};
+    int rc = workspaces_get(env->db, ws->user_id, ws->id, &now, err);
+    if (rc)
+        return rc;
+    workspace_done(ws);
+    *ws = now;
+    return 0;
+}
+
+int warm_ensure(
+    const struct run_env *env, struct workspace *ws, struct runtime_workspace *ret, struct arp_err *err)
+{
+    int rc = read_again(env, ws, err);
+    if (rc)
+        return rc;
     if (ws->state == WORKSPACE_DELETED)
         return arp_fail(err, ARP_E_GONE, 0, "the workspace was deleted");
     bool cold = ws->state != WORKSPACE_WARM;
     pthread_mutex_t *stripe = stripe_of(env->warm, ws->user_id);
     if (cold)
         pthread_mutex_lock(stripe);
-    int rc = cold ? make_room(env, ws, err) : 0;
+    rc = cold ? make_room(env, ws, err) : 0;
     if (rc == 0)
         rc = runtime_ensure(env->runtime, ws->id, ret, err);
     if (rc == 0)

@@ -21,10 +21,10 @@ int workspace_lock(
 /* Give it back; a lock that was lost meanwhile is no error. */
 void workspace_unlock(const struct run_env *env, const char *workspace_id, int64_t epoch);
 
-/* Make ws warm, cooling others of its user when over the limit, and bring its row up to date. Locked by the caller.
- * Errors: ARP_E_CONFLICT (all warm workspaces of the user are busy), those of runtime_ensure, those of the store. */
-int warm_ensure(const struct run_env *env, const struct workspace *ws, struct runtime_workspace *ret,
-    struct arp_err *err);
+/* Make ws warm, cooling others of its user when over the limit, and bring its row up to date. Locked by the caller. ws is read again first.
+ * Errors: ARP_E_NOT_FOUND (its project was deleted), ARP_E_CONFLICT (all warm workspaces of the user are busy), those of runtime_ensure, those of the store. */
+int warm_ensure(
+    const struct run_env *env, struct workspace *ws, struct runtime_workspace *ret, struct arp_err *err);
 /* Make it cold: container removed, volume kept. Locked by the caller. */
 int warm_cool(const struct run_env *env, const char *user_id, const char *workspace_id, struct arp_err *err);
 

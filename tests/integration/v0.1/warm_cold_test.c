@@ -248,25 +248,60 @@ static void the_limit_holds_under_concurrent_opening(void)
     }
 }
 
-/* A row read before the lock may be stale: the workspace was cooled, or its project deleted, while we waited. */
-static void a_workspace_cooled_meanwhile_is_counted_when_it_is_warmed_again(void)
+/* Start POST …/open of t and hold it between its look at the row and its lock; then do sql, then let it go on. */
+static long open_while(const struct tenant *t, const char *sql, struct reply *r)
+{
+    char path[128];
+    char lock[256];
+    snprintf(path, sizeof(path), "/projects/%s/open", t->project_id);
+    snprintf(
+        lock, sizeof(lock), "UPDATE leases SET holder = holder WHERE name = 'workspace:%s'", t->workspace_id);
+    ASSERT_TRUE(pg_sql("BEGIN") && pg_sql(lock));
+    struct watch *w = watch_start(stack, t->key, "POST", path, NULL, NULL);
+    const char *waiting = "0";
+    for (int i = 0; i < 600 && strcmp(waiting, "0") == 0; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+        waiting = pg_sql("SELECT count(*) FROM pg_locks WHERE NOT granted");
+    }
+    ASSERT_STR(waiting, "1");
+    ASSERT_TRUE(pg_sql(sql) && pg_sql("COMMIT"));
+    return watch_join(w, r);
+}
+
+static void a_workspace_cooled_before_its_lock_is_counted_as_cold(void)
 {
     struct tenant t[2];
     struct reply r = {0};
+    char sql[512];
     user_with_projects("stale", t, 2);
-    for (int round = 0; round < 6; round++) {
-        char run_path[128];
-        char open_path[128];
-        run_ok(&t[0]); /* warm now: the run below reads it so */
-        snprintf(open_path, sizeof(open_path), "/projects/%s/open", t[1].project_id);
-        snprintf(run_path, sizeof(run_path), "/projects/%s/message", t[0].project_id);
-        struct watch *opening = watch_start(stack, t[1].key, "POST", open_path, NULL, NULL);
-        struct watch *running =
-            watch_start(stack, t[0].key, "POST", run_path, "{\"commands\":[[\"true\"]]}", NULL);
-        watch_join(opening, &r);
-        watch_join(running, &r);
-        ASSERT_TRUE(warm(&t[0]) + warm(&t[1]) <= 1);
-    }
+    run_ok(&t[0]);
+    run_ok(&t[1]);
+    /* Project 0 is cold; the row says warm until the opening has read it. */
+    snprintf(sql, sizeof(sql),
+        "UPDATE workspaces SET state = 'warm', container_id = 'x', warm_since = now() WHERE id = '%s'",
+        t[0].workspace_id);
+    ASSERT_TRUE(pg_sql(sql) != NULL);
+    snprintf(sql, sizeof(sql),
+        "UPDATE workspaces SET state = 'cold', container_id = NULL, warm_since = NULL WHERE id = '%s'",
+        t[0].workspace_id);
+    ASSERT_INT(open_while(&t[0], sql, &r), 200);
+    ASSERT_TRUE(warm(&t[0]));
+    ASSERT_TRUE(!warm(&t[1]));
+    reply_done(&r);
+}
+
+static void a_project_deleted_before_the_lock_gets_no_container(void)
+{
+    struct tenant t;
+    struct reply r = {0};
+    char sql[256];
+    user_with_projects("deleted", &t, 1);
+    run_ok(&t);
+    snprintf(sql, sizeof(sql), "/projects/%s/close", t.project_id);
+    ASSERT_INT(stack_call(stack, t.key, "POST", sql, NULL, &r), 200);
+    snprintf(sql, sizeof(sql), "UPDATE projects SET deleted_at = now() WHERE id = '%s'", t.project_id);
+    ASSERT_INT(open_while(&t, sql, &r), 404);
+    ASSERT_TRUE(!engine_has(engine_container(stack, t.workspace_id)));
     reply_done(&r);
 }
 
@@ -322,5 +357,6 @@ TEST_SUITE_WITH(warm_cold_test, set_up, tear_down,
     TEST(a_second_run_is_refused_until_the_first_has_ended),
     TEST(a_refused_second_run_leaves_no_row_and_costs_no_quota),
     TEST(of_many_runs_at_once_exactly_one_gets_the_workspace), TEST(the_limit_holds_under_concurrent_opening),
-    TEST(a_workspace_cooled_meanwhile_is_counted_when_it_is_warmed_again),
-    TEST(an_idle_workspace_becomes_cold), TEST(the_end_of_a_run_counts_as_activity))
+    TEST(a_workspace_cooled_before_its_lock_is_counted_as_cold),
+    TEST(a_project_deleted_before_the_lock_gets_no_container), TEST(an_idle_workspace_becomes_cold),
+    TEST(the_end_of_a_run_counts_as_activity))
