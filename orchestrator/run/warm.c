@@ -125,14 +125,14 @@ static int make_room(const struct run_env *env, const struct workspace *ws, stru
     return 0;
 }
 
-/* Write what is true of the container into the row; a container that was there before needs its activity noted only. */
+/* Write what is true of the container into the row, if it is news. */
 static int update_row(const struct run_env *env, const struct workspace *ws,
     const struct runtime_workspace *rw, struct arp_err *err)
 {
     bool same = ws->state == WORKSPACE_WARM && ws->container_id &&
                 strcmp(ws->container_id, rw->container_id) == 0 && ws->runtime_metadata;
     if (same)
-        return workspaces_touch(env->db, ws->user_id, ws->id, err);
+        return 0;
     cleanup_buf struct buf metadata;
     buf_init(&metadata, LIMIT_METADATA);
     int rc = agent_metadata(&rw->agent, &metadata, err);
@@ -185,6 +185,15 @@ int warm_ensure(
 int warm_engine_ready(const struct run_env *env, struct arp_err *err)
 {
     return runtime_ping(env->runtime, err);
+}
+
+void warm_note_activity(const struct run_env *env, const char *user_id, const char *workspace_id)
+{
+    struct arp_err err;
+    struct log_ctx ctx = {0};
+    snprintf(ctx.workspace_id, sizeof(ctx.workspace_id), "%s", workspace_id);
+    if (workspaces_touch(env->db, user_id, workspace_id, &err) != 0)
+        log_error(LOG_LEVEL_WARN, &ctx, "activity was not noted", &err);
 }
 
 int64_t warm_cool_idle(const struct run_env *env)

@@ -25,6 +25,8 @@ void workspace_unlock(const struct run_env *env, const char *workspace_id, int64
  * Errors: ARP_E_NOT_FOUND (its project was deleted), ARP_E_CONFLICT (all warm workspaces of the user are busy), those of runtime_ensure, those of the store. */
 int warm_ensure(
     const struct run_env *env, struct workspace *ws, struct runtime_workspace *ret, struct arp_err *err);
+/* The workspace was used until now: its idle time starts here. Called at the end of a use, under the lock, which keeps it warm till then. */
+void warm_note_activity(const struct run_env *env, const char *user_id, const char *workspace_id);
 /* Make it cold: container removed, volume kept. Locked by the caller. */
 int warm_cool(const struct run_env *env, const char *user_id, const char *workspace_id, struct arp_err *err);
 
