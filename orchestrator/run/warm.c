@@ -241,20 +241,22 @@ static int reconcile_rows(
         int rc = workspaces_live(env->db, after[0] ? after : NULL, 500, &page, err);
         if (rc)
             return rc;
-        for (size_t i = 0; i < page.n && rc == 0; i++) {
+        for (size_t i = 0; i < page.n; i++) {
             const struct workspace *ws = &page.v[i];
             const struct runtime_item *item = find_item(items, n, ws->id);
             if (item)
                 known[item - items] = true;
-            if (ws->state == WORKSPACE_WARM && !(item && item->running))
-                rc = workspaces_set_cold(env->db, ws->user_id, ws->id, err);
+            /* Either may be what a crash left: a row is written after the engine has acted. One that somebody works on is left to him. */
+            bool running = item && item->running;
+            if (running != (ws->state == WORKSPACE_WARM) || (item && item->container_id[0] && !running))
+                cool_if_idle(env, ws);
         }
         size_t got = page.n;
         if (got > 0)
             memcpy(after, page.v[got - 1].id, sizeof(after));
         workspaces_done(&page);
-        if (rc || got == 0)
-            return rc;
+        if (got == 0)
+            return 0;
     }
 }
 

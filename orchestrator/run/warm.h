@@ -34,8 +34,9 @@ int warm_cool(const struct run_env *env, const char *user_id, const char *worksp
 int warm_engine_ready(const struct run_env *env, struct arp_err *err);
 /* Cool what has been idle for the configured time. Returns the microseconds until the next workspace may be due. */
 int64_t warm_cool_idle(const struct run_env *env);
-/* After a start: make rows agree with the engine. Rows that are warm without a running container become cold; containers of this
- * installation whose workspace row is deleted or gone are removed. */
+/* After a start: make rows agree with the engine. A warm row without a running container and a container of a cold row both become
+ * cold, unless the workspace is locked (by a process that just crashed, perhaps: call it again when such leases have run out);
+ * containers of this installation without a row are removed. Errors: ARP_E_RUNTIME, those of the store. */
 int warm_reconcile(const struct run_env *env, struct arp_err *err);
 
 #endif
