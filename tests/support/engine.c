@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define NETWORK "arp-test-internal"
 
@@ -86,6 +87,12 @@ bool gate_open(const struct stack *s, const char *workspace_id, const char *gate
 {
     char path[96];
     snprintf(path, sizeof(path), "/tmp/gate-%s", gate);
-    return RUN_ARGV(NULL, NULL, "docker", "exec", "-u", "1000", engine_container(s, workspace_id), "touch",
-               path) == 0;
+    /* The container may still be on its way up. */
+    for (int i = 0; i < 300; i++) {
+        if (RUN_ARGV(NULL, NULL, "docker", "exec", "-u", "1000", engine_container(s, workspace_id), "touch",
+                path) == 0)
+            return true;
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    }
+    return false;
 }
