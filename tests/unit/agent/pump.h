@@ -67,8 +67,10 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 /* Without a child process: the pump would take its status away from system(3). */
 static inline void temp_remove(const char *path)
 {
-    if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0)
-        abort();
+    /* A process that was just killed may still be closing a file here: once more is enough. */
+    if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0 &&
+        nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0)
+        perror(path);
 }
 
 #endif
