@@ -92,7 +92,7 @@ unit: $(UNIT_BIN)
 # Integration, tamper and fault suites: built here, run by ci_v0.3.sh against the real stack.
 SUITE_SRC := $(sort $(wildcard tests/integration/*/*_test.c tests/tamper/*_test.c tests/fault/*_test.c))
 SUITE_BIN := $(patsubst %.c,$(BUILD)/%,$(SUITE_SRC))
-suites: $(SUITE_BIN)
+suites: all $(SUITE_BIN)
 
 # Tables in README.md and docs/ that are printed from the code.
 docs: $(BUILD)/arp-orchestrator
@@ -113,9 +113,11 @@ check: all unit lint format-check
 asan:
 	$(Q)$(MAKE) BUILD=build-asan SAN=address,undefined OPT='-O1 -g' all unit
 
+# cppcheck 2.10 does not know the cleanup attribute, so its leak checks report every fd and object that cleans itself up; leaks are
+# looked for by gcc -fanalyzer and by the sanitized tests. It also asks for readdir_r, which glibc deprecates.
 analyze:
 	$(Q)cppcheck --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 --quiet \
-	  --suppress=missingIncludeSystem --library=posix -I. -D_GNU_SOURCE -DARP_VERSION='"x"' -j 2 $(PARTS)
+	  --suppress=missingIncludeSystem --suppress=resourceLeak --suppress=memleak --suppress=readdirCalled --library=posix -I. -D_GNU_SOURCE -DARP_VERSION='"x"' -j 2 $(PARTS)
 	$(Q)$(MAKE) BUILD=build-analyze CC=gcc OPT='-O1 -g' CFLAGS='-fanalyzer' all
 
 install: all

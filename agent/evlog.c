@@ -92,7 +92,7 @@ static void put_digest(struct json *j, const char *key, const char *hex)
 {
     char text[SHA256_HEX_LEN + 8];
     snprintf(text, sizeof(text), "sha256:%s", hex);
-    json_kstr(j, key, hex && hex[0] ? text : NULL);
+    json_kstr(j, key, hex[0] ? text : NULL);
 }
 
 static const char *or_null(const char *s)

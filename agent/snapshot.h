@@ -21,7 +21,7 @@
 
 #define GIT_HEX_LEN 40
 /* One snapshot or diff: first snapshot of a very large tree included; then the helper is killed and the error recorded. */
-#define SNAPSHOT_TIMEOUT_MS 120000
+#define SNAPSHOT_TIMEOUT_MS 60000
 
 struct snapshot_state {
     char commit[GIT_HEX_LEN + 1]; /* HEAD; "" when there is none */

@@ -95,6 +95,20 @@ static int send_frame(char type, const void *payload, size_t len)
     return rc ? rc : fd_write_all(1, payload, len, NULL);
 }
 
+/* libgit2 opens these without asking what they are: a FIFO in their place would hold up the helper until it is killed. */
+static bool plain_files_only(const char *repo_path)
+{
+    static const char *const names[] = {".git/HEAD", ".git/config", ".git/commondir", ".git/packed-refs",
+        ".git/objects/info/alternates", ".git/config.worktree"};
+    cleanup_fd int fd = open(repo_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct stat st;
+        if (fstatat(fd, names[i], &st, 0) == 0 && !S_ISREG(st.st_mode))
+            return false;
+    }
+    return true;
+}
+
 /* What HEAD says, written into the open object j. Returns HEAD's tree (or NULL) and repository, both owned by the caller. */
 static git_tree *read_head(const struct helper *h, struct json *j, git_repository **ret_repo)
 {
@@ -103,6 +117,11 @@ static git_tree *read_head(const struct helper *h, struct json *j, git_repositor
     git_object *commit = NULL;
     git_object *tree = NULL;
     char hex[GIT_OID_HEXSZ + 1];
+    *ret_repo = NULL;
+    if (!plain_files_only(h->repo_path)) {
+        json_kstr(j, "error", "a file of .git is not a regular file");
+        return NULL;
+    }
     int rc = git_repository_open_ext(&repo, h->repo_path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
     if (rc == 0)
         rc = git_repository_head(&head, repo);

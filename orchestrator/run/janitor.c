@@ -55,9 +55,17 @@ static void *work_main(void *arg)
     const struct run_env *env = j->env;
     int64_t tick_ms = env->cfg->lease_s * 1000 / 3;
     int64_t next_cool_us = 0;
+    int64_t reconcile_us = clock_now_us() + 2 * env->cfg->lease_s * 1000000;
     do {
         recover_orphans(env);
         int64_t now = clock_now_us();
+        if (reconcile_us && now >= reconcile_us) {
+            /* The start passed over what a crashed process had locked; those leases have run out, its runs are recovered. */
+            struct arp_err err;
+            if (warm_reconcile(env, &err) != 0)
+                log_error(LOG_LEVEL_WARN, NULL, "workspaces could not be reconciled", &err);
+            reconcile_us = 0;
+        }
         if (now >= next_cool_us) {
             /* The next workspace can be due no earlier than a tick from now; look at most four times per idle timeout. */
             int64_t wait = warm_cool_idle(env);

@@ -231,6 +231,8 @@ static void run_job(struct job *job, struct arp_err *why)
     struct live *live = job->env->live;
     struct live_run *r = live_ref(job->live);
     run_to_end(job, why);
+    if (job->has_runtime)
+        warm_note_activity(job->env, job->run.user_id, job->run.workspace_id);
     /* The workspace is free before anybody is told that the run has ended, so that the next run can start at once. */
     workspace_unlock(job->env, job->run.workspace_id, job->epoch);
     if (job->finished)
