@@ -16,6 +16,12 @@ die() {
     exit 1
 }
 
+need() {
+    for c in "$@"; do
+        command -v "$c" >/dev/null || die "$c is missing: .ci/packages.sh build run test; apt-get install nodejs npm"
+    done
+}
+
 # Everything that was started is stopped, by the process id it was started under.
 bench_stop() {
     for pid in $pids; do kill "$pid" 2>/dev/null || true; done
