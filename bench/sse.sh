@@ -15,6 +15,7 @@ clients=${1:-1000} events=${2:-50} interval=${3:-100} rounds=${4:-3}
 . bench/lib.sh
 need node npm curl jq taskset psql
 make --no-print-directory -f bench/bench.mk BUILD="$BUILD" bench | grep -v '^make' || true
+# shellcheck disable=SC3045 # dash and bash have it
 [ "$(ulimit -n)" -ge $((clients + 200)) ] || ulimit -n $((clients + 200))
 peer_modules
 
