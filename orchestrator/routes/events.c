@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "orchestrator/store/run_events.h"
+#include "orchestrator/store/runs.h"
 
 struct reader {
     struct db *db;
@@ -25,6 +26,18 @@ static int read_persisted(
         rc = buf_error(out, err);
     }
     run_events_page_done(&page);
+    return rc;
+}
+
+int events_check_ended(
+    const struct app *app, const char *user_id, const char *run_id, bool stream, struct arp_err *err)
+{
+    struct run run = {0};
+    int rc = runs_get(app->db, user_id, run_id, &run, err);
+    if (rc == 0 && stream && !run_status_final(run.status))
+        rc = arp_fail(
+            err, ARP_E_UNAVAILABLE, 0, "the run is not in progress on this server; it is being recovered");
+    run_done(&run);
     return rc;
 }
 

@@ -66,7 +66,10 @@ static void answer_waiting(void *arg)
     struct waiting *w = arg;
     struct arp_err err;
     struct run run = {0};
-    if (runs_get(w->app->db, w->user_id, w->run_id, &run, &err) == 0) {
+    int rc = runs_get(w->app->db, w->user_id, w->run_id, &run, &err);
+    if (rc == 0 && !run_status_final(run.status))
+        rc = arp_fail(&err, ARP_E_UNAVAILABLE, 0, "the run has not been finished; it is being recovered");
+    if (rc == 0) {
         cleanup_buf struct buf out;
         buf_init(&out, RENDER_MAX);
         struct json j;
@@ -147,7 +150,10 @@ int route_message_stream(void *ctx, struct http_req *req, struct arp_err *err)
     if (rc)
         return rc;
     struct sse_source source;
-    rc = events_source(app, http_req_identity(req)->user_id, run.run_id, run.live, -1, &source, err);
+    if (!run.live)
+        rc = events_check_ended(app, http_req_identity(req)->user_id, run.run_id, true, err);
+    if (rc == 0)
+        rc = events_source(app, http_req_identity(req)->user_id, run.run_id, run.live, -1, &source, err);
     if (rc == 0) {
         http_req_add_header(req, "X-Run-Id", run.run_id);
         http_reply_sse(req, &source);
