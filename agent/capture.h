@@ -51,12 +51,12 @@ struct capture_idle {
 struct capture_spec {
     struct reaper *reaper;
     const struct child *child;
-    uid_t uid; /* of the command: what tree kill ends */
-    int out_fd, err_fd; /* read ends; borrowed, made nonblocking */
-    struct evdir *dir;  /* keeps blobs */
+    uid_t uid;           /* of the command: what tree kill ends */
+    int out_fd, err_fd;  /* read ends; borrowed, made nonblocking */
+    struct evdir *dir;   /* keeps blobs */
     int64_t deadline_ns; /* monotonic */
-    int cancel_fd; /* readable: cancel */
-    int peer_fd;   /* a hang-up there calls on_peer_gone; -1 for none */
+    int cancel_fd;       /* readable: cancel */
+    int peer_fd;         /* a hang-up there calls on_peer_gone; -1 for none */
     void (*on_peer_gone)(void *ctx);
     void *peer_ctx;
     struct capture_idle idle;

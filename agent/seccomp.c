@@ -97,8 +97,8 @@ static int add_socket_rules(scmp_filter_ctx ctx, enum seccomp_profile p)
 /* Numbers of linux/prctl.h and asm/ioctls.h. */
 static int add_args(scmp_filter_ctx ctx, enum seccomp_profile p)
 {
-    static const uint64_t clone_flags[] = {CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
-        CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET};
+    static const uint64_t clone_flags[] = {
+        CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET};
     static const uint32_t requests[] = {TIOCSTI, TIOCLINUX, TIOCSETD};
     static const uint32_t options[] = {PR_SET_MM, PR_SET_PTRACER};
     int rc = 0;

@@ -52,9 +52,8 @@ const char *http_req_body(const struct http_req *req, size_t *ret_len);
 int http_req_after(const struct http_req *req, int64_t *ret_after, struct arp_err *err);
 
 /* --- the answer ---------------------------------------------------------------------------------------------------------- */
-/* Add a response header, before http_reply_*. name and value are copied. At most HTTP_REPLY_HEADERS_MAX; a value with control
- * bytes is our bug (assert). */
-#define HTTP_REPLY_HEADERS_MAX 8
+/* Add a response header, before http_reply_*. name and value are copied. A value with control bytes is our bug
+ * (assert). */
 void http_req_add_header(struct http_req *req, const char *name, const char *value);
 
 /* Answer body as application/json; its bytes are taken (buf_steal), body is empty afterwards. An empty body with status 204
