@@ -13,9 +13,19 @@
 #include "orchestrator/run/lifecycle.h"
 #include "orchestrator/run/live.h"
 #include "orchestrator/run/request.h"
+#include "shared/clock.h"
 
 /* Long enough for any client's own id, short enough to index. */
 #define IDEMPOTENCY_KEY_MAX 200
+#define DAY_S               86400
+
+/* The quota is of a UTC day: it is worth coming back at the next midnight. */
+static void add_retry_after(struct http_req *req)
+{
+    char seconds[24];
+    snprintf(seconds, sizeof(seconds), "%lld", (long long)(DAY_S - clock_now_us() / 1000000 % DAY_S));
+    http_req_add_header(req, "Retry-After", seconds);
+}
 
 static int start(
     const struct app *app, struct http_req *req, bool streaming, struct run_started *ret, struct arp_err *err)
@@ -34,7 +44,10 @@ static int start(
         .project_id = http_req_param(req, "id"),
         .streaming = streaming,
         .idempotency_key = key};
-    return run_start(app->env, &s, &request, ret, err);
+    rc = run_start(app->env, &s, &request, ret, err);
+    if (rc == ARP_E_QUOTA)
+        add_retry_after(req);
+    return rc;
 }
 
 /* A request that waits for its run. */
