@@ -11,6 +11,7 @@
 
 struct reader {
     struct db *db;
+    struct metrics *metrics;
     char user_id[UUID_LEN + 1];
     char run_id[UUID_LEN + 1];
 };
@@ -27,6 +28,13 @@ static int read_persisted(
     }
     run_events_page_done(&page);
     return rc;
+}
+
+static void close_reader(void *ctx)
+{
+    struct reader *r = ctx;
+    metrics_gauge_add(r->metrics, METRIC_SSE_CLIENTS, -1);
+    free(r);
 }
 
 int events_check_ended(
@@ -48,6 +56,8 @@ int events_source(const struct app *app, const char *user_id, const char *run_id
     if (!r)
         return arp_fail(err, ARP_E_NOMEM, 0, "event stream");
     r->db = app->db;
+    r->metrics = app->metrics;
+    metrics_gauge_add(r->metrics, METRIC_SSE_CLIENTS, 1);
     snprintf(r->user_id, sizeof(r->user_id), "%s", user_id);
     snprintf(r->run_id, sizeof(r->run_id), "%s", run_id);
     *ret = (struct sse_source){
@@ -55,7 +65,7 @@ int events_source(const struct app *app, const char *user_id, const char *run_id
         .after_seq = after_seq,
         .read_behind = read_persisted,
         .ctx = r,
-        .free_ctx = free,
+        .free_ctx = close_reader,
     };
     return 0;
 }
