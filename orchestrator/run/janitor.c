@@ -10,6 +10,7 @@
 #include "orchestrator/run/recover.h"
 #include "orchestrator/run/warm.h"
 #include "orchestrator/store/leases.h"
+#include "orchestrator/store/workspaces.h"
 #include "shared/clock.h"
 #include "shared/log.h"
 
@@ -49,6 +50,14 @@ static void *lease_main(void *arg)
     return NULL;
 }
 
+static void report_warm(const struct run_env *env)
+{
+    struct arp_err err;
+    int64_t n;
+    if (workspaces_count_warm(env->db, &n, &err) == 0)
+        metrics_gauge_set(env->metrics, METRIC_WARM_WORKSPACES, n);
+}
+
 static void *work_main(void *arg)
 {
     struct janitor *j = arg;
@@ -71,6 +80,7 @@ static void *work_main(void *arg)
             int64_t wait = warm_cool_idle(env);
             next_cool_us = now + wait / 4;
         }
+        report_warm(env);
     } while (nap(j, tick_ms));
     return NULL;
 }

@@ -380,18 +380,28 @@ static int start_reserved(const struct run_env *env, const struct run_submission
     return 0;
 }
 
-int run_start(const struct run_env *env, const struct run_submission *s, struct run_request *request,
+static int start_new(const struct run_env *env, const struct run_submission *s, struct run_request *request,
     struct run_started *ret, struct arp_err *err)
 {
-    int rc = s->idempotency_key ? find_earlier(env, s, request, ret, err) : ARP_E_NOT_FOUND;
-    if (rc != ARP_E_NOT_FOUND)
-        return rc;
-    rc = live_reserve(env->live, err);
+    int rc = live_reserve(env->live, err);
     if (rc)
         return rc;
     bool place_taken = false;
     rc = start_reserved(env, s, request, ret, &place_taken, err);
     if (!place_taken)
         live_unreserve(env->live);
+    return rc;
+}
+
+int run_start(const struct run_env *env, const struct run_submission *s, struct run_request *request,
+    struct run_started *ret, struct arp_err *err)
+{
+    if (!s->idempotency_key)
+        return start_new(env, s, request, ret, err);
+    live_admission_begin(env->live, s->user_id, s->idempotency_key);
+    int rc = find_earlier(env, s, request, ret, err);
+    if (rc == ARP_E_NOT_FOUND)
+        rc = start_new(env, s, request, ret, err);
+    live_admission_end(env->live, s->user_id, s->idempotency_key);
     return rc;
 }
