@@ -24,7 +24,8 @@ struct seen_command {
 
 /* A log whose chain was walked. */
 struct walked_log {
-    bool ok;
+    bool
+        ok; /* every line follows from the one before; whether it ends where the statement says is its check's verdict */
     uint64_t lines;
     char head[SHA256_HEX_LEN + 1];
 };

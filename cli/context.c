@@ -86,7 +86,7 @@ static void prompt_check(const struct verification *v, const cJSON *started, str
         json_str_at(v->statement, "predicate/buildDefinition/externalParameters/prompt/digest/sha256");
     const char *prompt = json_str_at(started, "prompt");
     char hex[SHA256_HEX_LEN + 1];
-    if (!want)
+    if (!want || !started)
         return;
     sha256_hex_of(prompt ? prompt : "", prompt ? strlen(prompt) : 0, hex);
     if (strcmp(hex, want) != 0)

@@ -113,8 +113,8 @@ static void walk(const struct verification *v, struct walked_log *w, const char 
         if (!line_check(v, w, file, &line, c))
             return;
     }
+    w->ok = true;
     end_check(v, w, file, c);
-    w->ok = c->verdict != CHECK_FAIL;
     check_pass(c, "%" PRIu64 " lines in unbroken order, the last is %.12s", w->lines, w->head);
 }
 

@@ -1,0 +1,666 @@
+/*
+ * Tampering with sealed bundles: whatever is changed without the key is refused, with exit code 1 and a reason that names it. The
+ * exhaustive cases call the verifier as a function; a sample goes through the real arpctl (ARPCTL, default: beside this program).
+ */
+#include "cli/verify.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <zip.h>
+
+#include "shared/fd.h"
+#include "shared/json.h"
+#include "tests/support/evidence_fixture.h"
+#include "tests/support/suite.h"
+
+extern char **environ;
+
+static struct fixture fx;
+static struct keyring *keys;
+static char full[PATH_MAX], empty[PATH_MAX], unclosed[PATH_MAX], work[PATH_MAX];
+static struct verify_report report;
+
+#define RUN_C "8b3f4e50-ac6d-4e7f-9081-2c3d4e5f6071"
+
+static int set_up(void)
+{
+    fixture_open(&fx);
+    fixture_build(&fx, FIXTURE_RUN_A, FIXTURE_FULL, full);
+    fixture_build(&fx, FIXTURE_RUN_B, FIXTURE_EMPTY, empty);
+    fixture_build(&fx, RUN_C, FIXTURE_UNCLOSED, unclosed);
+    snprintf(work, sizeof(work), "%s/tampered.zip", fx.root);
+    return keyring_load_json(fx.keyring, &keys, NULL);
+}
+
+static int tear_down(void)
+{
+    keyring_free(keys);
+    fixture_close(&fx);
+    return 0;
+}
+
+/* All FAIL reasons of the last verification, "check: reason; …". */
+static const char *reasons(void)
+{
+    static char text[8192];
+    size_t at = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < report.count; i++)
+        if (report.checks[i].verdict == CHECK_FAIL)
+            at += (size_t)snprintf(
+                text + at, sizeof(text) - at, "%s: %s; ", report.checks[i].name, report.checks[i].reason);
+    return text;
+}
+
+static void expect(const char *path, enum verify_exit code, const char *reason)
+{
+    ASSERT_INT(verify_bundle(path, keys, false, &report), code);
+    if (reason)
+        ASSERT_CONTAINS(reasons(), reason);
+}
+
+/* --- bundles as they are ------------------------------------------------------------------------------------------------------ */
+
+static void good_bundles_verify(void)
+{
+    expect(full, VERIFY_OK, NULL);
+    ASSERT_STR(reasons(), "");
+    ASSERT_TRUE(
+        report.integrity && report.trusted && report.closed && report.complete && report.volume_match);
+    ASSERT_STR(report.run_id, FIXTURE_RUN_A);
+    ASSERT_STR(report.key_id, signer_key_id(fx.signer));
+    expect(empty, VERIFY_OK, NULL);
+    ASSERT_INT(verify_bundle(full, keys, true, &report), VERIFY_OK);
+}
+
+static void unclosed_run_is_intact_but_not_established(void)
+{
+    expect(unclosed, VERIFY_UNTRUSTED, NULL);
+    ASSERT_STR(reasons(), "");
+    ASSERT_TRUE(report.integrity && report.trusted && !report.closed && !report.complete);
+}
+
+static void no_key_or_another_key_gives_no_trust(void)
+{
+    ASSERT_INT(verify_bundle(full, NULL, false, &report), VERIFY_UNTRUSTED);
+    ASSERT_TRUE(report.integrity && !report.trusted);
+    struct fixture other;
+    fixture_open(&other);
+    struct keyring *others = NULL;
+    ASSERT_INT(keyring_load_json(other.keyring, &others, NULL), 0);
+    ASSERT_INT(verify_bundle(full, others, false, &report), VERIFY_UNTRUSTED);
+    ASSERT_TRUE(report.integrity && !report.trusted);
+    keyring_free(others);
+    fixture_close(&other);
+}
+
+/* The ring's key with a period or a revocation. */
+static void expect_ring(const char *from, const char *to, enum verify_exit code)
+{
+    cleanup_buf struct buf ring, changed;
+    struct keyring *k = NULL;
+    buf_init(&ring, 8192);
+    buf_init(&changed, 8192);
+    ASSERT_INT(file_read(fx.keyring, &ring, NULL), 0);
+    const char *at = strstr(ring.data, from);
+    ASSERT_TRUE(at != NULL);
+    buf_append(&changed, ring.data, (size_t)(at - ring.data));
+    buf_append_str(&changed, to);
+    buf_append_str(&changed, at + strlen(from));
+    ASSERT_INT(keyring_load_json(fixture_file(&fx, "ring.json", changed.data, changed.len), &k, NULL), 0);
+    ASSERT_INT(verify_bundle(full, k, false, &report), code);
+    keyring_free(k);
+}
+
+static void expired_and_revoked_keys_give_no_trust(void)
+{
+    expect_ring("\"notAfter\":null", "\"notAfter\":\"2026-11-21T00:00:00.000Z\"", VERIFY_UNTRUSTED);
+    expect_ring("\"notBefore\":null", "\"notBefore\":\"2026-12-01T00:00:00.000Z\"", VERIFY_UNTRUSTED);
+    expect_ring("\"revokedAt\":null", "\"revokedAt\":\"2030-01-01T00:00:00.000Z\"", VERIFY_UNTRUSTED);
+    expect_ring("\"notAfter\":null", "\"notAfter\":\"2030-01-01T00:00:00.000Z\"", VERIFY_OK);
+}
+
+/* --- the file as bytes -------------------------------------------------------------------------------------------------------- */
+
+struct bytes {
+    char *data;
+    size_t len;
+};
+
+static struct bytes load(const char *path)
+{
+    struct buf b;
+    buf_init(&b, 64u << 20);
+    ASSERT_TRUE(file_read(path, &b, NULL) == 0);
+    size_t len = b.len;
+    return (struct bytes){buf_steal(&b), len};
+}
+
+static void save(const char *path, const void *data, size_t len)
+{
+    FILE *f = fopen(path, "w");
+    ASSERT_TRUE(f && (len == 0 || fwrite(data, len, 1, f) == 1) && fclose(f) == 0);
+}
+
+/* Change every byte of the file in turn, by one bit or all of them: content, headers, directory, end record. */
+static void refuse_every_flip(bool all_bits)
+{
+    struct bytes b = load(empty);
+    int fd = memfd_create("tampered", MFD_CLOEXEC);
+    ASSERT_TRUE(fd >= 0 && write(fd, b.data, b.len) == (ssize_t)b.len);
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    expect(path, VERIFY_OK, NULL);
+    size_t wrong = 0, silent = 0;
+    for (size_t i = 0; i < b.len; i++) {
+        char flipped = (char)(b.data[i] ^ (all_bits ? 0xff : 1 << (i % 8)));
+        if (pwrite(fd, &flipped, 1, (off_t)i) != 1)
+            wrong++;
+        if (verify_bundle(path, keys, false, &report) != VERIFY_FAILED) {
+            printf("byte %zu of %zu: exit %d\n", i, b.len, report.exit_code);
+            wrong++;
+        }
+        silent += reasons()[0] == '\0';
+        if (pwrite(fd, &b.data[i], 1, (off_t)i) != 1)
+            wrong++;
+    }
+    printf("%zu bytes flipped, one by one\n", b.len);
+    ASSERT_INT(wrong, 0);
+    ASSERT_INT(silent, 0);
+    expect(path, VERIFY_OK, NULL);
+    close(fd);
+    free(b.data);
+}
+
+static void every_flipped_byte_is_refused(void)
+{
+    refuse_every_flip(false);
+    refuse_every_flip(true);
+}
+
+/* The same without any trusted key: what was sealed by an unknown key must still hang together. */
+static void flipped_bytes_are_refused_without_a_key(void)
+{
+    struct bytes b = load(empty);
+    int fd = memfd_create("tampered", MFD_CLOEXEC);
+    ASSERT_TRUE(fd >= 0 && write(fd, b.data, b.len) == (ssize_t)b.len);
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    size_t wrong = 0;
+    for (size_t i = 0; i < b.len; i += 7) {
+        char flipped = (char)(b.data[i] ^ 0x10);
+        wrong += pwrite(fd, &flipped, 1, (off_t)i) != 1;
+        wrong += verify_bundle(path, NULL, false, &report) != VERIFY_FAILED;
+        wrong += pwrite(fd, &b.data[i], 1, (off_t)i) != 1;
+    }
+    ASSERT_INT(wrong, 0);
+    close(fd);
+    free(b.data);
+}
+
+static void cut_padded_and_prefixed_files_are_refused(void)
+{
+    struct bytes b = load(full);
+    char *more = malloc(b.len + 64);
+    ASSERT_TRUE(more != NULL);
+    memset(more, 'x', b.len + 64);
+    for (size_t cut = 1; cut < b.len; cut += b.len / 50 + 1) {
+        save(work, b.data, b.len - cut);
+        ASSERT_TRUE(b.len - cut < 4 || verify_bundle(work, keys, false, &report) == VERIFY_FAILED);
+    }
+    memcpy(more, b.data, b.len);
+    save(work, more, b.len + 1);
+    expect(work, VERIFY_FAILED, "container: 1 bytes follow the end of the zip");
+    memset(more, 'x', 64);
+    memcpy(more + 64, b.data, b.len);
+    save(work, more, b.len + 64);
+    expect(work, VERIFY_FAILED, "before the zip");
+    memcpy(more, b.data, b.len);
+    memcpy(more + b.len - 2, "\x04\x00tail", 6);
+    save(work, more, b.len + 4);
+    expect(work, VERIFY_FAILED, "container: ");
+    free(more);
+    free(b.data);
+}
+
+static void what_is_no_zip_is_unusable(void)
+{
+    save(work, "just text, long enough to be looked at", 38);
+    expect(work, VERIFY_UNUSABLE, NULL);
+    save(work, "", 0);
+    expect(work, VERIFY_UNUSABLE, NULL);
+    expect("/nonexistent/bundle.zip", VERIFY_UNUSABLE, NULL);
+    expect("/tmp", VERIFY_UNUSABLE, NULL);
+    expect("/dev/null", VERIFY_UNUSABLE, NULL);
+}
+
+/* --- zip tricks ----------------------------------------------------------------------------------------------------------------- */
+
+/* A zip with the files of the full bundle, one of them changed by how, written by libzip without our rules. */
+enum zip_trick {
+    TRICK_NONE,
+    TRICK_SYMLINK,
+    TRICK_DEFLATE,
+    TRICK_COMMENT,
+    TRICK_TIME,
+    TRICK_EXTRA,
+    TRICK_ENTRY_COMMENT,
+    TRICK_DIRECTORY
+};
+
+static void write_trick(enum zip_trick trick, const char *extra_name)
+{
+    struct entries e;
+    fixture_unpack(full, &e);
+    unlink(work);
+    zip_t *z = zip_open(work, ZIP_CREATE | ZIP_EXCL, NULL);
+    ASSERT_TRUE(z != NULL);
+    for (size_t i = 0; i < e.count; i++) {
+        char name[300];
+        snprintf(name, sizeof(name), "%s/%s", FIXTURE_RUN_A, e.items[i].name);
+        zip_int64_t k = zip_file_add(z, name, zip_source_buffer(z, e.items[i].bytes, e.items[i].size, 0), 0);
+        ASSERT_TRUE(k >= 0);
+        zip_uint64_t n = (zip_uint64_t)k;
+        bool it = strcmp(e.items[i].name, "events.jsonl") == 0;
+        zip_set_file_compression(z, n, it && trick == TRICK_DEFLATE ? ZIP_CM_DEFLATE : ZIP_CM_STORE, 0);
+        zip_file_set_dostime(z, n, (12 << 11) | (1 << 5) | (it && trick == TRICK_TIME), 0x21, 0);
+        zip_uint32_t mode = it && trick == TRICK_SYMLINK ? 0120777 : 0100644;
+        zip_file_set_external_attributes(z, n, 0, ZIP_OPSYS_UNIX, mode << 16);
+        if (it && trick == TRICK_EXTRA)
+            zip_file_extra_field_set(z, n, 0x4141, 0, (const zip_uint8_t *)"hide", 4, ZIP_FL_LOCAL);
+        if (it && trick == TRICK_ENTRY_COMMENT)
+            zip_file_set_comment(z, n, "hide", 4, 0);
+    }
+    if (extra_name) {
+        zip_int64_t k = zip_file_add(z, extra_name, zip_source_buffer(z, "x", 1, 0), 0);
+        zip_set_file_compression(z, (zip_uint64_t)k, ZIP_CM_STORE, 0);
+        zip_file_set_dostime(z, (zip_uint64_t)k, (12 << 11) | (1 << 5), 0x21, 0);
+        zip_file_set_external_attributes(z, (zip_uint64_t)k, 0, ZIP_OPSYS_UNIX, (zip_uint32_t)0100644 << 16);
+    }
+    if (trick == TRICK_COMMENT)
+        zip_set_archive_comment(z, "hide", 4);
+    if (trick == TRICK_DIRECTORY)
+        zip_dir_add(z, FIXTURE_RUN_A "/data/empty", 0);
+    ASSERT_INT(zip_close(z), 0);
+    entries_done(&e);
+}
+
+static void zip_tricks_are_refused(void)
+{
+    static const struct {
+        enum zip_trick trick;
+        const char *extra_name, *reason;
+    } cases[] = {
+        {TRICK_SYMLINK, NULL, "is a symbolic link"},
+        {TRICK_DEFLATE, NULL, "is compressed"},
+        {TRICK_COMMENT, NULL, "container: "},
+        {TRICK_TIME, NULL, "not in the canonical form"},
+        {TRICK_EXTRA, NULL, "not in the canonical form"},
+        {TRICK_ENTRY_COMMENT, NULL, "not in the canonical form"},
+        {TRICK_DIRECTORY, NULL, "container: "},
+        {TRICK_NONE, "../evil", "could leave its folder"},
+        {TRICK_NONE, FIXTURE_RUN_A "/../../evil", "could leave its folder"},
+        {TRICK_NONE, "/etc/cron.d/evil-name-that-is-long-enough", "could leave its folder"},
+        {TRICK_NONE, FIXTURE_RUN_A "/back\\slash", "a character that bundle names do not have"},
+        {TRICK_NONE, FIXTURE_RUN_B "/events.jsonl", "two top folders"},
+        {TRICK_NONE, FIXTURE_RUN_A "/zzz.txt", "files: zzz.txt does not belong in a bundle"},
+        {TRICK_NONE, FIXTURE_RUN_A "/aaa.txt", "out of order"},
+    };
+    write_trick(TRICK_NONE, NULL);
+    expect(work, VERIFY_OK, NULL);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        write_trick(cases[i].trick, cases[i].extra_name);
+        /* "../evil" is shorter than any bundle name */
+        expect(work, VERIFY_FAILED, i == 7 ? "has a length no bundle file has" : cases[i].reason);
+    }
+}
+
+/* Two entries of one name: made by overwriting the name of a second file of the same length in both headers. */
+static void duplicate_entry_is_refused(void)
+{
+    write_trick(TRICK_NONE, FIXTURE_RUN_A "/outputs.jsoX");
+    struct bytes b = load(work);
+    size_t done = 0;
+    for (char *p = b.data; (p = memmem(p, b.len - (size_t)(p - b.data), "/outputs.jsoX", 13)); done++)
+        p[12] = 'n';
+    ASSERT_INT(done, 2);
+    save(work, b.data, b.len);
+    expect(work, VERIFY_FAILED, "is there twice");
+    free(b.data);
+}
+
+/* --- an attacker who has everything but the key ------------------------------------------------------------------------------------ */
+
+static const char *const logs[] = {"events.jsonl", "command_log.jsonl"};
+
+/* Line n of text: from *at to *end (behind its LF). Returns false when there is no such line. */
+static bool find_line(const struct entry *e, size_t n, size_t *at, size_t *end)
+{
+    *at = 0;
+    for (size_t i = 0;; i++) {
+        const char *lf = *at < e->size ? memchr(e->bytes + *at, '\n', e->size - *at) : NULL;
+        if (!lf)
+            return false;
+        *end = (size_t)(lf - e->bytes) + 1;
+        if (i == n)
+            return true;
+        *at = *end;
+    }
+}
+
+static void expect_changed(struct entries *e, const char *reason)
+{
+    fixture_repack(work, FIXTURE_RUN_A, e);
+    expect(work, VERIFY_FAILED, reason);
+    entries_done(e);
+}
+
+/* How far the attacker goes in covering up. */
+enum cover { COVER_NONE, COVER_MANIFESTS, COVER_CHAIN };
+
+static void cover_up(struct entries *e, const char *log, enum cover cover)
+{
+    if (cover == COVER_CHAIN)
+        fixture_rechain(e, FIXTURE_RUN_A, log);
+    if (cover != COVER_NONE)
+        fixture_remake_manifests(e);
+}
+
+static void every_removed_line_is_refused(void)
+{
+    size_t removed = 0;
+    for (size_t l = 0; l < 2; l++) {
+        for (int cover = COVER_NONE; cover <= COVER_CHAIN; cover++) {
+            for (size_t n = 0;; n++) {
+                struct entries e;
+                size_t at, end;
+                fixture_unpack(full, &e);
+                const struct entry *log = entries_find(&e, logs[l]);
+                if (!find_line(log, n, &at, &end)) {
+                    entries_done(&e);
+                    break;
+                }
+                cleanup_buf struct buf b;
+                buf_init(&b, 1u << 20);
+                buf_append(&b, log->bytes, at);
+                buf_append(&b, log->bytes + end, log->size - end);
+                fixture_replace(&e, logs[l], buf_str(&b), b.len);
+                cover_up(&e, logs[l], (enum cover)cover);
+                expect_changed(&e, cover == COVER_NONE ? "manifests: " : logs[l]);
+                removed++;
+            }
+        }
+    }
+    ASSERT_INT(removed, 3 * (9 + 3));
+}
+
+static void every_swapped_pair_of_lines_is_refused(void)
+{
+    for (size_t l = 0; l < 2; l++) {
+        for (int cover = COVER_NONE; cover <= COVER_CHAIN; cover++) {
+            for (size_t n = 0;; n++) {
+                struct entries e;
+                size_t at, mid, at2, end;
+                fixture_unpack(full, &e);
+                const struct entry *log = entries_find(&e, logs[l]);
+                if (!find_line(log, n, &at, &mid) || !find_line(log, n + 1, &at2, &end)) {
+                    entries_done(&e);
+                    break;
+                }
+                cleanup_buf struct buf b;
+                buf_init(&b, 1u << 20);
+                buf_append(&b, log->bytes, at);
+                buf_append(&b, log->bytes + mid, end - mid);
+                buf_append(&b, log->bytes + at, mid - at);
+                buf_append(&b, log->bytes + end, log->size - end);
+                fixture_replace(&e, logs[l], buf_str(&b), b.len);
+                cover_up(&e, logs[l], (enum cover)cover);
+                expect_changed(&e, cover == COVER_NONE ? "manifests: " : logs[l]);
+            }
+        }
+    }
+}
+
+/* Every file of the bundle dropped, emptied, and replaced by the file of another run; plainly, and with manifests made anew. */
+static void every_dropped_or_foreign_file_is_refused(void)
+{
+    struct entries whole, other;
+    fixture_unpack(full, &whole);
+    fixture_unpack(empty, &other);
+    for (size_t i = 0; i < whole.count; i++) {
+        const char *name = whole.items[i].name;
+        for (int cover = 0; cover < 2; cover++) {
+            struct entries e;
+            fixture_unpack(full, &e);
+            fixture_drop(&e, name);
+            if (cover && strstr(name, "manifest") == NULL && strcmp(name, "bag-info.txt") != 0)
+                fixture_remake_manifests(&e);
+            expect_changed(&e, ": ");
+            fixture_unpack(full, &e);
+            fixture_replace(&e, name, "", 0);
+            if (cover && strcmp(name, "bag-info.txt") != 0)
+                fixture_remake_manifests(&e);
+            /* An emptied manifest that is made anew is the old one: nothing was changed. */
+            if (cover &&
+                (strcmp(name, "manifest-sha256.txt") == 0 || strcmp(name, "tagmanifest-sha256.txt") == 0))
+                entries_done(&e);
+            else
+                expect_changed(&e, ": ");
+            const struct entry *theirs = entries_find(&other, name);
+            if (!theirs || strcmp(theirs->sha256, whole.items[i].sha256) == 0)
+                continue;
+            fixture_unpack(full, &e);
+            fixture_replace(&e, name, theirs->bytes, theirs->size);
+            if (cover)
+                fixture_remake_manifests(&e);
+            if (cover &&
+                (strcmp(name, "manifest-sha256.txt") == 0 || strcmp(name, "tagmanifest-sha256.txt") == 0))
+                entries_done(&e);
+            else
+                expect_changed(&e, ": ");
+        }
+    }
+    entries_done(&whole);
+    entries_done(&other);
+}
+
+static void added_files_are_refused(void)
+{
+    static const char blob[] =
+        "data/blobs/sha256-2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"; /* of "x" */
+    struct entries e;
+    fixture_unpack(full, &e);
+    entries_add_bytes(&e, "attestation/more.sig", "x", 1, NULL);
+    expect_changed(&e, "files: attestation/more.sig does not belong");
+    fixture_unpack(full, &e);
+    entries_add_bytes(&e, blob, "x", 1, NULL);
+    expect_changed(&e, "is not listed in manifest-sha256.txt");
+    fixture_unpack(full, &e);
+    entries_add_bytes(&e, blob, "x", 1, NULL);
+    fixture_remake_manifests(&e);
+    expect_changed(&e, "ssh-signature: the SSH signature is not over this tagmanifest");
+    fixture_unpack(full, &e);
+    entries_add_bytes(&e, "data/blobs/evil.sh", "x", 1, NULL);
+    fixture_remake_manifests(&e);
+    expect_changed(&e, "files: data/blobs/evil.sh does not belong");
+}
+
+static void swapped_blobs_are_refused(void)
+{
+    struct entries e;
+    fixture_unpack(full, &e);
+    size_t first = 0;
+    while (strncmp(e.items[first].name, "data/blobs/", 11) != 0)
+        first++;
+    struct entry a = e.items[first], b = e.items[first + 1];
+    e.items[first].bytes = b.bytes;
+    e.items[first].size = b.size;
+    e.items[first + 1].bytes = a.bytes;
+    e.items[first + 1].size = a.size;
+    expect_changed(&e, "files: data/blobs/");
+}
+
+/* Replace text in a file and cover up completely; the signature is what remains. */
+static void forge(const char *file, const char *from, const char *to, const char *reason)
+{
+    struct entries e;
+    cleanup_buf struct buf b;
+    buf_init(&b, 1u << 20);
+    fixture_unpack(full, &e);
+    const struct entry *old = entries_find(&e, file);
+    const char *at = memmem(old->bytes, old->size, from, strlen(from));
+    ASSERT_TRUE(at != NULL);
+    buf_append(&b, old->bytes, (size_t)(at - old->bytes));
+    buf_append_str(&b, to);
+    at += strlen(from);
+    buf_append(&b, at, old->size - (size_t)(at - old->bytes));
+    fixture_replace(&e, file, b.data, b.len);
+    if (strstr(file, ".jsonl") && strncmp(file, "attestation/", 12) != 0)
+        fixture_rechain(&e, FIXTURE_RUN_A, file);
+    fixture_remake_manifests(&e);
+    expect_changed(&e, reason);
+}
+
+static void forged_content_is_refused(void)
+{
+    forge("events.jsonl", "\"status\":\"failed\"", "\"status\":\"succeeded\"", "events-chain: ");
+    forge("events.jsonl", "\"exitCode\":3", "\"exitCode\":0", "ssh-signature: ");
+    forge("events.jsonl", "\"exitCode\":3", "\"exitCode\":0", "exitCode differs");
+    forge("command_log.jsonl", "\"exitCode\":3", "\"exitCode\":0", "commands: command 2: exitCode differs");
+    forge(
+        "command_log.jsonl", "\"shell\":true", "\"shell\":false", "is not the one RunCommandFinished names");
+    forge("command_log.jsonl", "make test", "make tess", "command differs");
+    forge("outputs.json", "results/a.txt", "results/b.txt",
+        "outputs.json is not the file whose digest is recorded");
+    forge("diff.patch", "+hi", "+ho", "diff.patch is not the file whose digest is recorded");
+    forge("metadata.json", "sha256:aaaa", "sha256:bbbb",
+        "imageDigest of metadata.json is not what the statement says");
+    forge("metadata.json", FIXTURE_RUN_A, FIXTURE_RUN_B, "metadata.json belongs to another run");
+    forge("env_snapshot.json", "sha256:aaaa", "sha256:bbbb", "imageDigest of env_snapshot.json");
+    forge("bag-info.txt", "Arp-Salt: 00", "Arp-Salt: 11", "ssh-signature: ");
+    forge("README.txt", "Check it", "Trust it", "ssh-signature: ");
+    forge("data/replay.json", "internal", "none", "ssh-signature: ");
+    forge("attestation/run.intoto.jsonl",
+        "\"keyid\":\"SHA256:", "\"keyid\":\"SHA255:", "signature: the envelope names key");
+    forge("attestation/run.intoto.jsonl",
+        "{\"payloadType\":", "{ \"payloadType\":", "not a DSSE envelope of the expected form");
+}
+
+/* Everything of another sealed run of the same key under this run's name, and this run's attestation from that one. */
+static void other_runs_bundle_under_this_name_is_refused(void)
+{
+    struct entries e, other;
+    fixture_unpack(empty, &e);
+    expect_changed(&e, "bag-info.txt does not agree with the run id");
+    fixture_unpack(full, &e);
+    fixture_unpack(empty, &other);
+    static const char *const both[] = {
+        "attestation/run.intoto.jsonl", "attestation/tagmanifest-sha256.txt.sig"};
+    for (size_t i = 0; i < 2; i++)
+        fixture_replace(
+            &e, both[i], entries_find(&other, both[i])->bytes, entries_find(&other, both[i])->size);
+    expect_changed(&e, "statement: ");
+    fixture_unpack(full, &e);
+    fixture_replace(&e, both[0], entries_find(&other, both[0])->bytes, entries_find(&other, both[0])->size);
+    expect_changed(&e, "statement: the statement is about another run");
+    entries_done(&other);
+}
+
+/* A whole bundle made by someone else with a key of their own: intact, but by nobody we trust. With our key's name on it: refused. */
+static void foreign_key_is_never_accepted(void)
+{
+    struct fixture other;
+    char theirs[PATH_MAX];
+    struct entries e;
+    fixture_open(&other);
+    fixture_build(&other, FIXTURE_RUN_A, FIXTURE_FULL, theirs);
+    expect(theirs, VERIFY_UNTRUSTED, NULL);
+    ASSERT_TRUE(report.integrity && !report.trusted);
+    fixture_unpack(theirs, &e);
+    const struct entry *env = entries_find(&e, "attestation/run.intoto.jsonl");
+    cleanup_free char *text = strndup(env->bytes, env->size);
+    char *id = strstr(text, signer_key_id(other.signer));
+    ASSERT_TRUE(id != NULL);
+    memcpy(id, signer_key_id(fx.signer), SIGN_KEY_ID_LEN);
+    fixture_replace(&e, "attestation/run.intoto.jsonl", text, env->size);
+    expect_changed(&e, "signature: the envelope names key");
+    fixture_close(&other);
+}
+
+/* --- the real program ------------------------------------------------------------------------------------------------------------ */
+
+static int run_program(const char *const argv[], const char *out_file)
+{
+    posix_spawn_file_actions_t actions;
+    pid_t pid;
+    int status;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 1, out_file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    posix_spawn_file_actions_adddup2(&actions, 1, 2);
+    int rc = posix_spawn(&pid, argv[0], &actions, NULL, (char *const *)argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (rc != 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+        return -1;
+    return WEXITSTATUS(status);
+}
+
+static void arpctl_gives_the_documented_exit_codes(void)
+{
+    static char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    ASSERT_TRUE(n > 0);
+    char arpctl[PATH_MAX + 64], out[PATH_MAX];
+    snprintf(arpctl, sizeof(arpctl), "%s/../../arpctl", dirname(self));
+    const char *program = getenv("ARPCTL") ? getenv("ARPCTL") : arpctl;
+    snprintf(out, sizeof(out), "%s/out", fx.out);
+    const struct {
+        const char *argv[8];
+        int code;
+        const char *text;
+    } cases[] = {
+        {{program, "verify", "--keyring", fx.keyring, full, NULL}, 0, "integrity:    VERIFIED\n"},
+        {{program, "verify", "--strict", "--keyring", fx.keyring, empty, NULL}, 0,
+            "assurance:    operator-only\n"},
+        {{program, "verify", full, NULL}, 3, "authenticity: UNTRUSTED\n"},
+        {{program, "verify", "--keyring", fx.keyring, unclosed, NULL}, 3, "NOT closed by the agent"},
+        {{program, "verify", "--keyring", fx.keyring, work, NULL}, 1, "FAIL   container         "},
+        {{program, "verify", "--json", "--keyring", fx.keyring, work, NULL}, 1, "\"integrity\":\"FAILED\""},
+        {{program, "verify", "--keyring", fx.keyring, fx.keyring, NULL}, 2, "is not a zip file"},
+        {{program, "verify", "--keyring", "/nonexistent", full, NULL}, 2, "arpctl: "},
+        {{program, "verify", "--public-key", fx.keyring, full, NULL}, 2, "arpctl: "},
+        {{program, "verify", NULL}, 2, "give one bundle"},
+        {{program, "verify", "--nonsense", full, NULL}, 2, "nonsense"},
+        {{program, "frobnicate", NULL}, 2, "usage: arpctl"},
+        {{program, "logs", "../../etc", NULL}, 2, "run id"},
+    };
+    struct bytes b = load(full);
+    b.data[b.len / 2] ^= 4;
+    save(work, b.data, b.len);
+    free(b.data);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        ASSERT_INT(run_program(cases[i].argv, out), cases[i].code);
+        struct bytes text = load(out);
+        ASSERT_CONTAINS(text.data ? text.data : "", cases[i].text);
+        free(text.data);
+    }
+}
+
+TEST_SUITE_WITH(verify_test, set_up, tear_down, TEST(good_bundles_verify),
+    TEST(unclosed_run_is_intact_but_not_established), TEST(no_key_or_another_key_gives_no_trust),
+    TEST(expired_and_revoked_keys_give_no_trust), TEST(every_flipped_byte_is_refused),
+    TEST(flipped_bytes_are_refused_without_a_key), TEST(cut_padded_and_prefixed_files_are_refused),
+    TEST(what_is_no_zip_is_unusable), TEST(zip_tricks_are_refused), TEST(duplicate_entry_is_refused),
+    TEST(every_removed_line_is_refused), TEST(every_swapped_pair_of_lines_is_refused),
+    TEST(every_dropped_or_foreign_file_is_refused), TEST(added_files_are_refused),
+    TEST(swapped_blobs_are_refused), TEST(forged_content_is_refused),
+    TEST(other_runs_bundle_under_this_name_is_refused), TEST(foreign_key_is_never_accepted),
+    TEST(arpctl_gives_the_documented_exit_codes))
