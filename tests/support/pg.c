@@ -227,7 +227,7 @@ const char *pg_url_migrated(void)
 
 const char *pg_sql(const char *sql)
 {
-    static char value[4096];
+    static char value[64 << 10];
     if (!side || PQstatus(side) != CONNECTION_OK) {
         PQfinish(side);
         side = PQconnectdb(pg_url());
