@@ -244,12 +244,17 @@ const char *pg_sql(const char *sql)
     return ok ? value : NULL;
 }
 
-int pg_restart(void)
+int pg_stop(void)
 {
     if (!*dir)
         return -1;
     PQfinish(side);
     side = NULL;
     server_stop();
-    return server_start();
+    return 0;
+}
+
+int pg_restart(void)
+{
+    return pg_stop() == 0 ? server_start() : -1;
 }

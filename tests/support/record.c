@@ -246,13 +246,16 @@ const char *keyring_file(const struct stack *s)
     return ok ? path : NULL;
 }
 
-static void print_complaints(const cJSON *said)
+/* The first check that did not pass. */
+static void print_complaint(const cJSON *said)
 {
     const cJSON *c;
     cJSON_ArrayForEach(c, json_at(said, "checks"))
     {
-        if (strcmp(str_at(c, "verdict"), "PASS") != 0)
-            fprintf(stderr, "\n    %s %s: %s", str_at(c, "verdict"), str_at(c, "check"), str_at(c, "reason"));
+        if (strcmp(str_at(c, "verdict"), "PASS") != 0) {
+            fprintf(stderr, "%s %s: %s\n", str_at(c, "verdict"), str_at(c, "check"), str_at(c, "reason"));
+            return;
+        }
     }
 }
 
@@ -267,11 +270,38 @@ int arpctl_verify(const char *zip, const char *keyring, cJSON **ret)
     cJSON *said = cJSON_Parse(out);
     if (!said)
         fprintf(stderr, "arpctl verify: exit %d: %s\n", code, out);
-    print_complaints(said);
+    print_complaint(said);
     free(out);
     if (ret)
         *ret = said;
     else
         cJSON_Delete(said);
     return code;
+}
+
+bool record_is_unclosed(const struct stack *s, const struct record *r, const char *reason)
+{
+    cJSON *said = NULL;
+    const cJSON *last = r->events.n > 0 ? r->events.obj[r->events.n - 1] : NULL;
+    const char *type = str_at(last, "type");
+    const char *by = str_at(last, "closedBy");
+    const char *why = str_at(last, "reason");
+    const char *keyring = keyring_file(s);
+    bool ok = keyring && arpctl_verify(r->zip, keyring, &said) == 3;
+    ok = ok && strcmp(str_at(said, "integrity"), "VERIFIED") == 0 &&
+         strcmp(str_at(said, "authenticity"), "UNTRUSTED") != 0;
+    ok = ok && cJSON_IsFalse(json_at(said, "closed")) && cJSON_IsFalse(json_at(said, "complete"));
+    ok = ok && cJSON_IsFalse(json_at(r->metadata, "closed")) &&
+         cJSON_IsFalse(json_at(r->snapshot, "complete"));
+    ok = ok && jsonl_chain_ok(&r->events, r->run_id, "events.jsonl");
+    ok = ok && type && strcmp(type, "RunCompleted") == 0 && by && strcmp(by, "orchestrator") == 0;
+    ok = ok && why && strcmp(why, reason) == 0;
+    if (!ok) {
+        char *text = cJSON_Print(said);
+        fprintf(stderr, "not the bundle of an unclosed run (reason %s): last line %s\n%s\n", reason,
+            r->events.n > 0 ? r->events.line[r->events.n - 1] : "missing", text ? text : "");
+        free(text);
+    }
+    cJSON_Delete(said);
+    return ok;
 }

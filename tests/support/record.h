@@ -71,5 +71,8 @@ const char *keyring_file(const struct stack *s);
 /* Run the real `arpctl verify --json`; keyring NULL: without one. Returns its exit code; *ret (NULL: not wanted; cJSON_Delete) is what
  * it printed. */
 int arpctl_verify(const char *zip, const char *keyring, cJSON **ret);
+/* True when the bundle is what a run leaves that its agent did not close: intact, sealed by this server, signed as not closed and not
+ * complete (exit 3), and its chain ends with the server's own RunCompleted of that reason. */
+bool record_is_unclosed(const struct stack *s, const struct record *r, const char *reason);
 
 #endif
