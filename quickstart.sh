@@ -95,8 +95,10 @@ project=$(jq -r .id "$home/project.json")
 echo "user $(jq -r .id "$home/user.json"), project $project (API key: jq -r .apiKey.key .arp/user.json)"
 
 step 'one run in a real container'
-build/arpctl run --project "$project" --id-file "$home/last-run" -- sh -c 'date >> results/log.txt; echo "hello from $(id -un) on $(uname -r)"; git status --short'
-run=$(cat "$home/last-run")
+build/arpctl run --project "$project" -- sh -c 'date >> results/log.txt; echo "hello from $(id -un)"; git status --short' >"$home/last-run.txt" 2>&1 ||
+    { cat "$home/last-run.txt"; die 'the run failed'; }
+cat "$home/last-run.txt"
+run=$(sed -n 's/^run //p' "$home/last-run.txt")
 
 step 'result'
 api "$ARP_API_KEY" GET "/runs/$run" | jq '{id, status, gitCommit, imageName, imageDigest, finalText, diff}'

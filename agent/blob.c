@@ -61,8 +61,8 @@ int blob_append(struct blob *b, const void *data, size_t len, struct arp_err *er
     return rc;
 }
 
-int blob_finish(struct blob *b, char ret_hex[SHA256_HEX_LEN + 1], char ret_kept_hex[SHA256_HEX_LEN + 1], bool *ret_has,
-    struct arp_err *err)
+int blob_finish(struct blob *b, char ret_hex[SHA256_HEX_LEN + 1], char ret_kept_hex[SHA256_HEX_LEN + 1],
+    bool *ret_has, struct arp_err *err)
 {
     sha256_hex(b->hash, ret_hex);
     if (!b->full)

@@ -31,8 +31,8 @@ int blob_init(struct blob *b, struct evdir *dir, const char *tag, struct arp_err
 int blob_append(struct blob *b, const void *data, size_t len, struct arp_err *err);
 /* Give the file its name. ret_hex: digest of all bytes; ret_kept_hex: of those kept (blob name), valid when *ret_has.
  * An empty stream has no blob. Errors: ARP_E_IO. */
-int blob_finish(struct blob *b, char ret_hex[SHA256_HEX_LEN + 1], char ret_kept_hex[SHA256_HEX_LEN + 1], bool *ret_has,
-    struct arp_err *err);
+int blob_finish(struct blob *b, char ret_hex[SHA256_HEX_LEN + 1], char ret_kept_hex[SHA256_HEX_LEN + 1],
+    bool *ret_has, struct arp_err *err);
 /* Remove an unfinished file, free the rest. Accepts a zeroed blob. */
 void blob_done(struct blob *b);
 

@@ -34,10 +34,21 @@ static void put_digest(struct json *j, const char *key, const char *hex)
     json_kstr(j, key, text);
 }
 
-/* Bytes of the head that go into the line: all of it, or up to the last whole character when more output followed. */
+/* Bytes of the head that go into the line: at most LIMIT_CAPTURE_HEAD, ending with a whole character. */
 static size_t text_len(const struct capture_stream *s)
 {
-    return s->bytes > s->head_len ? utf8_cut(s->head, s->head_len, s->head_len) : s->head_len;
+    size_t max = s->head_len < LIMIT_CAPTURE_HEAD ? s->head_len : LIMIT_CAPTURE_HEAD;
+    return utf8_cut(s->head, s->head_len, max);
+}
+
+/* NUL becomes U+FFFD like any byte that is not text: the strict reader (shared/json.h) refuses \u0000. 0xff is never UTF-8. */
+static void put_text(struct json *j, const char *key, const struct capture_stream *s)
+{
+    char text[LIMIT_CAPTURE_HEAD];
+    size_t len = text_len(s);
+    for (size_t i = 0; i < len; i++)
+        text[i] = s->head[i] ? s->head[i] : (char)0xff;
+    json_kstrn(j, key, text, len);
 }
 
 void cmd_rec_put(struct json *j, const struct cmd_rec *rec, bool with_argv)
@@ -47,8 +58,8 @@ void cmd_rec_put(struct json *j, const struct cmd_rec *rec, bool with_argv)
     json_kstr(j, "command", rec->command->text);
     json_kstr(j, "cwd", rec->cwd);
     json_kint(j, "exitCode", rec->exit_code);
-    json_kstrn(j, "stdout", out->head, text_len(out));
-    json_kstrn(j, "stderr", err->head, text_len(err));
+    put_text(j, "stdout", out);
+    put_text(j, "stderr", err);
     if (with_argv) {
         json_key(j, "argv");
         json_arr_open(j);

@@ -18,11 +18,11 @@
 
 /* One executed command. Borrowed members outlive the call they are passed to. */
 struct cmd_rec {
-    uint64_t id; /* 0-based */
+    uint64_t id;                /* 0-based */
     char ts[CLOCK_ISO_LEN + 1]; /* when it was started */
     const struct command *command;
-    const char *cwd; /* absolute */
-    int exit_code;   /* 128+signal when signalled, 126/127 when exec failed, -1 when it never started */
+    const char *cwd;    /* absolute */
+    int exit_code;      /* 128+signal when signalled, 126/127 when exec failed, -1 when it never started */
     const char *signal; /* "SIGKILL", NULL when it exited */
     bool timed_out;
     int64_t duration_ms;
@@ -32,7 +32,8 @@ struct cmd_rec {
 
 struct cmdlog {
     int fd;
-    struct chain chain; /* chain.prev is the head: digest of the last line, of the genesis when there is none */
+    struct chain
+        chain; /* chain.prev is the head: digest of the last line, of the genesis when there is none */
 };
 
 /* Create the file. Errors: ARP_E_IO. */

@@ -111,7 +111,8 @@ static int open_run(int workspace_fd, const char *run_id, struct arp_err *err)
     return fd;
 }
 
-int evdir_open_file(int workspace_fd, const char *run_id, const char *name, uint64_t *ret_size, struct arp_err *err)
+int evdir_open_file(
+    int workspace_fd, const char *run_id, const char *name, uint64_t *ret_size, struct arp_err *err)
 {
     if (!evdir_name_ok(name))
         return arp_fail(err, ARP_E_NOT_FOUND, 0, "no evidence file of that name");
@@ -120,7 +121,8 @@ int evdir_open_file(int workspace_fd, const char *run_id, const char *name, uint
         return dir;
     cleanup_fd int fd = fd_open_beneath(dir, name, O_RDONLY | O_NONBLOCK, 0, err);
     if (fd < 0)
-        return err->sys_errno == ENOENT ? arp_fail(err, ARP_E_NOT_FOUND, 0, "no evidence file '%s'", name) : fd;
+        return err->sys_errno == ENOENT ? arp_fail(err, ARP_E_NOT_FOUND, 0, "no evidence file '%s'", name)
+                                        : fd;
     struct stat st;
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         return arp_fail(err, ARP_E_IO, errno, "evidence file '%s'", name);

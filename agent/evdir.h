@@ -16,8 +16,8 @@
 #define EVDIR_ROOT "evidence"
 
 struct evdir {
-    int fd;       /* the run's directory */
-    int blobs_fd; /* its blobs/ */
+    int fd;              /* the run's directory */
+    int blobs_fd;        /* its blobs/ */
     uint64_t blob_bytes; /* kept so far, bounded by LIMIT_RUN_BLOBS */
 };
 
@@ -36,7 +36,8 @@ int evdir_sync(const struct evdir *d, struct arp_err *err);
 /* True for command_log.jsonl, outputs.json, events.jsonl, diff.patch, env.json and blobs/sha256-<64 hex>. */
 bool evdir_name_ok(const char *name);
 /* Open a file of some run for reading. Errors: ARP_E_NOT_FOUND, ARP_E_IO. Returns the fd and its size. */
-int evdir_open_file(int workspace_fd, const char *run_id, const char *name, uint64_t *ret_size, struct arp_err *err);
+int evdir_open_file(
+    int workspace_fd, const char *run_id, const char *name, uint64_t *ret_size, struct arp_err *err);
 /* {"files":[{"name","sizeBytes","sha256"}…]} of a run, in name order; a blob's digest is the one in its name. Errors as above. */
 int evdir_list(int workspace_fd, const char *run_id, struct buf *out, struct arp_err *err);
 

@@ -10,11 +10,12 @@
 #include "shared/fd.h"
 #include "shared/limits.h"
 
-int evlog_open(struct evlog *log, const struct evdir *dir, const struct run_request *req, struct stream *stream,
-    struct arp_err *err)
+int evlog_open(struct evlog *log, const struct evdir *dir, const struct run_request *req,
+    struct stream *stream, struct arp_err *err)
 {
     int64_t now = clock_mono_ns();
-    *log = (struct evlog){.run_id = req->run_id, .chain = req->chain, .stream = stream, .started_ns = now, .last_ns = now};
+    *log = (struct evlog){
+        .run_id = req->run_id, .chain = req->chain, .stream = stream, .started_ns = now, .last_ns = now};
     buf_init(&log->line, LIMIT_LINE + 1);
     log->fd = evdir_create_file(dir, "events.jsonl", err);
     if (log->fd < 0)
@@ -91,7 +92,7 @@ static void put_digest(struct json *j, const char *key, const char *hex)
 {
     char text[SHA256_HEX_LEN + 8];
     snprintf(text, sizeof(text), "sha256:%s", hex);
-    json_kstr(j, key, hex && hex[0] ? text : NULL);
+    json_kstr(j, key, hex[0] ? text : NULL);
 }
 
 static const char *or_null(const char *s)
@@ -99,7 +100,8 @@ static const char *or_null(const char *s)
     return s[0] ? s : NULL;
 }
 
-void evlog_diff_ready(struct evlog *log, const struct snapshot_diff *diff, const char *tree_before, const char *tree_after)
+void evlog_diff_ready(
+    struct evlog *log, const struct snapshot_diff *diff, const char *tree_before, const char *tree_after)
 {
     struct json j;
     begin(log, &j, EVENT_RUN_DIFF_READY);

@@ -48,14 +48,15 @@ struct run_end {
 };
 
 /* Create events.jsonl with the lines handed over. Errors: ARP_E_IO. */
-int evlog_open(struct evlog *log, const struct evdir *dir, const struct run_request *req, struct stream *stream,
-    struct arp_err *err);
+int evlog_open(struct evlog *log, const struct evdir *dir, const struct run_request *req,
+    struct stream *stream, struct arp_err *err);
 void evlog_close(struct evlog *log);
 
 void evlog_command_started(struct evlog *log, const struct cmd_rec *rec);
 /* head: the command log's chain head after rec was appended. */
 void evlog_command_finished(struct evlog *log, const struct cmd_rec *rec, const char *head);
-void evlog_diff_ready(struct evlog *log, const struct snapshot_diff *diff, const char *tree_before, const char *tree_after);
+void evlog_diff_ready(
+    struct evlog *log, const struct snapshot_diff *diff, const char *tree_before, const char *tree_after);
 void evlog_completed(struct evlog *log, const struct run_end *end);
 /* Write a heartbeat when one is due. Returns the milliseconds until the next. */
 int evlog_idle(struct evlog *log);

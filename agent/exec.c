@@ -40,8 +40,9 @@ enum step {
     STEP_SECCOMP,
     STEP_EXEC
 };
-static const char *const step_texts[] = {"setsid", "standard descriptors", "close descriptors", "resource limits",
-    "change ids", "drop capabilities", "no_new_privs", "working directory", "load seccomp programs", "exec"};
+static const char *const step_texts[] = {"setsid", "standard descriptors", "close descriptors",
+    "resource limits", "change ids", "drop capabilities", "no_new_privs", "working directory",
+    "load seccomp programs", "exec"};
 
 /* argv[0] under every directory of the search path, or as it is when it has a slash. Ends with NULL; one allocation. */
 static char **make_candidates(const struct exec_spec *spec)
@@ -188,8 +189,8 @@ static struct exec_outcome read_outcome(int fd)
     return (struct exec_outcome){(enum exec_stage)r.stage, r.sys_errno, step_texts[r.step]};
 }
 
-int exec_spawn(struct reaper *r, const struct exec_spec *spec, struct child *ret_child, struct exec_outcome *ret,
-    struct arp_err *err)
+int exec_spawn(struct reaper *r, const struct exec_spec *spec, struct child *ret_child,
+    struct exec_outcome *ret, struct arp_err *err)
 {
     cleanup_free char **candidates = make_candidates(spec);
     if (!candidates)

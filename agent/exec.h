@@ -25,8 +25,8 @@ struct exec_spec {
     int in_fd, out_fd, err_fd;
     uid_t uid;
     gid_t gid;
-    bool read_all; /* keep CAP_DAC_READ_SEARCH, as ambient capability: the snapshot helper */
-    uint64_t fsize;                      /* RLIMIT_FSIZE in bytes */
+    bool read_all;  /* keep CAP_DAC_READ_SEARCH, as ambient capability: the snapshot helper */
+    uint64_t fsize; /* RLIMIT_FSIZE in bytes */
     const struct seccomp_prog *seccomp; /* loaded last; NULL loads none */
 };
 
@@ -44,7 +44,7 @@ struct exec_outcome {
 
 /* Start it. On 0 the child is registered with r (reaper_forget when done), also when *ret tells of a failed start: such a child is
  * about to end by itself. Errors: ARP_E_IO (fork, pipe), ARP_E_NOMEM: nothing was started. */
-int exec_spawn(struct reaper *r, const struct exec_spec *spec, struct child *ret_child, struct exec_outcome *ret,
-    struct arp_err *err);
+int exec_spawn(struct reaper *r, const struct exec_spec *spec, struct child *ret_child,
+    struct exec_outcome *ret, struct arp_err *err);
 
 #endif

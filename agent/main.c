@@ -60,7 +60,8 @@ static int read_config(struct agent *a, char workspace[1024], struct arp_err *er
     char port[16];
     int rc = take_env("ARP_AGENT_TOKEN", a->token, sizeof(a->token), err);
     if (rc == 0 && strlen(a->token) < TOKEN_MIN)
-        rc = arp_fail(err, ARP_E_INVALID, 0, "ARP_AGENT_TOKEN of at least %d characters is required", TOKEN_MIN);
+        rc = arp_fail(
+            err, ARP_E_INVALID, 0, "ARP_AGENT_TOKEN of at least %d characters is required", TOKEN_MIN);
     if (rc == 0)
         rc = take_env("ARP_AGENT_PORT", port, sizeof(port), err);
     if (rc == 0)
@@ -121,8 +122,11 @@ static void *collect_metadata(void *arg)
     struct arp_err err;
     cleanup_buf struct buf text;
     buf_init(&text, LIMIT_METADATA);
-    struct metadata_spec spec = {.reaper = a->reaper, .env = &a->env, .seccomp = runner_seccomp(a->runner, SECCOMP_DEFAULT),
-        .info = &a->info, .cwd_fd = a->workspace.fd};
+    struct metadata_spec spec = {.reaper = a->reaper,
+        .env = &a->env,
+        .seccomp = runner_seccomp(a->runner, SECCOMP_DEFAULT),
+        .info = &a->info,
+        .cwd_fd = a->workspace.fd};
     pthread_mutex_lock(runner_workload_lock(a->runner));
     int rc = metadata_collect(&spec, &text, &err);
     pthread_mutex_unlock(runner_workload_lock(a->runner));
@@ -138,11 +142,15 @@ static int start(struct agent *a, const char *workspace, struct arp_err *err)
     int rc = workspace_open(workspace, a->reaper, &a->workspace, err);
     if (rc)
         return rc;
-    struct runner_config runs = {.reaper = a->reaper, .workspace = &a->workspace, .env = &a->env, .info = &a->info};
+    struct runner_config runs = {
+        .reaper = a->reaper, .workspace = &a->workspace, .env = &a->env, .info = &a->info};
     rc = runner_new(&runs, &a->runner, err);
     if (rc)
         return rc;
-    struct serve_config http = {.port = a->port, .token = a->token, .runner = a->runner, .workspace = &a->workspace,
+    struct serve_config http = {.port = a->port,
+        .token = a->token,
+        .runner = a->runner,
+        .workspace = &a->workspace,
         .refuse_peer = peer_is_local};
     return serve_start(&http, &a->server, err);
 }

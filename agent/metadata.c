@@ -31,9 +31,9 @@ static const struct tool {
     const char *name;
     const char *flag;
 } tools[] = {{"bash", "--version"}, {"cargo", "--version"}, {"clang", "--version"}, {"cmake", "--version"},
-    {"curl", "--version"}, {"gcc", "--version"}, {"git", "--version"}, {"go", "version"}, {"java", "-version"},
-    {"make", "--version"}, {"node", "--version"}, {"perl", "--version"}, {"php", "--version"},
-    {"python3", "--version"}, {"ruby", "--version"}, {"rustc", "--version"}};
+    {"curl", "--version"}, {"gcc", "--version"}, {"git", "--version"}, {"go", "version"},
+    {"java", "-version"}, {"make", "--version"}, {"node", "--version"}, {"perl", "--version"},
+    {"php", "--version"}, {"python3", "--version"}, {"ruby", "--version"}, {"rustc", "--version"}};
 
 void agent_info_init(struct agent_info *info)
 {
@@ -90,6 +90,20 @@ static size_t read_some(int fd, char *ret, size_t size, int64_t until_ns)
     return len;
 }
 
+/* The first line that is not empty. */
+static void copy_first_line(const char *text, size_t len, char ret[VERSION_TEXT_MAX + 1])
+{
+    size_t from = 0;
+    while (from < len && (unsigned char)text[from] <= 0x20)
+        from++;
+    size_t n = 0;
+    while (from + n < len && (unsigned char)text[from + n] >= 0x20)
+        n++;
+    n = n > 0 ? utf8_cut(text + from, len - from, n) : 0;
+    memcpy(ret, text + from, n);
+    ret[n] = 0;
+}
+
 /* First line of what the tool prints on either stream, "" when it says nothing in time. */
 static void ask_tool(const struct metadata_spec *s, const struct tool *t, char ret[VERSION_TEXT_MAX + 1])
 {
@@ -99,9 +113,17 @@ static void ask_tool(const struct metadata_spec *s, const struct tool *t, char r
     if (null < 0 || pipe2(out, O_CLOEXEC) < 0)
         return;
     const char *argv[] = {t->name, t->flag, NULL};
-    struct exec_spec spec = {.argv = argv, .envp = s->env->vars, .search_path = s->env->path, .cwd_fd = s->cwd_fd,
-        .in_fd = null, .out_fd = out[1], .err_fd = out[1], .uid = SANDBOX_UID, .gid = SANDBOX_GID,
-        .fsize = SANDBOX_FSIZE, .seccomp = s->seccomp};
+    struct exec_spec spec = {.argv = argv,
+        .envp = s->env->vars,
+        .search_path = s->env->path,
+        .cwd_fd = s->cwd_fd,
+        .in_fd = null,
+        .out_fd = out[1],
+        .err_fd = out[1],
+        .uid = SANDBOX_UID,
+        .gid = SANDBOX_GID,
+        .fsize = SANDBOX_FSIZE,
+        .seccomp = s->seccomp};
     struct child child;
     struct exec_outcome outcome;
     char text[VERSION_TEXT_MAX];
@@ -110,13 +132,7 @@ static void ask_tool(const struct metadata_spec *s, const struct tool *t, char r
     if (rc == 0) {
         int64_t until = clock_mono_ns() + METADATA_TOOL_TIMEOUT_MS * 1000000ll;
         size_t len = outcome.stage == EXEC_STARTED ? read_some(out[0], text, sizeof(text), until) : 0;
-        for (size_t i = 0; i < len; i++) {
-            if ((unsigned char)text[i] < 0x20)
-                len = i;
-        }
-        len = len > 0 ? utf8_cut(text, len, len) : 0;
-        memcpy(ret, text, len);
-        ret[len] = 0;
+        copy_first_line(text, len, ret);
         tree_kill_wait(SANDBOX_UID, 1000, NULL);
         reaper_wait(s->reaper, &child, 1000);
         reaper_forget(s->reaper, &child);

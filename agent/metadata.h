@@ -22,7 +22,7 @@ struct agent_info {
     char sha256[SHA256_HEX_LEN + 1]; /* of the running binary; "" when it can't be read */
     char image_name[512];            /* ARP_IMAGE_NAME, "" when not given */
     char image_digest[128];
-    char cap_eff[20];   /* of /proc/self/status, as the kernel prints it */
+    char cap_eff[20];      /* of /proc/self/status, as the kernel prints it */
     int container_seccomp; /* mode the container runtime set: 0 none, 2 filter */
     bool container_nnp;
     int landlock_abi; /* 0 without */

@@ -25,8 +25,8 @@ static bool normal_form(const struct sockaddr *addr, struct in6_addr *ret)
 bool peer_is_local(const struct sockaddr *addr, socklen_t len)
 {
     struct in6_addr peer;
-    if (len < sizeof(struct sockaddr_in) || (addr->sa_family == AF_INET6 && len < sizeof(struct sockaddr_in6)) ||
-        !normal_form(addr, &peer))
+    if (len < sizeof(struct sockaddr_in) ||
+        (addr->sa_family == AF_INET6 && len < sizeof(struct sockaddr_in6)) || !normal_form(addr, &peer))
         return true;
     if (IN6_IS_ADDR_LOOPBACK(&peer) || (IN6_IS_ADDR_V4MAPPED(&peer) && peer.s6_addr[12] == 127))
         return true;

@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 struct reaper {
-    pthread_mutex_t lock; /* held over fork+register and over wait4+look-up, so no status is lost between them */
+    pthread_mutex_t
+        lock; /* held over fork+register and over wait4+look-up, so no status is lost between them */
     struct child *children;
 };
 

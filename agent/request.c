@@ -211,8 +211,8 @@ static int parse_patterns(const cJSON *list, struct run_request *r, struct arp_e
         char *dir = n > 3 && strcmp(s + n - 3, "/**") == 0 ? strndup(s, n - 3) : NULL;
         if (!dir || !path_ok(dir) || r->artifact_dir_count == REQUEST_PATTERNS_MAX) {
             free(dir);
-            return arp_fail_field(
-                err, "artifacts", "artifacts are at most %d patterns of the form DIR/**", REQUEST_PATTERNS_MAX);
+            return arp_fail_field(err, "artifacts", "artifacts are at most %d patterns of the form DIR/**",
+                REQUEST_PATTERNS_MAX);
         }
         r->artifact_dirs[r->artifact_dir_count++] = dir;
     }

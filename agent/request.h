@@ -23,11 +23,11 @@
 #define REQUEST_PATTERNS_MAX 32
 
 struct command {
-    char **argv;      /* what is executed, NULL-terminated: for a shell command {"/bin/sh","-c",text} */
+    char **argv; /* what is executed, NULL-terminated: for a shell command {"/bin/sh","-c",text} */
     size_t argc;
-    char *text;       /* one line for people: the shell string, or argv quoted for a POSIX shell */
+    char *text; /* one line for people: the shell string, or argv quoted for a POSIX shell */
     bool shell;
-    char *cwd;        /* relative to the repository, "." for its root, no "..", no symlinks when opened */
+    char *cwd; /* relative to the repository, "." for its root, no "..", no symlinks when opened */
     int64_t timeout_ms;
 };
 

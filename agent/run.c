@@ -84,8 +84,8 @@ void run_free(struct run *run)
     free(run);
 }
 
-int run_new(struct runner *runner, struct run_request *req, struct stream *stream, int peer_fd, struct run **ret,
-    struct arp_err *err)
+int run_new(struct runner *runner, struct run_request *req, struct stream *stream, int peer_fd,
+    struct run **ret, struct arp_err *err)
 {
     struct run *run = calloc(1, sizeof(*run));
     if (!run) {
@@ -217,15 +217,23 @@ static int plumbing_open(struct run *run, const struct command *c, struct plumbi
 }
 
 /* Start the command and follow it to its end. On an error nothing of it is left running, and *rec says that it never started. */
-static int execute(struct run *run, const struct command *c, struct exec_outcome *outcome, struct arp_err *err)
+static int execute(
+    struct run *run, const struct command *c, struct exec_outcome *outcome, struct arp_err *err)
 {
     struct plumbing p;
     struct child child = {0};
     int rc = plumbing_open(run, c, &p, err);
     if (rc == 0) {
-        struct exec_spec spec = {.argv = (const char *const *)c->argv, .envp = run->config->env->vars,
-            .search_path = run->config->env->path, .cwd_fd = p.cwd, .in_fd = p.null, .out_fd = p.out[1],
-            .err_fd = p.err[1], .uid = SANDBOX_UID, .gid = SANDBOX_GID, .fsize = SANDBOX_FSIZE,
+        struct exec_spec spec = {.argv = (const char *const *)c->argv,
+            .envp = run->config->env->vars,
+            .search_path = run->config->env->path,
+            .cwd_fd = p.cwd,
+            .in_fd = p.null,
+            .out_fd = p.out[1],
+            .err_fd = p.err[1],
+            .uid = SANDBOX_UID,
+            .gid = SANDBOX_GID,
+            .fsize = SANDBOX_FSIZE,
             .seccomp = runner_seccomp(run->runner, run->req->profile)};
         rc = exec_spawn(run->config->reaper, &spec, &child, outcome, err);
     }
@@ -236,10 +244,17 @@ static int execute(struct run *run, const struct command *c, struct exec_outcome
         close(p.err[1]);
         p.out[1] = p.err[1] = -1;
         int64_t own_ns = clock_mono_ns() + c->timeout_ms * 1000000;
-        struct capture_spec spec = {.reaper = run->config->reaper, .child = &child, .uid = SANDBOX_UID,
-            .out_fd = read_out, .err_fd = read_err, .dir = &run->dir,
-            .deadline_ns = own_ns < run->deadline_ns ? own_ns : run->deadline_ns, .cancel_fd = run->cancel_fd,
-            .peer_fd = run->peer_fd, .on_peer_gone = on_peer_gone, .peer_ctx = run,
+        struct capture_spec spec = {.reaper = run->config->reaper,
+            .child = &child,
+            .uid = SANDBOX_UID,
+            .out_fd = read_out,
+            .err_fd = read_err,
+            .dir = &run->dir,
+            .deadline_ns = own_ns < run->deadline_ns ? own_ns : run->deadline_ns,
+            .cancel_fd = run->cancel_fd,
+            .peer_fd = run->peer_fd,
+            .on_peer_gone = on_peer_gone,
+            .peer_ctx = run,
             .idle = {.call = on_idle, .ctx = run}};
         rc = capture_run(&spec, &run->io, err);
     }
@@ -332,8 +347,8 @@ static void run_command(struct run *run, size_t id)
 }
 
 /* Bytes of a finished document into the evidence directory. */
-static void keep_file(struct run *run, const char *name, int rc, const struct buf *content, char ret_hex[SHA256_HEX_LEN + 1],
-    struct arp_err *err)
+static void keep_file(struct run *run, const char *name, int rc, const struct buf *content,
+    char ret_hex[SHA256_HEX_LEN + 1], struct arp_err *err)
 {
     if (rc == 0)
         rc = evdir_write_file(&run->dir, name, content, ret_hex, err);
@@ -346,8 +361,12 @@ static void write_outputs(struct run *run)
     struct arp_err err = {0};
     cleanup_buf struct buf text;
     buf_init(&text, LIMIT_OUTPUTS_JSON);
-    struct outputs_spec spec = {.repo_fd = run->repo_fd, .run_id = run->req->run_id, .git_commit = run->before.commit,
-        .diff = &run->diff, .dirs = run->req->artifact_dirs, .dir_count = run->req->artifact_dir_count,
+    struct outputs_spec spec = {.repo_fd = run->repo_fd,
+        .run_id = run->req->run_id,
+        .git_commit = run->before.commit,
+        .diff = &run->diff,
+        .dirs = run->req->artifact_dirs,
+        .dir_count = run->req->artifact_dir_count,
         .idle = {.call = on_idle, .ctx = run}};
     int rc = outputs_write(&spec, &text, &err);
     keep_file(run, "outputs.json", rc, &text, run->outputs_hex, &err);
@@ -358,8 +377,11 @@ static void write_env(struct run *run)
     struct arp_err err = {0};
     cleanup_buf struct buf text;
     buf_init(&text, LIMIT_METADATA);
-    struct envjson_spec spec = {.req = run->req, .before = &run->before, .after = &run->after,
-        .info = run->config->info, .env = run->config->env,
+    struct envjson_spec spec = {.req = run->req,
+        .before = &run->before,
+        .after = &run->after,
+        .info = run->config->info,
+        .env = run->config->env,
         .seccomp = runner_seccomp(run->runner, run->req->profile)};
     int rc = envjson_write(&spec, &text, &err);
     keep_file(run, "env.json", rc, &text, run->env_hex, &err);
@@ -404,13 +426,18 @@ static void finish(struct run *run)
     if (cmdlog_digest(&run->commands, run->log_hex, &err) != 0 || evdir_sync(&run->dir, &err) != 0 ||
         evlog_error(&run->events, &err) != 0)
         fail_err(run, "evidence_error", &err);
-    snprintf(run->final_text, sizeof(run->final_text), "%zu of %zu commands ran; %s", run->ran, run->req->command_count,
-        is_over(run) ? run->message : "all exited with code 0");
-    struct run_end end = {.status = run->status, .error_message = is_over(run) ? run->message : NULL,
-        .reason = run->reason, .final_text = run->final_text,
-        .git_commit = run->before.commit[0] ? run->before.commit : NULL, .commands = run->ran,
-        .command_log_head = run->commands.chain.prev, .command_log_sha256 = run->log_hex,
-        .outputs_sha256 = run->outputs_hex, .env_sha256 = run->env_hex};
+    snprintf(run->final_text, sizeof(run->final_text), "%zu of %zu commands ran; %s", run->ran,
+        run->req->command_count, is_over(run) ? run->message : "all exited with code 0");
+    struct run_end end = {.status = run->status,
+        .error_message = is_over(run) ? run->message : NULL,
+        .reason = run->reason,
+        .final_text = run->final_text,
+        .git_commit = run->before.commit[0] ? run->before.commit : NULL,
+        .commands = run->ran,
+        .command_log_head = run->commands.chain.prev,
+        .command_log_sha256 = run->log_hex,
+        .outputs_sha256 = run->outputs_hex,
+        .env_sha256 = run->env_hex};
     evlog_completed(&run->events, &end);
     fdatasync(run->events.fd);
 }

@@ -16,8 +16,8 @@ struct run;
 
 /* Make the evidence directory and its logs. Takes over req and peer_fd also on errors; takes a reference of stream.
  * Errors: ARP_E_CONFLICT, ARP_E_IO, ARP_E_NOMEM. */
-int run_new(struct runner *runner, struct run_request *req, struct stream *stream, int peer_fd, struct run **ret,
-    struct arp_err *err);
+int run_new(struct runner *runner, struct run_request *req, struct stream *stream, int peer_fd,
+    struct run **ret, struct arp_err *err);
 /* Do it all. Frees nothing: run_free after it. */
 void run_execute(struct run *run);
 void run_free(struct run *run);

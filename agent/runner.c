@@ -56,7 +56,8 @@ static void *thread_main(void *arg)
     pthread_mutex_unlock(&r->lock);
     run_execute(run);
     run_free(run);
-    if (snapshot_start(r->config.reaper, r->config.workspace->root, r->seccomp[SECCOMP_NO_NETWORK], &spare, &err) != 0)
+    if (snapshot_start(
+            r->config.reaper, r->config.workspace->root, r->seccomp[SECCOMP_NO_NETWORK], &spare, &err) != 0)
         log_error(LOG_LEVEL_WARN, NULL, "no spare snapshot helper", &err);
     pthread_mutex_lock(&r->lock);
     if (!r->spare && !r->closed) {
@@ -95,7 +96,8 @@ static int check_idle(const struct runner *r, struct arp_err *err)
     return ARP_E_BUSY;
 }
 
-int runner_start(struct runner *r, struct run_request *req, struct stream *stream, int peer_fd, struct arp_err *err)
+int runner_start(
+    struct runner *r, struct run_request *req, struct stream *stream, int peer_fd, struct arp_err *err)
 {
     pthread_mutex_lock(&r->lock);
     int rc = check_idle(r, err);

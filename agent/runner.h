@@ -36,7 +36,8 @@ int runner_new(const struct runner_config *config, struct runner **ret, struct a
 /* Run req on a thread of its own. Takes over req and peer_fd also on errors; takes a reference of stream, where its lines go. peer_fd: the
  * connection, watched for a hang-up, -1 for none.
  * Errors: ARP_E_BUSY, ARP_E_CONFLICT (evidence of that run exists), ARP_E_IO, ARP_E_NOMEM. */
-int runner_start(struct runner *r, struct run_request *req, struct stream *stream, int peer_fd, struct arp_err *err);
+int runner_start(
+    struct runner *r, struct run_request *req, struct stream *stream, int peer_fd, struct arp_err *err);
 /* Ask the run to stop. run_id NULL means whichever runs. Errors: ARP_E_NOT_FOUND. */
 int runner_stop(struct runner *r, const char *run_id, enum stop_reason why, struct arp_err *err);
 /* True and the id while a run is in progress. */

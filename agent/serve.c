@@ -52,9 +52,11 @@ struct route {
 
 /* --- answers --- */
 
-static enum MHD_Result answer(struct MHD_Connection *c, unsigned status, const char *type, const char *text, size_t len)
+static enum MHD_Result answer(
+    struct MHD_Connection *c, unsigned status, const char *type, const char *text, size_t len)
 {
-    struct MHD_Response *r = MHD_create_response_from_buffer(len, (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer(len, (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
     if (!r)
         return MHD_NO;
     MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
@@ -288,7 +290,8 @@ static bool token_ok(const struct exchange *x)
 /* A declared body over the limit is refused before it is read. */
 static int check_length(const struct exchange *x, struct arp_err *err)
 {
-    const char *h = MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    const char *h =
+        MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
     if (h && strtoull(h, NULL, 10) > x->route->body_max)
         return arp_fail(err, ARP_E_TOO_LARGE, 0, "the body is over %zu bytes", x->route->body_max);
     return 0;
@@ -335,7 +338,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
     return err.code ? answer_error(c, &err) : x->route->handle(x);
 }
 
-static void on_completed(void *cls, struct MHD_Connection *c, void **state, enum MHD_RequestTerminationCode why)
+static void on_completed(
+    void *cls, struct MHD_Connection *c, void **state, enum MHD_RequestTerminationCode why)
 {
     (void)cls;
     (void)c;
@@ -368,10 +372,10 @@ int serve_start(const struct serve_config *config, struct server **ret, struct a
         return arp_fail(err, ARP_E_NOMEM, 0, "server");
     s->config = *config;
     pthread_mutex_init(&s->lock, NULL);
-    s->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, config->port, on_accept, s,
-        on_request, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)SERVE_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)SERVE_IDLE_SECONDS,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+    s->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, config->port,
+        on_accept, s, on_request, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)SERVE_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)SERVE_IDLE_SECONDS, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
     if (!s->daemon) {
         free(s);
         return arp_fail(err, ARP_E_IO, 0, "listen on port %u", (unsigned)config->port);

@@ -19,7 +19,7 @@
 #define SERVE_IDLE_SECONDS 30
 
 struct serve_config {
-    uint16_t port; /* 0 lets the kernel choose */
+    uint16_t port;     /* 0 lets the kernel choose */
     const char *token; /* borrowed for the server's life */
     struct runner *runner;
     const struct workspace *workspace;

@@ -30,8 +30,8 @@ struct snapshot {
     char why[200];
 };
 
-int snapshot_start(struct reaper *r, const char *root, const struct seccomp_prog *no_network, struct snapshot **ret,
-    struct arp_err *err)
+int snapshot_start(struct reaper *r, const char *root, const struct seccomp_prog *no_network,
+    struct snapshot **ret, struct arp_err *err)
 {
     struct snapshot *s = calloc(1, sizeof(*s));
     if (!s)
@@ -52,9 +52,18 @@ int snapshot_start(struct reaper *r, const char *root, const struct seccomp_prog
     }
     const char *argv[] = {"/proc/self/exe", "snapshot", root, NULL};
     const char *envp[] = {"LANG=C.UTF-8", NULL};
-    struct exec_spec spec = {.argv = argv, .envp = envp, .search_path = "", .cwd_fd = cwd, .in_fd = order[0],
-        .out_fd = answer[1], .err_fd = log, .uid = SNAPSHOT_UID, .gid = SNAPSHOT_GID, .read_all = true,
-        .fsize = SANDBOX_FSIZE, .seccomp = no_network};
+    struct exec_spec spec = {.argv = argv,
+        .envp = envp,
+        .search_path = "",
+        .cwd_fd = cwd,
+        .in_fd = order[0],
+        .out_fd = answer[1],
+        .err_fd = log,
+        .uid = SNAPSHOT_UID,
+        .gid = SNAPSHOT_GID,
+        .read_all = true,
+        .fsize = SANDBOX_FSIZE,
+        .seccomp = no_network};
     struct exec_outcome outcome = {0};
     int rc = exec_spawn(r, &spec, &s->child, &outcome, err);
     close(order[0]);
@@ -98,8 +107,8 @@ static int give_up(struct snapshot *s, struct arp_err *err, const char *why)
 }
 
 /* Read exactly len bytes before until_ns, calling idle in between. */
-static int read_exact(struct snapshot *s, void *ret, size_t len, int64_t until_ns, const struct capture_idle *idle,
-    struct arp_err *err)
+static int read_exact(struct snapshot *s, void *ret, size_t len, int64_t until_ns,
+    const struct capture_idle *idle, struct arp_err *err)
 {
     char *at = ret;
     while (len > 0) {
@@ -192,7 +201,8 @@ static int parse_state(const struct buf *text, struct snapshot_state *ret, struc
     copy_text(ret->error, sizeof(ret->error), json_get_str(obj, "error"));
     copy_text(ret->tree_error, sizeof(ret->tree_error), json_get_str(obj, "treeError"));
     if (!copy_id(ret->commit, json_get_str(obj, "commit")) ||
-        !copy_id(ret->head_tree, json_get_str(obj, "headTree")) || !copy_id(ret->tree, json_get_str(obj, "tree")))
+        !copy_id(ret->head_tree, json_get_str(obj, "headTree")) ||
+        !copy_id(ret->tree, json_get_str(obj, "tree")))
         return arp_fail(err, ARP_E_CORRUPT, 0, "an object id is malformed");
     ret->has_dirty = ret->tree[0] && ret->head_tree[0];
     ret->dirty = ret->has_dirty && strcmp(ret->tree, ret->head_tree) != 0;
@@ -221,8 +231,9 @@ void snapshot_take(struct snapshot *s, const struct capture_idle *idle, struct s
 
 static int parse_end(const struct buf *text, struct snapshot_diff *ret, struct arp_err *err)
 {
-    static const struct json_field fields[] = {{"filesChanged", JSON_INT, true}, {"insertions", JSON_INT, true},
-        {"deletions", JSON_INT, true}, {"truncated", JSON_BOOL, true}, {"error", JSON_STRING, false}};
+    static const struct json_field fields[] = {{"filesChanged", JSON_INT, true},
+        {"insertions", JSON_INT, true}, {"deletions", JSON_INT, true}, {"truncated", JSON_BOOL, true},
+        {"error", JSON_STRING, false}};
     cleanup_cjson cJSON *obj = NULL;
     int rc = json_parse(buf_str(text), text->len, &obj, err);
     if (rc == 0)
@@ -267,8 +278,8 @@ static int copy_patch(struct snapshot *s, int fd, struct sha256 *hash, const str
     }
 }
 
-int snapshot_diff(struct snapshot *s, const struct evdir *dir, const struct capture_idle *idle, struct snapshot_diff *ret,
-    struct arp_err *err)
+int snapshot_diff(struct snapshot *s, const struct evdir *dir, const struct capture_idle *idle,
+    struct snapshot_diff *ret, struct arp_err *err)
 {
     *ret = (struct snapshot_diff){0};
     cleanup_sha256 struct sha256 *hash = sha256_new();

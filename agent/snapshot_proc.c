@@ -37,8 +37,8 @@ struct helper {
 static int setup_libgit2(void)
 {
     int rc = git_libgit2_init() < 0 ? -1 : 0;
-    static const int levels[] = {GIT_CONFIG_LEVEL_PROGRAMDATA, GIT_CONFIG_LEVEL_SYSTEM, GIT_CONFIG_LEVEL_XDG,
-        GIT_CONFIG_LEVEL_GLOBAL};
+    static const int levels[] = {
+        GIT_CONFIG_LEVEL_PROGRAMDATA, GIT_CONFIG_LEVEL_SYSTEM, GIT_CONFIG_LEVEL_XDG, GIT_CONFIG_LEVEL_GLOBAL};
     for (size_t i = 0; rc == 0 && i < sizeof(levels) / sizeof(levels[0]); i++)
         rc = git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, levels[i], "");
     if (rc == 0)
@@ -79,7 +79,8 @@ static int open_store(struct helper *h, const char *root)
         if (rc < 0 || git_repository_open_bare(&h->store, path) < 0)
             return -1;
     }
-    if (git_repository_open_bare(&h->rules, path) < 0 || git_repository_set_workdir(h->rules, h->repo_path, 0) < 0)
+    if (git_repository_open_bare(&h->rules, path) < 0 ||
+        git_repository_set_workdir(h->rules, h->repo_path, 0) < 0)
         return -1;
     h->cache = statcache_load(cache);
     return h->cache ? 0 : -1;
@@ -94,6 +95,20 @@ static int send_frame(char type, const void *payload, size_t len)
     return rc ? rc : fd_write_all(1, payload, len, NULL);
 }
 
+/* libgit2 opens these without asking what they are: a FIFO in their place would hold up the helper until it is killed. */
+static bool plain_files_only(const char *repo_path)
+{
+    static const char *const names[] = {".git/HEAD", ".git/config", ".git/commondir", ".git/packed-refs",
+        ".git/objects/info/alternates", ".git/config.worktree"};
+    cleanup_fd int fd = open(repo_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct stat st;
+        if (fstatat(fd, names[i], &st, 0) == 0 && !S_ISREG(st.st_mode))
+            return false;
+    }
+    return true;
+}
+
 /* What HEAD says, written into the open object j. Returns HEAD's tree (or NULL) and repository, both owned by the caller. */
 static git_tree *read_head(const struct helper *h, struct json *j, git_repository **ret_repo)
 {
@@ -102,6 +117,11 @@ static git_tree *read_head(const struct helper *h, struct json *j, git_repositor
     git_object *commit = NULL;
     git_object *tree = NULL;
     char hex[GIT_OID_HEXSZ + 1];
+    *ret_repo = NULL;
+    if (!plain_files_only(h->repo_path)) {
+        json_kstr(j, "error", "a file of .git is not a regular file");
+        return NULL;
+    }
     int rc = git_repository_open_ext(&repo, h->repo_path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
     if (rc == 0)
         rc = git_repository_head(&head, repo);
@@ -142,8 +162,13 @@ static int take_snapshot(struct helper *h)
     cleanup_fd int root = open(h->repo_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     int rc = root < 0 ? arp_fail(&err, ARP_E_IO, errno, "open the repository directory") : 0;
     if (rc == 0) {
-        struct worktree w = {.store = h->store, .rules = h->rules, .head_repo = head_repo, .head_tree = head_tree,
-            .root_fd = root, .root = h->repo_path, .cache = h->cache};
+        struct worktree w = {.store = h->store,
+            .rules = h->rules,
+            .head_repo = head_repo,
+            .head_tree = head_tree,
+            .root_fd = root,
+            .root = h->repo_path,
+            .cache = h->cache};
         rc = worktree_write(&w, &result, &err);
     }
     if (rc == 0) {

@@ -33,7 +33,7 @@ struct record {
 
 struct statcache {
     char *file;
-    struct buf now, next; /* serialised entries: known, being put */
+    struct buf now, next;     /* serialised entries: known, being put */
     struct stat_entry *index; /* of now, sorted by path */
     size_t count, next_count;
 };
@@ -59,8 +59,14 @@ static bool build_index(struct statcache *c, size_t count)
         if (r.path_len >= c->now.len - at || c->now.data[at + r.path_len] != 0)
             return false;
         struct stat_entry *e = &c->index[i];
-        *e = (struct stat_entry){.path = c->now.data + at, .ctime_ns = r.ctime_ns, .mtime_ns = r.mtime_ns,
-            .size = r.size, .ino = r.ino, .ignore_print = r.ignore_print, .mode = r.mode, .ignored = r.ignored,
+        *e = (struct stat_entry){.path = c->now.data + at,
+            .ctime_ns = r.ctime_ns,
+            .mtime_ns = r.mtime_ns,
+            .size = r.size,
+            .ino = r.ino,
+            .ignore_print = r.ignore_print,
+            .mode = r.mode,
+            .ignored = r.ignored,
             .settled = r.settled};
         memcpy(e->oid.id, r.oid, sizeof(r.oid));
         at += r.path_len + 1;
@@ -108,15 +114,21 @@ static int64_t nanos(struct timespec t)
 
 bool statcache_fresh(const struct stat_entry *e, const struct stat *st)
 {
-    return e->settled && !e->ignored && e->ctime_ns == nanos(st->st_ctim) && e->mtime_ns == nanos(st->st_mtim) &&
-           e->size == (uint64_t)st->st_size && e->ino == st->st_ino && e->mode == st->st_mode;
+    return e->settled && !e->ignored && e->ctime_ns == nanos(st->st_ctim) &&
+           e->mtime_ns == nanos(st->st_mtim) && e->size == (uint64_t)st->st_size && e->ino == st->st_ino &&
+           e->mode == st->st_mode;
 }
 
-int statcache_put(struct statcache *c, const char *path, const struct stat *st, const git_oid *oid, bool ignored,
-    uint64_t ignore_print, int64_t walk_start_ns, struct arp_err *err)
+int statcache_put(struct statcache *c, const char *path, const struct stat *st, const git_oid *oid,
+    bool ignored, uint64_t ignore_print, int64_t walk_start_ns, struct arp_err *err)
 {
-    struct record r = {.ctime_ns = nanos(st->st_ctim), .mtime_ns = nanos(st->st_mtim), .size = (uint64_t)st->st_size,
-        .ino = st->st_ino, .ignore_print = ignore_print, .mode = st->st_mode, .path_len = (uint32_t)strlen(path),
+    struct record r = {.ctime_ns = nanos(st->st_ctim),
+        .mtime_ns = nanos(st->st_mtim),
+        .size = (uint64_t)st->st_size,
+        .ino = st->st_ino,
+        .ignore_print = ignore_print,
+        .mode = st->st_mode,
+        .path_len = (uint32_t)strlen(path),
         .ignored = ignored};
     r.settled = oid && r.ctime_ns < walk_start_ns - RACY_NS;
     if (oid)
@@ -149,7 +161,8 @@ static int save(const struct statcache *c, struct arp_err *err)
 
 int statcache_turn(struct statcache *c, struct arp_err *err)
 {
-    bool same = c->now.len == c->next.len && (c->now.len == 0 || memcmp(c->now.data, c->next.data, c->now.len) == 0);
+    bool same =
+        c->now.len == c->next.len && (c->now.len == 0 || memcmp(c->now.data, c->next.data, c->now.len) == 0);
     struct buf old = c->now;
     c->now = c->next;
     c->next = old;

@@ -65,8 +65,16 @@ static int init_repo(const struct workspace *w, struct reaper *r, struct arp_err
         return arp_fail(err, ARP_E_IO, errno, "descriptors of init-repo");
     const char *argv[] = {"/proc/self/exe", "init-repo", w->root, NULL};
     const char *envp[] = {"LANG=C.UTF-8", NULL};
-    struct exec_spec spec = {.argv = argv, .envp = envp, .search_path = "", .cwd_fd = cwd, .in_fd = null,
-        .out_fd = null, .err_fd = log, .uid = SANDBOX_UID, .gid = SANDBOX_GID, .fsize = SANDBOX_FSIZE};
+    struct exec_spec spec = {.argv = argv,
+        .envp = envp,
+        .search_path = "",
+        .cwd_fd = cwd,
+        .in_fd = null,
+        .out_fd = null,
+        .err_fd = log,
+        .uid = SANDBOX_UID,
+        .gid = SANDBOX_GID,
+        .fsize = SANDBOX_FSIZE};
     struct child child;
     struct exec_outcome outcome;
     int rc = exec_spawn(r, &spec, &child, &outcome, err);

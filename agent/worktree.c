@@ -52,7 +52,8 @@ static git_index *tracked_index(struct walk *k)
 {
     if (!k->tracked_tried) {
         k->tracked_tried = true;
-        if (k->w->head_tree && (git_index_new(&k->tracked) < 0 || git_index_read_tree(k->tracked, k->w->head_tree) < 0)) {
+        if (k->w->head_tree &&
+            (git_index_new(&k->tracked) < 0 || git_index_read_tree(k->tracked, k->w->head_tree) < 0)) {
             git_index_free(k->tracked);
             k->tracked = NULL;
         }
@@ -168,7 +169,8 @@ static bool submodule_commit(struct walk *k, const char *path, git_oid *ret)
 
 static int walk_dir(struct walk *k, const struct dir *d, git_oid *ret_tree, size_t *ret_entries);
 
-static int enter_dir(struct walk *k, const struct dir *d, const char *name, git_oid *ret, git_filemode_t *ret_mode)
+static int enter_dir(
+    struct walk *k, const struct dir *d, const char *name, git_oid *ret, git_filemode_t *ret_mode)
 {
     struct stat dot;
     cleanup_fd int fd = openat(d->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -188,7 +190,8 @@ static int enter_dir(struct walk *k, const struct dir *d, const char *name, git_
 }
 
 /* Turn one name of d into a tree entry. 1: nothing to insert. */
-static int visit(struct walk *k, const struct dir *d, const char *name, git_oid *ret, git_filemode_t *ret_mode)
+static int visit(
+    struct walk *k, const struct dir *d, const char *name, git_oid *ret, git_filemode_t *ret_mode)
 {
     struct stat st;
     if (fstatat(d->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||

@@ -19,17 +19,19 @@
 /* Larger files are left out of the tree (and counted): git objects are built in memory. */
 #define WORKTREE_FILE_MAX (64u << 20)
 /* New bytes one snapshot may add to the store. */
-#define WORKTREE_NEW_MAX (1ull << 30)
+#define WORKTREE_NEW_MAX   (1ull << 30)
 #define WORKTREE_DEPTH_MAX 128
 #define WORKTREE_FILES_MAX 500000u
 
 struct worktree {
     git_repository *store; /* private, bare: objects are written here */
-    git_repository *rules; /* the same with the repository as its work directory: ignore rules are read through it */
-    git_repository *head_repo; /* the hostile repository, for submodule entries and tracked paths; NULL when broken */
-    git_tree *head_tree;       /* of head_repo; NULL when there is none */
-    int root_fd;               /* the repository's directory */
-    const char *root;          /* its absolute path */
+    git_repository
+        *rules; /* the same with the repository as its work directory: ignore rules are read through it */
+    git_repository
+        *head_repo; /* the hostile repository, for submodule entries and tracked paths; NULL when broken */
+    git_tree *head_tree; /* of head_repo; NULL when there is none */
+    int root_fd;         /* the repository's directory */
+    const char *root;    /* its absolute path */
     struct statcache *cache;
 };
 

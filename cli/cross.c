@@ -99,7 +99,7 @@ static void command_check(const struct verification *v, size_t id, size_t *not_k
     const struct seen_command *seen = &v->commands[id];
     cleanup_cjson cJSON *started = line_parse(&seen->started);
     cleanup_cjson cJSON *finished = seen->finished.text ? line_parse(&seen->finished) : NULL;
-    if (!finished && v->closed)
+    if (!finished && v->complete)
         check_fail(c, "command %zu started and never finished", id);
     else if (!finished)
         check_unable(c, "command %zu had not finished when the record ends", id);

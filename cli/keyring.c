@@ -54,8 +54,10 @@ static int add_json_key(struct keyring *ring, const cJSON *obj, struct arp_err *
         return 0;
     struct trusted_key *t = &ring->keys[ring->count];
     int rc = sign_key_from_public_pem(pem->valuestring, strlen(pem->valuestring), &t->key, err);
-    if (rc)
-        return arp_wrap(err, "keyring: key '%.60s'", kid->valuestring);
+    if (rc) {
+        arp_wrap(err, "keyring: key '%.60s'", kid->valuestring);
+        return rc;
+    }
     ring->count++;
     sign_key_id(t->key, t->id);
     if (strcmp(t->id, kid->valuestring) != 0)
@@ -112,8 +114,10 @@ int keyring_load_pem(const char *path, struct keyring **ret, struct arp_err *err
         return arp_fail(err, ARP_E_NOMEM, 0, "keyring");
     struct trusted_key *t = &ring->keys[0];
     rc = sign_key_from_public_pem(buf_str(&text), text.len, &t->key, err);
-    if (rc)
-        return arp_wrap(err, "'%s'", path);
+    if (rc) {
+        arp_wrap(err, "'%s'", path);
+        return rc;
+    }
     ring->count = 1;
     sign_key_id(t->key, t->id);
     t->not_before_us = INT64_MIN;

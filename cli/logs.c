@@ -233,8 +233,8 @@ void step_lifecycle(struct verification *v, struct check *c)
     }
     if (!v->run_started.text || !v->run_completed.text)
         check_fail(c, "%s", n ? "the last event is not RunCompleted" : "there are no events");
-    else if (v->closed && !v->diff_ready.text)
-        check_fail(c, "the run came to its end, but RunDiffReady is missing");
+    else if (v->complete && !v->diff_ready.text)
+        check_fail(c, "the record is said to be complete, but RunDiffReady is missing");
     check_pass(c, "RunStarted first, RunCompleted last, %zu commands between them, times in order",
         v->command_count);
 }

@@ -126,10 +126,11 @@ static int hash_entry(
 {
     zip_file_t *f = zip_fopen_index(z, i, 0);
     cleanup_sha256 struct sha256 *h = sha256_new();
-    cleanup_free char *chunk = malloc(READ_CHUNK);
+    size_t chunk_len = st->size < READ_CHUNK ? (size_t)st->size + 1 : READ_CHUNK;
+    cleanup_free char *chunk = malloc(chunk_len);
     zip_int64_t n = f && h && chunk ? 1 : -1;
     while (n > 0) {
-        n = zip_fread(f, chunk, READ_CHUNK);
+        n = zip_fread(f, chunk, chunk_len);
         if (n > 0)
             sha256_update(h, chunk, (size_t)n);
     }

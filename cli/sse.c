@@ -30,11 +30,13 @@ void sse_reset(struct sse_reader *r)
     buf_reset(&r->data);
     r->name[0] = '\0';
     r->skip_lf = 0;
+    memcpy(r->next_id, r->id, sizeof(r->next_id));
 }
 
 static int dispatch(struct sse_reader *r, struct arp_err *err)
 {
     int rc = 0;
+    memcpy(r->id, r->next_id, sizeof(r->id));
     if (r->data.len > 0) {
         size_t len = r->data.len - 1; /* the LF that the last data line added */
         r->data.data[len] = '\0';
@@ -60,7 +62,7 @@ static int take_line(struct sse_reader *r, struct arp_err *err)
     } else if (name == 5 && memcmp(line, "event", 5) == 0) {
         snprintf(r->name, sizeof(r->name), "%s", value);
     } else if (name == 2 && memcmp(line, "id", 2) == 0) {
-        snprintf(r->id, sizeof(r->id), "%s", value);
+        snprintf(r->next_id, sizeof(r->next_id), "%s", value);
     }
     return buf_error(&r->data, err);
 }

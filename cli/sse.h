@@ -15,15 +15,16 @@ struct sse_reader {
     struct buf line; /* unfinished line */
     struct buf data;
     char name[64];
-    char id[32];
-    int skip_lf; /* the last byte was CR: a following LF belongs to it */
+    char id[32];      /* of the last whole event: where to resume */
+    char next_id[32]; /* of the event being read */
+    int skip_lf;      /* the last byte was CR: a following LF belongs to it */
     sse_sink *sink;
     void *ctx;
 };
 
 void sse_init(struct sse_reader *r, sse_sink *sink, void *ctx);
 void sse_done(struct sse_reader *r);
-/* Forget a half-read event (after a reconnect); the last id stays. */
+/* Forget a half-read event (after a reconnect); the id of the last whole one stays. */
 void sse_reset(struct sse_reader *r);
 /* Take the next bytes. Errors: what sink answered; ARP_E_TOO_LARGE (an event over LIMIT_LINE). */
 int sse_feed(struct sse_reader *r, const char *bytes, size_t len, struct arp_err *err);

@@ -60,6 +60,7 @@ CREATE TABLE run_chains (
     lines   bigint NOT NULL DEFAULT 0 CHECK (lines >= 0),
     bytes   bigint NOT NULL DEFAULT 0,
     head    text NOT NULL DEFAULT '', -- hex SHA-256 of the last line without LF
+    closed  boolean NOT NULL DEFAULT false, -- the run ended: no more lines
     PRIMARY KEY (run_id, file),
     CHECK (length(head) = CASE WHEN lines = 0 THEN 0 ELSE 64 END)
 ) WITH (fillfactor = 50);

@@ -98,7 +98,7 @@ static const struct option options[] = {
 
 /* --- values -------------------------------------------------------------------------------------------------------------------- */
 
-static int set_text(const struct option *o, const char *value, char **ret, struct arp_err *err)
+static int set_text(const struct option *o, const char *value, struct config *c, struct arp_err *err)
 {
     unsigned char address[sizeof(struct in6_addr)];
     if (value[0] == '\0')
@@ -112,8 +112,8 @@ static int set_text(const struct option *o, const char *value, char **ret, struc
     char *copy = strdup(value);
     if (!copy)
         return arp_fail(err, ARP_E_NOMEM, 0, "%s", o->name);
-    free(*ret);
-    *ret = copy;
+    memcpy((char *)c + o->offset, &copy, sizeof(copy));
+    /* cppcheck-suppress memleak ; it was stored, and config_done frees it */
     return 0;
 }
 
@@ -173,7 +173,7 @@ static int option_set(const struct option *o, const char *value, struct config *
     case OPTION_TEXT:
     case OPTION_PATH:
     case OPTION_ADDRESS:
-        return set_text(o, value, field, err);
+        return set_text(o, value, c, err);
     case OPTION_INT:
         return set_int(o, value, field, err);
     case OPTION_CPUS:

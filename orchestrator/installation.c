@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -70,16 +71,18 @@ static int load(int dir, struct installation *ret, struct arp_err *err)
     buf_init(&id_text, 128);
     buf_init(&secret_text, 128);
     int rc = read_or_make(dir, "installation-id", id, 0644, &id_text, err);
-    if (rc == 0)
-        rc = read_or_make(dir, "keys/installation.secret", hex, 0600, &secret_text, err);
     if (rc)
         return rc;
-    if (id_text.len != UUID_LEN + 1)
+    bool id_ok = id_text.len == UUID_LEN + 1 && id_text.data[UUID_LEN] == '\n';
+    if (id_ok) {
+        memcpy(ret->id, id_text.data, UUID_LEN);
+        ret->id[UUID_LEN] = '\0';
+    }
+    if (!id_ok || !uuid_ok(ret->id))
         return arp_fail(err, ARP_E_CORRUPT, 0, "'installation-id' does not hold one UUID");
-    memcpy(ret->id, id_text.data, UUID_LEN);
-    ret->id[UUID_LEN] = '\0';
-    if (!uuid_ok(ret->id))
-        return arp_fail(err, ARP_E_CORRUPT, 0, "'installation-id' does not hold one UUID");
+    rc = read_or_make(dir, "keys/installation.secret", hex, 0600, &secret_text, err);
+    if (rc)
+        return rc;
     if (!parse_secret(secret_text.data, secret_text.len, ret->secret))
         return arp_fail(err, ARP_E_CORRUPT, 0, "'keys/installation.secret' does not hold 64 hex digits");
     return 0;

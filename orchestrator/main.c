@@ -2,12 +2,14 @@
  * arp-orchestrator: options -> config -> command.
  */
 #include <popt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "orchestrator/config.h"
+#include "orchestrator/routes/table.h"
 #include "orchestrator/serve.h"
 #include "orchestrator/store/migrate.h"
 #include "orchestrator/store/users.h"
@@ -46,6 +48,19 @@ static int command_create_admin(const struct config *cfg, const char *name, stru
     return rc;
 }
 
+/* The tables that README.md and docs/ hold; `make docs` writes them there. */
+static int command_print(const char *command)
+{
+    cleanup_buf struct buf text;
+    buf_init(&text, 1 << 20);
+    if (strcmp(command, "print-config") == 0)
+        config_print_markdown(&text);
+    else
+        router_print_markdown(route_table, route_table_len, &text);
+    fputs(buf_str(&text), stdout);
+    return text.error || fflush(stdout) != 0 ? 1 : 0;
+}
+
 static int run_command(const char *command, const char *name, const struct config *cfg, struct arp_err *err)
 {
     if (strcmp(command, "serve") == 0)
@@ -55,18 +70,55 @@ static int run_command(const char *command, const char *name, const struct confi
     return command_create_admin(cfg, name, err);
 }
 
+/* Commands, and whether they need the configuration. */
+static const struct {
+    const char *name;
+    bool configured;
+    const char *help;
+} commands[] = {
+    {"serve", true, "serve the API until SIGTERM"},
+    {"migrate", true, "bring the database schema up to date"},
+    {"create-admin", true, "make an admin user and print its API key"},
+    {"print-config", false, "the configuration table as Markdown"},
+    {"print-routes", false, "the API table as Markdown"},
+};
+#define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+/* Load the configuration and do the command. Returns the exit code. */
+static int do_configured(const char *command, const char *name)
+{
+    struct arp_err err = {0};
+    cleanup_config struct config cfg = {0};
+    int rc = config_load((const char *const *)environ, &cfg, &err);
+    if (rc == 0) {
+        log_set_level(cfg.log_level);
+        rc = run_command(command, name, &cfg, &err);
+    }
+    if (rc)
+        fprintf(stderr, "arp-orchestrator: %s\n", err.msg);
+    return rc ? 1 : 0;
+}
+
+static int do_command(const char *command, const char *name)
+{
+    for (size_t i = 0; command && i < N_COMMANDS; i++) {
+        if (strcmp(commands[i].name, command) == 0)
+            return commands[i].configured ? do_configured(command, name) : command_print(command);
+    }
+    fprintf(stderr, "arp-orchestrator: give one command: serve, migrate or create-admin (see --help)\n");
+    return 2;
+}
+
 static void print_help(poptContext options)
 {
     cleanup_buf struct buf help;
     buf_init(&help, 1 << 20);
     config_print_help(&help);
     poptPrintHelp(options, stdout, 0);
-    printf("\nCommands:\n"
-           "  serve          serve the API until SIGTERM\n"
-           "  migrate        bring the database schema up to date\n"
-           "  create-admin   make an admin user and print its API key\n"
-           "\nConfiguration is by environment:\n%s",
-        buf_str(&help));
+    printf("\nCommands:\n");
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        printf("  %-14s %s\n", commands[i].name, commands[i].help);
+    printf("\nConfiguration is by environment:\n%s", buf_str(&help));
 }
 
 int main(int argc, char **argv)
@@ -79,7 +131,7 @@ int main(int argc, char **argv)
         {"help", 'h', POPT_ARG_NONE, &want_help, 0, "this text", NULL},
         {"version", 'V', POPT_ARG_NONE, &want_version, 0, "the version", NULL}, POPT_TABLEEND};
     poptContext options = poptGetContext("arp-orchestrator", argc, (const char **)argv, table, 0);
-    poptSetOtherOptionHelp(options, "serve|migrate|create-admin");
+    poptSetOtherOptionHelp(options, "COMMAND");
     int bad = poptGetNextOpt(options);
     const char *command = poptGetArg(options);
     int exit_code = 2;
@@ -91,21 +143,8 @@ int main(int argc, char **argv)
     } else if (want_version) {
         printf("arp-orchestrator %s\n", ARP_VERSION);
         exit_code = 0;
-    } else if (!command || poptPeekArg(options) ||
-               (strcmp(command, "serve") != 0 && strcmp(command, "migrate") != 0 &&
-                   strcmp(command, "create-admin") != 0)) {
-        fprintf(stderr, "arp-orchestrator: give one command: serve, migrate or create-admin (see --help)\n");
     } else {
-        struct arp_err err = {0};
-        cleanup_config struct config cfg = {0};
-        int rc = config_load((const char *const *)environ, &cfg, &err);
-        if (rc == 0) {
-            log_set_level(cfg.log_level);
-            rc = run_command(command, name ? name : "admin", &cfg, &err);
-        }
-        if (rc)
-            fprintf(stderr, "arp-orchestrator: %s\n", err.msg);
-        exit_code = rc ? 1 : 0;
+        exit_code = do_command(poptPeekArg(options) ? NULL : command, name ? name : "admin");
     }
     free(name);
     poptFreeContext(options);

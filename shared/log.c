@@ -60,10 +60,10 @@ void log_write(
     json_kstr(&j, "workspaceId", id_or_null(ctx->workspace_id));
     json_kstr(&j, "runId", id_or_null(ctx->run_id));
     for (; fields && fields->key; fields++) {
-        if (fields->str)
-            json_kstr(&j, fields->key, fields->str);
-        else
+        if (fields->is_num)
             json_kint(&j, fields->key, fields->num);
+        else
+            json_kstr(&j, fields->key, fields->str);
     }
     json_obj_close(&j);
     buf_append_char(&line, '\n');
@@ -77,5 +77,5 @@ void log_error(enum log_level level, const struct log_ctx *ctx, const char *msg,
 {
     log_write(level, ctx, msg,
         (const struct log_field[]){LOG_STR("code", arp_err_public_code(err->code)),
-            LOG_STR("error", err->msg), LOG_INT("errno", err->sys_errno), {NULL, NULL, 0}});
+            LOG_STR("error", err->msg), LOG_INT("errno", err->sys_errno), {NULL, NULL, 0, false}});
 }

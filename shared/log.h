@@ -6,6 +6,7 @@
 #ifndef ARP_SHARED_LOG_H
 #define ARP_SHARED_LOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "shared/err.h"
@@ -22,16 +23,17 @@ struct log_ctx {
 
 struct log_field {
     const char *key; /* NULL ends the list */
-    const char *str; /* used when not NULL, else num */
+    const char *str; /* NULL is printed as null */
     int64_t num;
+    bool is_num;
 };
 #define LOG_STR(k, v)                                                                                        \
     {                                                                                                        \
-        (k), (v) ? (v) : "", 0                                                                               \
+        (k), (v), 0, false                                                                                   \
     }
 #define LOG_INT(k, v)                                                                                        \
     {                                                                                                        \
-        (k), NULL, (int64_t)(v)                                                                              \
+        (k), NULL, (int64_t)(v), true                                                                        \
     }
 
 /* Lines under level are dropped. Call once at start, before threads. */
@@ -44,11 +46,12 @@ void log_write(
 /* The same with err's public code, message and errno as fields. */
 void log_error(enum log_level level, const struct log_ctx *ctx, const char *msg, const struct arp_err *err);
 
+/* The first element only lets the list be empty. */
 #define log_info(ctx, msg, ...)                                                                              \
-    log_write(                                                                                               \
-        LOG_LEVEL_INFO, (ctx), (msg), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){NULL, NULL, 0}})
+    log_write(LOG_LEVEL_INFO, (ctx), (msg),                                                                  \
+        &(const struct log_field[]){{NULL, NULL, 0, false}, ##__VA_ARGS__, {NULL, NULL, 0, false}}[1])
 #define log_warn(ctx, msg, ...)                                                                              \
-    log_write(                                                                                               \
-        LOG_LEVEL_WARN, (ctx), (msg), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){NULL, NULL, 0}})
+    log_write(LOG_LEVEL_WARN, (ctx), (msg),                                                                  \
+        &(const struct log_field[]){{NULL, NULL, 0, false}, ##__VA_ARGS__, {NULL, NULL, 0, false}}[1])
 
 #endif

@@ -16,7 +16,7 @@
 static int add_buf(struct entries *e, const char *name, const struct buf *b, struct arp_err *err)
 {
     int rc = buf_error(b, err);
-    return rc ? arp_wrap(err, "%s", name) : entries_add_bytes(e, name, b->data, b->len, err);
+    return rc ? rc : entries_add_bytes(e, name, b->data, b->len, err);
 }
 
 static void image_members(struct json *j, const struct bundle_input *in)

@@ -28,7 +28,7 @@ void check_heads_read(const char *events, size_t len, struct check_heads *ret)
     ret->n = 0;
     while (ret->n < LIMIT_COMMANDS && (line = next_line(&p, events + len, &n, &ended)) != NULL) {
         cleanup_cjson cJSON *obj = NULL;
-        if (!memmem(line, n, type, sizeof(type) - 1) || json_parse(line, n, &obj, NULL) != 0)
+        if (!memmem(line, n, type, sizeof(type) - 1) || json_parse_line(line, n, &obj, NULL) != 0)
             continue;
         const char *is = json_get_str(obj, "type");
         const char *head = json_get_str(obj, "commandLogHead");
@@ -42,7 +42,7 @@ static int check_log_line(const char *line, size_t len, struct chain *chain, str
     cleanup_cjson cJSON *obj = NULL;
     if (len > LIMIT_LINE)
         return arp_fail(err, ARP_E_TOO_LARGE, 0, "line of %zu bytes", len);
-    int rc = json_parse(line, len, &obj, err);
+    int rc = json_parse_line(line, len, &obj, err); /* captured output may hold U+0000 */
     if (rc != 0)
         return rc;
     const char *type = json_get_str(obj, "type");
@@ -81,14 +81,13 @@ int check_command_log(const char *run_id, const char *bytes, size_t len, const s
     return 0;
 }
 
-static int parse_of_run(
-    const char *run_id, const char *bytes, size_t len, bool required, cJSON **ret, struct arp_err *err)
+static int parse_of_run(const char *run_id, const char *bytes, size_t len, cJSON **ret, struct arp_err *err)
 {
     int rc = json_parse(bytes, len, ret, err);
     if (rc != 0)
         return rc;
     const char *id = json_get_str(*ret, "runId");
-    if (!cJSON_IsObject(*ret) || (required && !id) || (id && strcmp(id, run_id) != 0)) {
+    if (!cJSON_IsObject(*ret) || !id || strcmp(id, run_id) != 0) {
         cJSON_Delete(*ret);
         *ret = NULL;
         return arp_fail(err, ARP_E_CORRUPT, 0, "not an object of this run");
@@ -114,7 +113,7 @@ int check_outputs(
 {
     cleanup_cjson cJSON *doc = NULL;
     memset(ret, 0, sizeof(*ret));
-    int rc = parse_of_run(run_id, bytes, len, true, &doc, err);
+    int rc = parse_of_run(run_id, bytes, len, &doc, err);
     if (rc != 0)
         return rc;
     const cJSON *summary = cJSON_GetObjectItemCaseSensitive(doc, "diffSummary");
@@ -129,5 +128,5 @@ int check_outputs(
 int check_env(const char *run_id, const char *bytes, size_t len, struct arp_err *err)
 {
     cleanup_cjson cJSON *doc = NULL;
-    return parse_of_run(run_id, bytes, len, false, &doc, err);
+    return parse_of_run(run_id, bytes, len, &doc, err);
 }

@@ -38,7 +38,7 @@ struct check_diff_stats {
 int check_outputs(
     const char *run_id, const char *bytes, size_t len, struct check_diff_stats *ret, struct arp_err *err);
 
-/* env.json: one object; a runId in it must be this run's. Errors: ARP_E_CORRUPT, ARP_E_JSON, ARP_E_UTF8. */
+/* env.json: one object of this run. Errors: ARP_E_CORRUPT, ARP_E_JSON, ARP_E_UTF8. */
 int check_env(const char *run_id, const char *bytes, size_t len, struct arp_err *err);
 
 #endif

@@ -273,6 +273,7 @@ int feed_publish(struct feed *f, uint64_t first_seq, const char *lines, size_t l
     int rc = feed_chunk_new(first_seq, lines, len, true, &c, err);
     if (rc < 0)
         return rc;
+    assert(c);
     struct feed_waiter *wake = NULL;
     pthread_mutex_lock(&f->lock);
     if (f->ended)

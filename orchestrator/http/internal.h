@@ -27,10 +27,10 @@ struct http_query {
     char text[]; /* decoded, NUL-separated */
 };
 
-struct http_headers {
-    size_t n;
-    char *names[HTTP_REPLY_HEADERS_MAX];
-    char *values[HTTP_REPLY_HEADERS_MAX];
+struct http_header {
+    struct http_header *next;
+    const char *value; /* behind the name */
+    char name[];
 };
 
 enum reply_kind { REPLY_BYTES, REPLY_FILE, REPLY_STREAM };
@@ -38,9 +38,9 @@ enum reply_kind { REPLY_BYTES, REPLY_FILE, REPLY_STREAM };
 struct http_reply {
     enum reply_kind kind;
     unsigned status;
-    struct http_headers *headers; /* owned, NULL when there are none */
-    char *content_type;           /* owned, NULL when there is no body */
-    char *body;                   /* REPLY_BYTES, owned */
+    struct http_header *headers; /* owned list */
+    char *content_type;          /* owned, NULL when there is no body */
+    char *body;                  /* REPLY_BYTES, owned */
     size_t body_len;
     int fd; /* REPLY_FILE, owned */
     uint64_t file_size;
@@ -76,7 +76,7 @@ struct http_req {
     atomic_uint refs;
     atomic_int state; /* enum req_state */
     atomic_bool claimed;
-    struct http_headers *headers; /* the holder's, until it answers */
+    struct http_header *headers; /* the holder's, until it answers */
     struct http_reply reply;
 
     struct work work;
@@ -97,8 +97,8 @@ int req_parse_query(struct http_req *req, struct arp_err *err);
 void reply_error_unless_answered(struct http_req *req, const struct arp_err *err);
 /* Loop thread, after REQ_ANSWERED: hand the answer to libmicrohttpd. *ret_status: what was sent. */
 enum MHD_Result reply_queue(struct http_req *req, bool close_connection, unsigned *ret_status);
-void reply_done(struct http_reply *reply);
-void headers_free(struct http_headers *headers);
+void http_reply_done(struct http_reply *reply);
+void headers_free(struct http_header *list);
 
 /* --- server.c ---------------------------------------------------------------------------------------------------------------- */
 struct sse_hub *server_hub(struct http_server *server);

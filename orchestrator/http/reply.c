@@ -24,39 +24,33 @@
 
 /* --- headers ----------------------------------------------------------------------------------------------------------------- */
 
-void headers_free(struct http_headers *headers)
+void headers_free(struct http_header *list)
 {
-    for (size_t i = 0; headers && i < headers->n; i++) {
-        free(headers->names[i]);
-        free(headers->values[i]);
+    while (list) {
+        struct http_header *next = list->next;
+        free(list);
+        list = next;
     }
-    free(headers);
 }
 
-/* A header that does not fit into memory is left out; what must not be left out answers 500 elsewhere. */
-static void headers_add(struct http_headers **headers, const char *name, const char *value)
+/* A header that does not fit into memory is left out; an answer without memory for its body is a 500 anyway. */
+static void headers_add(struct http_header **list, const char *name, const char *value)
 {
-    if (!*headers)
-        *headers = calloc(1, sizeof(**headers));
-    struct http_headers *h = *headers;
+    size_t name_size = strlen(name) + 1, value_size = strlen(value) + 1;
+    struct http_header *h = malloc(sizeof(*h) + name_size + value_size);
     if (!h)
         return;
-    assert(h->n < HTTP_REPLY_HEADERS_MAX);
-    char *n = strdup(name), *v = strdup(value);
-    if (!n || !v) {
-        free(n);
-        free(v);
-        return;
-    }
-    h->names[h->n] = n;
-    h->values[h->n] = v;
-    h->n++;
+    memcpy(h->name, name, name_size);
+    memcpy(h->name + name_size, value, value_size);
+    h->value = h->name + name_size;
+    h->next = *list;
+    *list = h;
 }
 
-static bool headers_have(const struct http_headers *headers, const char *name)
+static bool headers_have(const struct http_header *list, const char *name)
 {
-    for (size_t i = 0; headers && i < headers->n; i++) {
-        if (strcasecmp(headers->names[i], name) == 0)
+    for (; list; list = list->next) {
+        if (strcasecmp(list->name, name) == 0)
             return true;
     }
     return false;
@@ -71,7 +65,7 @@ void http_req_add_header(struct http_req *req, const char *name, const char *val
 
 /* --- claiming and finishing an answer ------------------------------------------------------------------------------------------ */
 
-void reply_done(struct http_reply *reply)
+void http_reply_done(struct http_reply *reply)
 {
     headers_free(reply->headers);
     free(reply->content_type);
@@ -95,7 +89,7 @@ static void reply_publish(struct http_req *req, const struct http_reply *reply)
 static void reply_by_holder(struct http_req *req, struct http_reply *reply)
 {
     if (atomic_exchange(&req->claimed, true)) {
-        reply_done(reply); /* the server was faster, at shutdown */
+        http_reply_done(reply); /* the server was faster, at shutdown */
     } else {
         reply->headers = req->headers;
         req->headers = NULL;
@@ -115,7 +109,7 @@ static void log_failure(const struct http_req *req, const struct arp_err *err)
         (const struct log_field[]){LOG_STR("requestId", req->id), LOG_STR("method", req->method),
             LOG_STR("route", req->route ? req->route->pattern : "none"),
             LOG_STR("code", arp_err_public_code(err->code)), LOG_STR("error", err->msg),
-            LOG_INT("errno", err->sys_errno), {NULL, NULL, 0}});
+            LOG_INT("errno", err->sys_errno), {NULL, NULL, 0, false}});
 }
 
 /* What goes wrong on our side is told in the table's words only: messages name paths, hosts and statements. */
@@ -334,8 +328,8 @@ static void add_headers(struct http_req *req, struct MHD_Response *r, bool close
     MHD_add_response_header(r, "X-Request-Id", req->id);
     if (close_connection)
         MHD_add_response_header(r, "Connection", "close");
-    for (size_t i = 0; reply->headers && i < reply->headers->n; i++)
-        MHD_add_response_header(r, reply->headers->names[i], reply->headers->values[i]);
+    for (const struct http_header *h = reply->headers; h; h = h->next)
+        MHD_add_response_header(r, h->name, h->value);
 }
 
 enum MHD_Result reply_queue(struct http_req *req, bool close_connection, unsigned *ret_status)

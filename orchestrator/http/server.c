@@ -367,7 +367,7 @@ __attribute__((format(printf, 2, 0))) static void log_library(void *cls, const c
         msg[len - 1] = '\0';
     /* Mostly about what clients did; our own failures come back as return values. */
     log_write(LOG_LEVEL_DEBUG, NULL, "libmicrohttpd",
-        (const struct log_field[]){LOG_STR("text", msg), {NULL, NULL, 0}});
+        (const struct log_field[]){LOG_STR("text", msg), {NULL, NULL, 0, false}});
 }
 
 /* --- start --------------------------------------------------------------------------------------------------------------------- */
@@ -419,6 +419,7 @@ static int listen_on(const char *address, uint16_t port, int *ret_fd, uint16_t *
         return arp_fail(err, ARP_E_IO, errno, "listen on %s port %u", address, port);
     len = sizeof(a);
     if (getsockname(fd, &a.any, &len) < 0)
+        /* cppcheck-suppress resourceLeak ; cleanup_fd closes it */
         return arp_fail(err, ARP_E_IO, errno, "getsockname");
     *ret_port = ntohs(a.any.sa_family == AF_INET ? a.v4.sin_port : a.v6.sin6_port);
     *ret_fd = fd_steal(&fd);

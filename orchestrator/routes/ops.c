@@ -5,7 +5,7 @@
 #include "orchestrator/routes/app.h"
 #include "orchestrator/routes/handlers.h"
 #include "orchestrator/routes/render.h"
-#include "orchestrator/runtime/workspace.h"
+#include "orchestrator/run/warm.h"
 
 static void reply_flag(struct http_req *req, unsigned status, const char *state)
 {
@@ -33,7 +33,7 @@ int route_readyz(void *ctx, struct http_req *req, struct arp_err *err)
     const struct app *app = ctx;
     int rc = db_ping(app->db, err);
     if (rc == 0)
-        rc = runtime_ping(app->env->runtime, err);
+        rc = warm_engine_ready(app->env, err);
     if (rc == 0)
         reply_flag(req, 200, "ready");
     return rc;
@@ -44,7 +44,7 @@ int route_metrics(void *ctx, struct http_req *req, struct arp_err *err)
     const struct app *app = ctx;
     if (!app->cfg->metrics_public) {
         struct api_key_match who;
-        int rc = auth_check(app->auth, http_req_header(req, "X-API-Key"), API_SCOPE_ADMIN, true, &who, err);
+        int rc = auth_check(app->auth, http_req_key(req), API_SCOPE_ADMIN, true, &who, err);
         if (rc)
             return rc;
     }

@@ -111,8 +111,7 @@ static int reply_workspace(
 
 /* Lock the project's workspace, do work on it, unlock, answer with what it is now. */
 static int with_workspace(const struct app *app, struct http_req *req,
-    int (*work)(const struct run_env *env, const struct workspace *ws, struct arp_err *err),
-    struct arp_err *err)
+    int (*work)(const struct run_env *env, struct workspace *ws, struct arp_err *err), struct arp_err *err)
 {
     const char *user_id = http_req_identity(req)->user_id;
     struct workspace ws = {0};
@@ -130,13 +129,16 @@ static int with_workspace(const struct app *app, struct http_req *req,
     return rc;
 }
 
-static int open_workspace(const struct run_env *env, const struct workspace *ws, struct arp_err *err)
+static int open_workspace(const struct run_env *env, struct workspace *ws, struct arp_err *err)
 {
     struct runtime_workspace rw;
-    return warm_ensure(env, ws, &rw, err);
+    int rc = warm_ensure(env, ws, &rw, err);
+    if (rc == 0)
+        warm_note_activity(env, ws->user_id, ws->id);
+    return rc;
 }
 
-static int close_workspace(const struct run_env *env, const struct workspace *ws, struct arp_err *err)
+static int close_workspace(const struct run_env *env, struct workspace *ws, struct arp_err *err)
 {
     return warm_cool(env, ws->user_id, ws->id, err);
 }

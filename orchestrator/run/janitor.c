@@ -10,6 +10,7 @@
 #include "orchestrator/run/recover.h"
 #include "orchestrator/run/warm.h"
 #include "orchestrator/store/leases.h"
+#include "orchestrator/store/workspaces.h"
 #include "shared/clock.h"
 #include "shared/log.h"
 
@@ -49,20 +50,37 @@ static void *lease_main(void *arg)
     return NULL;
 }
 
+static void report_warm(const struct run_env *env)
+{
+    struct arp_err err;
+    int64_t n;
+    if (workspaces_count_warm(env->db, &n, &err) == 0)
+        metrics_gauge_set(env->metrics, METRIC_WARM_WORKSPACES, n);
+}
+
 static void *work_main(void *arg)
 {
     struct janitor *j = arg;
     const struct run_env *env = j->env;
     int64_t tick_ms = env->cfg->lease_s * 1000 / 3;
     int64_t next_cool_us = 0;
+    int64_t reconcile_us = clock_now_us() + 2 * env->cfg->lease_s * 1000000;
     do {
         recover_orphans(env);
         int64_t now = clock_now_us();
+        if (reconcile_us && now >= reconcile_us) {
+            /* The start passed over what a crashed process had locked; those leases have run out, its runs are recovered. */
+            struct arp_err err;
+            if (warm_reconcile(env, &err) != 0)
+                log_error(LOG_LEVEL_WARN, NULL, "workspaces could not be reconciled", &err);
+            reconcile_us = 0;
+        }
         if (now >= next_cool_us) {
             /* The next workspace can be due no earlier than a tick from now; look at most four times per idle timeout. */
             int64_t wait = warm_cool_idle(env);
             next_cool_us = now + wait / 4;
         }
+        report_warm(env);
     } while (nap(j, tick_ms));
     return NULL;
 }

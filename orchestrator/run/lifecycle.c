@@ -231,6 +231,8 @@ static void run_job(struct job *job, struct arp_err *why)
     struct live *live = job->env->live;
     struct live_run *r = live_ref(job->live);
     run_to_end(job, why);
+    if (job->has_runtime)
+        warm_note_activity(job->env, job->run.user_id, job->run.workspace_id);
     /* The workspace is free before anybody is told that the run has ended, so that the next run can start at once. */
     workspace_unlock(job->env, job->run.workspace_id, job->epoch);
     if (job->finished)
@@ -378,18 +380,28 @@ static int start_reserved(const struct run_env *env, const struct run_submission
     return 0;
 }
 
-int run_start(const struct run_env *env, const struct run_submission *s, struct run_request *request,
+static int start_new(const struct run_env *env, const struct run_submission *s, struct run_request *request,
     struct run_started *ret, struct arp_err *err)
 {
-    int rc = s->idempotency_key ? find_earlier(env, s, request, ret, err) : ARP_E_NOT_FOUND;
-    if (rc != ARP_E_NOT_FOUND)
-        return rc;
-    rc = live_reserve(env->live, err);
+    int rc = live_reserve(env->live, err);
     if (rc)
         return rc;
     bool place_taken = false;
     rc = start_reserved(env, s, request, ret, &place_taken, err);
     if (!place_taken)
         live_unreserve(env->live);
+    return rc;
+}
+
+int run_start(const struct run_env *env, const struct run_submission *s, struct run_request *request,
+    struct run_started *ret, struct arp_err *err)
+{
+    if (!s->idempotency_key)
+        return start_new(env, s, request, ret, err);
+    live_admission_begin(env->live, s->user_id, s->idempotency_key);
+    int rc = find_earlier(env, s, request, ret, err);
+    if (rc == ARP_E_NOT_FOUND)
+        rc = start_new(env, s, request, ret, err);
+    live_admission_end(env->live, s->user_id, s->idempotency_key);
     return rc;
 }

@@ -21,6 +21,9 @@
 /* SIGTERM grace of the agent plus killing and closing the evidence takes well under this. */
 #define CANCEL_GRACE_S 10
 
+/* More than there are worker threads to wait at them. */
+#define ADMISSION_STRIPES 64
+
 struct waiter {
     void (*fn)(void *ctx);
     void *ctx;
@@ -43,6 +46,7 @@ struct live_run {
 };
 
 struct live {
+    pthread_mutex_t admissions[ADMISSION_STRIPES];
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct live_run *runs;
@@ -57,6 +61,8 @@ struct live *live_new(unsigned max_runs)
     if (!l)
         return NULL;
     l->max = max_runs;
+    for (int i = 0; i < ADMISSION_STRIPES; i++)
+        pthread_mutex_init(&l->admissions[i], NULL);
     pthread_mutex_init(&l->lock, NULL);
     clock_cond_init(&l->changed);
     return l;
@@ -66,6 +72,8 @@ void live_free(struct live *l)
 {
     if (!l)
         return;
+    for (int i = 0; i < ADMISSION_STRIPES; i++)
+        pthread_mutex_destroy(&l->admissions[i]);
     pthread_cond_destroy(&l->changed);
     pthread_mutex_destroy(&l->lock);
     free(l);
@@ -91,6 +99,26 @@ void live_unreserve(struct live *l)
     l->count--;
     pthread_cond_broadcast(&l->changed);
     pthread_mutex_unlock(&l->lock);
+}
+
+static pthread_mutex_t *admission_of(struct live *l, const char *user_id, const char *key)
+{
+    unsigned h = 5381;
+    for (const char *p = user_id; *p; p++)
+        h = h * 33 + (unsigned char)*p;
+    for (const char *p = key; *p; p++)
+        h = h * 33 + (unsigned char)*p;
+    return &l->admissions[h % ADMISSION_STRIPES];
+}
+
+void live_admission_begin(struct live *l, const char *user_id, const char *key)
+{
+    pthread_mutex_lock(admission_of(l, user_id, key));
+}
+
+void live_admission_end(struct live *l, const char *user_id, const char *key)
+{
+    pthread_mutex_unlock(admission_of(l, user_id, key));
 }
 
 int live_add(

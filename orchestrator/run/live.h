@@ -22,6 +22,10 @@ void live_free(struct live *l);
 /* Reserve a place before a run is admitted; live_add uses it, live_unreserve gives it back. Errors: ARP_E_UNAVAILABLE (full or stopping). */
 int live_reserve(struct live *l, struct arp_err *err);
 void live_unreserve(struct live *l);
+/* Hold up admissions under the same idempotency key (of one user) until live_admission_end: who comes second finds the first one's run.
+ * Keys share locks by hash; a collision costs a short wait. */
+void live_admission_begin(struct live *l, const char *user_id, const char *key);
+void live_admission_end(struct live *l, const char *user_id, const char *key);
 /* Register a run under a reserved place; the caller gets a reference. Errors: ARP_E_NOMEM, ARP_E_IO (timerfd); the place stays reserved. */
 int live_add(
     struct live *l, const char *user_id, const char *run_id, struct live_run **ret, struct arp_err *err);

@@ -125,14 +125,14 @@ static int make_room(const struct run_env *env, const struct workspace *ws, stru
     return 0;
 }
 
-/* Write what is true of the container into the row; a container that was there before needs its activity noted only. */
+/* Write what is true of the container into the row, if it is news. */
 static int update_row(const struct run_env *env, const struct workspace *ws,
     const struct runtime_workspace *rw, struct arp_err *err)
 {
     bool same = ws->state == WORKSPACE_WARM && ws->container_id &&
                 strcmp(ws->container_id, rw->container_id) == 0 && ws->runtime_metadata;
     if (same)
-        return workspaces_touch(env->db, ws->user_id, ws->id, err);
+        return 0;
     cleanup_buf struct buf metadata;
     buf_init(&metadata, LIMIT_METADATA);
     int rc = agent_metadata(&rw->agent, &metadata, err);
@@ -148,16 +148,31 @@ static int update_row(const struct run_env *env, const struct workspace *ws,
     return workspaces_set_warm(env->db, ws->user_id, ws->id, &row, err);
 }
 
-int warm_ensure(
-    const struct run_env *env, const struct workspace *ws, struct runtime_workspace *ret, struct arp_err *err)
+/* The caller's row was read before it had the lock: meanwhile the workspace may have been cooled or deleted. */
+static int read_again(const struct run_env *env, struct workspace *ws, struct arp_err *err)
 {
+    struct workspace now = {0};
+    int rc = workspaces_get(env->db, ws->user_id, ws->id, &now, err);
+    if (rc)
+        return rc;
+    workspace_done(ws);
+    *ws = now;
+    return 0;
+}
+
+int warm_ensure(
+    const struct run_env *env, struct workspace *ws, struct runtime_workspace *ret, struct arp_err *err)
+{
+    int rc = read_again(env, ws, err);
+    if (rc)
+        return rc;
     if (ws->state == WORKSPACE_DELETED)
         return arp_fail(err, ARP_E_GONE, 0, "the workspace was deleted");
     bool cold = ws->state != WORKSPACE_WARM;
     pthread_mutex_t *stripe = stripe_of(env->warm, ws->user_id);
     if (cold)
         pthread_mutex_lock(stripe);
-    int rc = cold ? make_room(env, ws, err) : 0;
+    rc = cold ? make_room(env, ws, err) : 0;
     if (rc == 0)
         rc = runtime_ensure(env->runtime, ws->id, ret, err);
     if (rc == 0)
@@ -165,6 +180,20 @@ int warm_ensure(
     if (cold)
         pthread_mutex_unlock(stripe);
     return rc;
+}
+
+int warm_engine_ready(const struct run_env *env, struct arp_err *err)
+{
+    return runtime_ping(env->runtime, err);
+}
+
+void warm_note_activity(const struct run_env *env, const char *user_id, const char *workspace_id)
+{
+    struct arp_err err;
+    struct log_ctx ctx = {0};
+    snprintf(ctx.workspace_id, sizeof(ctx.workspace_id), "%s", workspace_id);
+    if (workspaces_touch(env->db, user_id, workspace_id, &err) != 0)
+        log_error(LOG_LEVEL_WARN, &ctx, "activity was not noted", &err);
 }
 
 int64_t warm_cool_idle(const struct run_env *env)
@@ -212,20 +241,22 @@ static int reconcile_rows(
         int rc = workspaces_live(env->db, after[0] ? after : NULL, 500, &page, err);
         if (rc)
             return rc;
-        for (size_t i = 0; i < page.n && rc == 0; i++) {
+        for (size_t i = 0; i < page.n; i++) {
             const struct workspace *ws = &page.v[i];
             const struct runtime_item *item = find_item(items, n, ws->id);
             if (item)
                 known[item - items] = true;
-            if (ws->state == WORKSPACE_WARM && !(item && item->running))
-                rc = workspaces_set_cold(env->db, ws->user_id, ws->id, err);
+            /* Either may be what a crash left: a row is written after the engine has acted. One that somebody works on is left to him. */
+            bool running = item && item->running;
+            if (running != (ws->state == WORKSPACE_WARM) || (item && item->container_id[0] && !running))
+                cool_if_idle(env, ws);
         }
         size_t got = page.n;
         if (got > 0)
             memcpy(after, page.v[got - 1].id, sizeof(after));
         workspaces_done(&page);
-        if (rc || got == 0)
-            return rc;
+        if (got == 0)
+            return 0;
     }
 }
 

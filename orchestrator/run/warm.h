@@ -21,17 +21,22 @@ int workspace_lock(
 /* Give it back; a lock that was lost meanwhile is no error. */
 void workspace_unlock(const struct run_env *env, const char *workspace_id, int64_t epoch);
 
-/* Make ws warm, cooling others of its user when over the limit, and bring its row up to date. Locked by the caller.
- * Errors: ARP_E_CONFLICT (all warm workspaces of the user are busy), those of runtime_ensure, those of the store. */
-int warm_ensure(const struct run_env *env, const struct workspace *ws, struct runtime_workspace *ret,
-    struct arp_err *err);
+/* Make ws warm, cooling others of its user when over the limit, and bring its row up to date. Locked by the caller. ws is read again first.
+ * Errors: ARP_E_NOT_FOUND (its project was deleted), ARP_E_CONFLICT (all warm workspaces of the user are busy), those of runtime_ensure, those of the store. */
+int warm_ensure(
+    const struct run_env *env, struct workspace *ws, struct runtime_workspace *ret, struct arp_err *err);
+/* The workspace was used until now: its idle time starts here. Called at the end of a use, under the lock, which keeps it warm till then. */
+void warm_note_activity(const struct run_env *env, const char *user_id, const char *workspace_id);
 /* Make it cold: container removed, volume kept. Locked by the caller. */
 int warm_cool(const struct run_env *env, const char *user_id, const char *workspace_id, struct arp_err *err);
 
+/* Does the container engine answer? For /readyz. Errors: ARP_E_RUNTIME. */
+int warm_engine_ready(const struct run_env *env, struct arp_err *err);
 /* Cool what has been idle for the configured time. Returns the microseconds until the next workspace may be due. */
 int64_t warm_cool_idle(const struct run_env *env);
-/* After a start: make rows agree with the engine. Rows that are warm without a running container become cold; containers of this
- * installation whose workspace row is deleted or gone are removed. */
+/* After a start: make rows agree with the engine. A warm row without a running container and a container of a cold row both become
+ * cold, unless the workspace is locked (by a process that just crashed, perhaps: call it again when such leases have run out);
+ * containers of this installation without a row are removed. Errors: ARP_E_RUNTIME, those of the store. */
 int warm_reconcile(const struct run_env *env, struct arp_err *err);
 
 #endif

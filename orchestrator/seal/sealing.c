@@ -25,8 +25,10 @@ static int statement_check(const struct seal_request *rq, struct arp_err *err)
 {
     cleanup_cjson cJSON *st = NULL;
     int rc = json_parse(rq->statement, rq->statement_len, &st, err);
-    if (rc)
-        return arp_wrap(err, "statement");
+    if (rc) {
+        arp_wrap(err, "statement");
+        return rc;
+    }
     char name[UUID_LEN + 64], digest[SHA256_HEX_LEN + 1];
     snprintf(name, sizeof(name), "%s/tagmanifest-sha256.txt", rq->run_id);
     sha256_hex_of(rq->tagmanifest, rq->tagmanifest_len, digest);

@@ -353,7 +353,7 @@ int signer_seal(struct signer *s, const char *run_id, const void *statement, siz
     buf_append(&packet, &head, sizeof(head));
     buf_append(&packet, statement, statement_len);
     buf_append(&packet, tagmanifest, tagmanifest_len);
-    struct answer a;
+    struct answer a = {0};
     int rc = buf_error(&packet, err);
     if (!rc)
         rc = exchange(s, packet.data, packet.len, &a, err);

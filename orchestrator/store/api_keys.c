@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "orchestrator/store/db.intern.h"
-#include "orchestrator/store/pipeline.h"
+#include "orchestrator/store/pipeline.intern.h"
 #include "orchestrator/store/rows.h"
 
 #define COLUMNS "id, user_id, name, prefix, scopes, created_at, revoked_at"

@@ -32,7 +32,8 @@ int run_events_append(struct db *db, const char *user_id, const char *run_id, in
     static const struct sql APPEND = {"run_events_append",
         "WITH chain AS (UPDATE run_chains SET lines = $4::bigint + 1, bytes = bytes + "
         "octet_length($5::text), head = $6"
-        " WHERE user_id = $1 AND run_id = $2 AND file = 'events.jsonl' AND lines = $3::bigint RETURNING "
+        " WHERE user_id = $1 AND run_id = $2 AND file = 'events.jsonl' AND lines = $3::bigint AND NOT closed "
+        "RETURNING "
         "user_id, run_id)"
         " INSERT INTO run_events (user_id, run_id, first_seq, last_seq, bytes, lines)"
         " SELECT user_id, run_id, $3, $4, octet_length($5), $5 FROM chain",

@@ -14,8 +14,9 @@
 #include "shared/hash.h"
 
 /* Append lines first_seq..last_seq (lines[0..len), each LF-terminated). head: hex SHA-256 of line last_seq without LF.
- * The chain accepts only first_seq == number of lines it has, so of two writers one fails and a late one cannot write.
- * Errors: ARP_E_CONFLICT (gap, repeat or unknown run: nothing was written), ARP_E_INVALID (counts don't match the bytes), ARP_E_UTF8. */
+ * The chain accepts only first_seq == number of lines it has, so of two writers one fails; an ended run takes none, so append
+ * RunCompleted before runs_finish.
+ * Errors: ARP_E_CONFLICT (gap, repeat, ended or unknown run: nothing was written), ARP_E_INVALID (counts don't match the bytes), ARP_E_UTF8. */
 int run_events_append(struct db *db, const char *user_id, const char *run_id, int64_t first_seq,
     int64_t last_seq, const char *lines, size_t len, const char *head, struct arp_err *err);
 
@@ -41,7 +42,7 @@ struct run_chain {
 /* Where the chain stands, to continue it. Errors: ARP_E_NOT_FOUND. */
 int run_events_chain(
     struct db *db, const char *user_id, const char *run_id, struct run_chain *ret, struct arp_err *err);
-/* Write all lines to fd in order (bounded memory). ret: what was written, head as stored. Errors: ARP_E_NOT_FOUND, ARP_E_IO, ARP_E_CORRUPT
+/* Write all lines of an ended run to fd in order (bounded memory). ret: what was written, head as stored. Errors: ARP_E_NOT_FOUND, ARP_E_IO, ARP_E_CORRUPT
  * (the chunks don't add up to the chain row). */
 int run_events_lines_of(struct db *db, const char *user_id, const char *run_id, int fd, struct run_chain *ret,
     struct arp_err *err);

@@ -8,7 +8,7 @@
 
 #include "orchestrator/store/cursor.h"
 #include "orchestrator/store/db.intern.h"
-#include "orchestrator/store/pipeline.h"
+#include "orchestrator/store/pipeline.intern.h"
 #include "orchestrator/store/rows.h"
 #include "shared/clock.h"
 
@@ -260,7 +260,9 @@ int runs_finish(struct db *db, const char *user_id, const char *id, const struct
         "finished_at = now()"
         " WHERE user_id = $1 AND id = $2 AND " LIVE " RETURNING id, user_id, project_id, workspace_id),"
         " evidence AS (INSERT INTO evidence_bundles (run_id, user_id, project_id, workspace_id)"
-        " SELECT id, user_id, project_id, workspace_id FROM moved) " MOVED_AND_EXISTS,
+        " SELECT id, user_id, project_id, workspace_id FROM moved),"
+        " chain AS (UPDATE run_chains SET closed = true FROM moved WHERE run_chains.run_id = "
+        "moved.id) " MOVED_AND_EXISTS,
         false};
     struct sql_args a = {0};
     args_text(&a, user_id);
@@ -365,14 +367,15 @@ int runs_get_async(struct pipeline *p, const char *user_id, const char *id, runs
 int runs_list(struct db *db, const char *user_id, const char *project_id, unsigned limit, const char *cursor,
     struct runs *ret, struct arp_err *err)
 {
-    /* The left join keeps a project without runs apart from a missing one. */
+    /* The left join keeps a project without runs apart from a missing one; the page is cut before anything is joined to it. */
     static const struct sql LIST = {"runs_list",
-        "SELECT page.* FROM projects p LEFT JOIN LATERAL (SELECT " COLUMNS " FROM " TABLES
-        " WHERE r.project_id = p.id AND r.user_id = p.user_id AND (r.created_at, r.id) < (" SQL_TIME(
+        "SELECT " COLUMNS " FROM projects p LEFT JOIN LATERAL (SELECT * FROM runs"
+        " WHERE project_id = p.id AND user_id = p.user_id AND (created_at, id) < (" SQL_TIME(
             "$3") ", $4::uuid)"
-                  " ORDER BY r.created_at DESC, r.id DESC LIMIT $5) page ON true"
-                  " WHERE p.user_id = $1 AND p.id = $2 AND p.deleted_at IS NULL ORDER BY page.created_at "
-                  "DESC, page.id DESC",
+                  " ORDER BY created_at DESC, id DESC LIMIT $5) r ON true LEFT JOIN evidence_bundles b ON "
+                  "b.run_id = r.id"
+                  " WHERE p.user_id = $1 AND p.id = $2 AND p.deleted_at IS NULL ORDER BY r.created_at DESC, "
+                  "r.id DESC",
         true};
     struct cursor at;
     int rc = cursor_parse(cursor, &at, err);

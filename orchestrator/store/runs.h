@@ -93,7 +93,7 @@ struct run_end {
     const char *env_snapshot; /* JSON; NULL keeps what is stored */
     const char *thread_id;    /* NULL keeps what is stored */
 };
-/* Move a run that has not ended to its end and insert its evidence row (pending), in one statement. ret_moved: false when it had ended
+/* Move a run that has not ended to its end and insert its evidence row (pending) and close its event chain, in one statement. ret_moved: false when it had ended
  * before: then nothing was changed. Errors: ARP_E_NOT_FOUND, ARP_E_INVALID, ARP_E_UTF8. */
 int runs_finish(struct db *db, const char *user_id, const char *id, const struct run_end *e, bool *ret_moved,
     struct arp_err *err);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/support/engine.h"
+#include "tests/support/docker.h"
 #include "tests/support/record.h"
 #include "tests/support/suite.h"
 
@@ -61,7 +61,7 @@ static void killed_agent_fails_its_run_as_lost(void)
     struct record rec;
     char run[40];
     begin("killed", &t, run);
-    ASSERT_TRUE(DOCKER("kill", engine_container(t.workspace_id)) != NULL);
+    ASSERT_TRUE(DOCKER("kill", docker_container(t.workspace_id)) != NULL);
     expect_ended(&t, run, "agent_lost", &rec);
     record_done(&rec);
     expect_usable(&t);
@@ -73,7 +73,7 @@ static void removed_container_fails_its_run_as_lost(void)
     struct record rec;
     char run[40];
     begin("removed", &t, run);
-    ASSERT_TRUE(DOCKER("rm", "-f", engine_container(t.workspace_id)) != NULL);
+    ASSERT_TRUE(DOCKER("rm", "-f", docker_container(t.workspace_id)) != NULL);
     expect_ended(&t, run, "agent_lost", &rec);
     record_done(&rec);
     expect_usable(&t);
@@ -89,7 +89,7 @@ static bool kill_at_command(void *ctx, const char *data, size_t len)
 {
     struct killer *k = ctx;
     if (!k->done && memmem(data, len, "command-start", 13))
-        k->done = DOCKER("kill", engine_container(k->workspace_id)) != NULL;
+        k->done = DOCKER("kill", docker_container(k->workspace_id)) != NULL;
     return true;
 }
 
@@ -125,7 +125,7 @@ static void silent_agent_is_given_up_on(void)
     struct reply r = {0};
     char run[40];
     begin("silent", &t, run);
-    ASSERT_TRUE(DOCKER("pause", engine_container(t.workspace_id)) != NULL);
+    ASSERT_TRUE(DOCKER("pause", docker_container(t.workspace_id)) != NULL);
     /* Meanwhile everybody else works. */
     ASSERT_TRUE(stack_tenant(stack, "bystander", -1, &other));
     ASSERT_INT(stack_run(stack, &other, "[[\"true\"]]", &r), 200);
@@ -143,7 +143,7 @@ static void cancel_of_a_run_whose_agent_is_silent_ends_it(void)
     struct reply r = {0};
     char run[40], path[80];
     begin("cancel", &t, run);
-    ASSERT_TRUE(DOCKER("pause", engine_container(t.workspace_id)) != NULL);
+    ASSERT_TRUE(DOCKER("pause", docker_container(t.workspace_id)) != NULL);
     snprintf(path, sizeof(path), "/runs/%s/cancel", run);
     ASSERT_INT(stack_call(stack, t.key, "POST", path, NULL, &r), 202);
     expect_ended(&t, run, "cancelled", &rec);

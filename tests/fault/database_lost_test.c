@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "tests/support/engine.h"
+#include "tests/support/docker.h"
 #include "tests/support/pg.h"
 #include "tests/support/record.h"
 #include "tests/support/suite.h"
@@ -40,7 +40,7 @@ static bool wait_ready(long status)
 static bool wait_file(const struct tenant *t, const char *path)
 {
     for (int i = 0; i < 30 * 10; i++) {
-        if (ENGINE_EXEC(t->workspace_id, "test", "-e", path))
+        if (DOCKER_EXEC(t->workspace_id, "test", "-e", path))
             return true;
         nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
     }
@@ -59,7 +59,7 @@ static void expect_usable(const struct tenant *t)
 /* Let the command that waits for it go on. */
 static void let_go(const struct tenant *t)
 {
-    const char *container = engine_container(t->workspace_id);
+    const char *container = docker_container(t->workspace_id);
     ASSERT_TRUE(DOCKER("exec", "-u", "1000", container, "touch", "/workspace/repo/go") != NULL);
 }
 
@@ -122,7 +122,7 @@ static void run_that_meets_a_stopped_database_ends_when_it_is_back(void)
     let_go(&t);
     ASSERT_TRUE(wait_ready(503));
     /* The end of the run meets no database. */
-    for (int i = 0; i < 300 && engine_workload_count(t.workspace_id) != 0; i++)
+    for (int i = 0; i < 300 && docker_workload_count(t.workspace_id) != 0; i++)
         nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
     nanosleep(&(struct timespec){.tv_sec = 2}, NULL);
     ASSERT_INT(pg_restart(), 0);

@@ -213,12 +213,11 @@ const char *pg_url(void)
 
 const char *pg_url_migrated(void)
 {
-    const char *dir_env = getenv("ARP_MIGRATIONS");
     struct arp_err err;
     cleanup_db struct db *db = NULL;
     if (!pg_url())
         return NULL;
-    if (db_open(url, 1, &db, &err) < 0 || migrate_up(db, dir_env ? dir_env : "migrations", NULL, &err) < 0) {
+    if (db_open(url, 1, &db, &err) < 0 || migrate_up(db, "migrations", NULL, &err) < 0) {
         fprintf(stderr, "migrate the test database: %s\n", err.msg);
         return NULL;
     }

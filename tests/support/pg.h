@@ -8,7 +8,7 @@
 
 /* The URL of this program's empty database; starts the server at the first call. NULL when that failed (reason on standard error). */
 const char *pg_url(void);
-/* The same with the project's migrations applied. They are read from $ARP_MIGRATIONS, else from migrations/ of the source tree. */
+/* The same with the project's migrations applied. They are read from migrations/, so run tests from the top folder. */
 const char *pg_url_migrated(void);
 /* Run SQL outside the code under test (set-up, looking behind the scenes): the first column of the first row, "" when there is none,
  * in a buffer that lives until the next call. NULL when it failed (reason on standard error). */

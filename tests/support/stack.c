@@ -71,12 +71,25 @@ char *stack_log(const struct stack *s)
     return read_text(s->dir, "log");
 }
 
+void stack_set(struct stack *s, const char *setting)
+{
+    size_t name = strcspn(setting, "=") + 1;
+    for (int i = 0; i < s->env_n; i++) {
+        if (strncmp(s->env[i], setting, name) == 0) {
+            free(s->env[i]);
+            s->env[i] = strdup(setting);
+            return;
+        }
+    }
+    if (s->env_n < ENV_MAX - 1)
+        s->env[s->env_n++] = strdup(setting);
+}
+
 static void env_add(struct stack *s, const char *name, const char *value)
 {
     char text[1024];
     snprintf(text, sizeof(text), "%s=%s", name, value);
-    if (s->env_n < ENV_MAX - 1)
-        s->env[s->env_n++] = strdup(text);
+    stack_set(s, text);
 }
 
 static pid_t spawn(const struct stack *s, const char *command, int out_fd, int err_fd)
@@ -187,8 +200,8 @@ static void make_env(struct stack *s, const char *const *env)
         if (getenv(pass[i]))
             env_add(s, pass[i], getenv(pass[i]));
     }
-    for (; env && *env && s->env_n < ENV_MAX - 1; env++)
-        s->env[s->env_n++] = strdup(*env);
+    for (; env && *env; env++)
+        stack_set(s, *env);
 }
 
 struct stack *stack_start(const char *const *env)

@@ -20,6 +20,8 @@ int stack_stop(struct stack *s);
 /* kill -9, and start again on the same database and directories (on a new port). */
 void stack_kill(struct stack *s);
 bool stack_restart(struct stack *s);
+/* "NAME=value" for the processes started from now on. */
+void stack_set(struct stack *s, const char *setting);
 /* SIGTERM and wait; returns the exit code. stack_restart brings it back. */
 int stack_terminate(struct stack *s);
 

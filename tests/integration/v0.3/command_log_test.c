@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/support/engine.h"
+#include "tests/support/docker.h"
 #include "tests/support/record.h"
 #include "tests/support/suite.h"
 
@@ -121,7 +121,7 @@ static void log_in_the_volume_is_the_log_in_the_bundle(void)
     char *text = read_bytes(rec.dir, "command_log.jsonl", &len);
     text[len - 1] = '\0'; /* docker() cuts the last LF */
     snprintf(path, sizeof(path), "/workspace/evidence/%s/command_log.jsonl", rec.run_id);
-    ASSERT_STR(ENGINE_EXEC(t.workspace_id, "cat", path), text);
+    ASSERT_STR(DOCKER_EXEC(t.workspace_id, "cat", path), text);
     free(text);
     record_done(&rec);
 }
@@ -301,7 +301,7 @@ static void timeout_ends_the_whole_tree(void)
     ASSERT_STR(str_at(rec.commands.obj[0], "signal"), "SIGKILL");
     ASSERT_STR(str_at(rec.commands.obj[0], "stdout"), "begun\n");
     ASSERT_STR(str_at(rec.metadata, "errorMessage"), "command 0 took longer than 500 ms");
-    ASSERT_INT(engine_workload_count(t.workspace_id), 0);
+    ASSERT_INT(docker_workload_count(t.workspace_id), 0);
     ASSERT_INT(arpctl_verify(rec.zip, keyring_file(stack), NULL), 0);
     record_done(&rec);
 }
@@ -313,7 +313,7 @@ static void nothing_a_command_started_outlives_it(void)
     run_alone("daemon",
         "[[\"sh\",\"-c\",\"" STUBBORN "echo done\"],[\"sh\",\"-c\",\"ls -d /proc/[0-9]*/ | wc -l\"]]",
         "succeeded", &t, &rec);
-    ASSERT_INT(engine_workload_count(t.workspace_id), 0);
+    ASSERT_INT(docker_workload_count(t.workspace_id), 0);
     ASSERT_STR(str_at(rec.commands.obj[0], "stdout"), "done\n");
     record_done(&rec);
 }

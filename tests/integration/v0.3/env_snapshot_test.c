@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/support/engine.h"
+#include "tests/support/docker.h"
 #include "tests/support/pg.h"
 #include "tests/support/record.h"
 #include "tests/support/suite.h"
@@ -56,7 +56,7 @@ static const char *workspace_column(const struct tenant *t, const char *column)
 
 static void head_of(const struct tenant *t, char *ret)
 {
-    const char *head = ENGINE_EXEC(
+    const char *head = DOCKER_EXEC(
         t->workspace_id, "git", "-c", "safe.directory=*", "-C", "/workspace/repo", "rev-parse", "HEAD");
     ASSERT_TRUE(head != NULL);
     snprintf(ret, 64, "%s", head);
@@ -66,7 +66,7 @@ static void head_of(const struct tenant *t, char *ret)
 static void image_digest_of(const struct tenant *t, char *ret)
 {
     char id[128];
-    const char *out = DOCKER("inspect", "--format", "{{.Image}}", engine_container(t->workspace_id));
+    const char *out = DOCKER("inspect", "--format", "{{.Image}}", docker_container(t->workspace_id));
     ASSERT_TRUE(out != NULL);
     snprintf(id, sizeof(id), "%s", out);
     out = DOCKER("image", "inspect", "--format", "{{range .RepoDigests}}{{println .}}{{end}}", id);
@@ -165,10 +165,10 @@ static void workspace_row_and_container_name_the_image(void)
     ASSERT_STR(workspace_column(&t, "image_digest"), digest);
     ASSERT_STR(workspace_column(&t, "image_name"),
         getenv("ARP_TEST_IMAGE") ? getenv("ARP_TEST_IMAGE") : "arp-workspace:v0.3");
-    ASSERT_STR(workspace_column(&t, "container_id"), engine_container(t.workspace_id));
-    ASSERT_STR(workspace_column(&t, "volume_name"), engine_volume(t.workspace_id));
+    ASSERT_STR(workspace_column(&t, "container_id"), docker_container(t.workspace_id));
+    ASSERT_STR(workspace_column(&t, "volume_name"), docker_volume(t.workspace_id));
     const char *env = DOCKER(
-        "inspect", "--format", "{{range .Config.Env}}{{println .}}{{end}}", engine_container(t.workspace_id));
+        "inspect", "--format", "{{range .Config.Env}}{{println .}}{{end}}", docker_container(t.workspace_id));
     snprintf(want, sizeof(want), "ARP_IMAGE_DIGEST=%s\n", digest);
     ASSERT_CONTAINS(env, want);
     snprintf(want, sizeof(want), "ARP_IMAGE_NAME=%s\n",
@@ -184,18 +184,18 @@ static void runtime_metadata_is_what_the_container_has(void)
     run_to(&t, "[[\"true\"]]", "succeeded", run);
     cJSON *m = cJSON_Parse(workspace_column(&t, "runtime_metadata"));
     ASSERT_TRUE(cJSON_IsObject(m));
-    ASSERT_STR(str_at(m, "kernel"), ENGINE_EXEC(t.workspace_id, "uname", "-r"));
-    ASSERT_STR(str_at(m, "arch"), ENGINE_EXEC(t.workspace_id, "uname", "-m"));
-    ASSERT_STR(str_at(m, "tools.git"), ENGINE_EXEC(t.workspace_id, "git", "--version"));
-    ASSERT_STR(str_at(m, "tools.python3"), ENGINE_EXEC(t.workspace_id, "python3", "--version"));
+    ASSERT_STR(str_at(m, "kernel"), DOCKER_EXEC(t.workspace_id, "uname", "-r"));
+    ASSERT_STR(str_at(m, "arch"), DOCKER_EXEC(t.workspace_id, "uname", "-m"));
+    ASSERT_STR(str_at(m, "tools.git"), DOCKER_EXEC(t.workspace_id, "git", "--version"));
+    ASSERT_STR(str_at(m, "tools.python3"), DOCKER_EXEC(t.workspace_id, "python3", "--version"));
     ASSERT_TRUE(json_at(m, "tools.node") == NULL);
     char want[80];
-    const char *sum = ENGINE_EXEC(t.workspace_id, "sha256sum", "/opt/arp/bin/arp-agent");
+    const char *sum = DOCKER_EXEC(t.workspace_id, "sha256sum", "/opt/arp/bin/arp-agent");
     ASSERT_TRUE(sum != NULL);
     snprintf(want, sizeof(want), "sha256:%.64s", sum);
     ASSERT_STR(str_at(m, "agent.sha256"), want);
     ASSERT_STR(str_at(m, "engines.0"), "shell");
-    const char *release = ENGINE_EXEC(t.workspace_id, "cat", "/etc/os-release");
+    const char *release = DOCKER_EXEC(t.workspace_id, "cat", "/etc/os-release");
     snprintf(want, sizeof(want), "\nID=%s\n", str_at(m, "os.id"));
     ASSERT_CONTAINS(release, want);
     cJSON *in_run = cJSON_Parse(run_column(run, "env_snapshot->'runtimeMetadata'"));
@@ -235,7 +235,7 @@ static void snapshot_tells_the_limits_the_engine_applied(void)
     const char *out = DOCKER("inspect", "--format",
         "{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}} "
         "{{.HostConfig.NetworkMode}}",
-        engine_container(t.workspace_id));
+        docker_container(t.workspace_id));
     ASSERT_TRUE(out != NULL);
     snprintf(text, sizeof(text), "%s", out);
     ASSERT_STR(run_column(run, "concat_ws(' ', env_snapshot#>>'{container,applied,memoryBytes}', "
@@ -350,7 +350,7 @@ static void evidence_pointers_of_a_whole_run_point_at_files_that_exist(void)
         "command_log.jsonl", "outputs.json", "events.jsonl", "diff.patch", "env.json"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         snprintf(file, sizeof(file), "%s/%s", path, names[i]);
-        ASSERT_TRUE(ENGINE_EXEC(t.workspace_id, "test", "-f", file) != NULL);
+        ASSERT_TRUE(DOCKER_EXEC(t.workspace_id, "test", "-f", file) != NULL);
     }
 }
 
@@ -362,7 +362,7 @@ static void evidence_pointers_are_false_when_the_agent_was_killed(void)
     make_tenant("killed", &t);
     ASSERT_TRUE(run_begin(stack, &t, "{\"commands\":[[\"sleep\",\"600\"]]}", run));
     ASSERT_TRUE(run_wait_event(stack, &t, run, "RunCommandStarted"));
-    ASSERT_TRUE(DOCKER("kill", engine_container(t.workspace_id)) != NULL);
+    ASSERT_TRUE(DOCKER("kill", docker_container(t.workspace_id)) != NULL);
     ASSERT_TRUE(stack_wait_run(stack, &t, run, 60, &r));
     ASSERT_STR(reply_str(&r, "status"), "failed");
     reply_done(&r);

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "tests/support/engine.h"
+#include "tests/support/docker.h"
 #include "tests/support/pg.h"
 #include "tests/support/record.h"
 #include "tests/support/suite.h"
@@ -62,16 +62,16 @@ static void idle_workspace_loses_its_container_and_keeps_its_volume(void)
     char run[40], volume[128];
     ASSERT_TRUE(stack_tenant(stack, "idle", -1, &t));
     run_to(&t, "\"echo kept > kept.txt\"", "succeeded", run);
-    snprintf(volume, sizeof(volume), "%s", engine_volume(t.workspace_id));
+    snprintf(volume, sizeof(volume), "%s", docker_volume(t.workspace_id));
     ASSERT_TRUE(volume[0] != '\0');
     ASSERT_TRUE(wait_cold(&t));
-    ASSERT_STR(engine_container(t.workspace_id), "");
-    ASSERT_STR(engine_volume(t.workspace_id), volume);
+    ASSERT_STR(docker_container(t.workspace_id), "");
+    ASSERT_STR(docker_volume(t.workspace_id), volume);
     /* What it holds is there when it is warm again. */
     double resumes = stack_metric(stack, "arp_cold_resumes_total");
     run_to(&t, "[[\"grep\",\"-x\",\"kept\",\"kept.txt\"]]", "succeeded", run);
     ASSERT_INT(stack_metric(stack, "arp_cold_resumes_total") - resumes, 1);
-    ASSERT_STR(engine_volume(t.workspace_id), volume);
+    ASSERT_STR(docker_volume(t.workspace_id), volume);
 }
 
 static void cooling_deletes_neither_rows_nor_bundles(void)
@@ -121,7 +121,7 @@ static void idle_workspaces_of_all_tenants_are_cooled(void)
     }
     for (int i = 0; i < 3; i++) {
         ASSERT_TRUE(wait_cold(&t[i]));
-        ASSERT_STR(engine_container(t[i].workspace_id), "");
+        ASSERT_STR(docker_container(t[i].workspace_id), "");
     }
 }
 
@@ -153,12 +153,12 @@ static void orphan_container_is_removed_at_start_and_its_volume_kept(void)
     make_orphan(stack_installation(stack), lost);
     make_orphan(elsewhere, foreign);
     ASSERT_TRUE(stack_restart(stack));
-    ASSERT_STR(engine_container(lost), "");
-    ASSERT_TRUE(engine_volume(lost)[0] != '\0');
+    ASSERT_STR(docker_container(lost), "");
+    ASSERT_TRUE(docker_volume(lost)[0] != '\0');
     /* Another installation's is none of our business. */
-    ASSERT_TRUE(engine_container(foreign)[0] != '\0');
-    ASSERT_TRUE(DOCKER("rm", "-f", engine_container(foreign)) != NULL);
-    ASSERT_TRUE(DOCKER("volume", "rm", engine_volume(foreign)) != NULL);
+    ASSERT_TRUE(docker_container(foreign)[0] != '\0');
+    ASSERT_TRUE(DOCKER("rm", "-f", docker_container(foreign)) != NULL);
+    ASSERT_TRUE(DOCKER("volume", "rm", docker_volume(foreign)) != NULL);
 }
 
 static void row_whose_container_vanished_is_cold_after_a_start(void)
@@ -170,7 +170,7 @@ static void row_whose_container_vanished_is_cold_after_a_start(void)
     ASSERT_TRUE(run_wait_event(stack, &t, run, "RunCommandStarted"));
     stack_kill(stack);
     ASSERT_STR(workspace_state(&t), "warm");
-    ASSERT_TRUE(DOCKER("rm", "-f", engine_container(t.workspace_id)) != NULL);
+    ASSERT_TRUE(DOCKER("rm", "-f", docker_container(t.workspace_id)) != NULL);
     ASSERT_TRUE(stack_restart(stack));
     struct reply r = {0};
     ASSERT_TRUE(stack_wait_run(stack, &t, run, 60, &r));

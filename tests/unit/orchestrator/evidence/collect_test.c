@@ -51,6 +51,7 @@ static void add_log_line(struct buf *log, struct chain *chain, const char *comma
     json_obj_open(&j);
     json_kstr(&j, "type", "command");
     json_kstr(&j, "command", command);
+    json_kstrn(&j, "stdout", "a\0b", 3);
     chain_stamp(chain, &j);
     json_obj_close(&j);
     chain_advance(chain, log->data + start, log->len - start);
@@ -66,6 +67,7 @@ static void add_command(struct chain *log_chain, struct chain *events_chain)
     json_obj_open(&j);
     json_kstr(&j, "runId", RUN);
     json_kstr(&j, "type", "RunCommandFinished");
+    json_kstrn(&j, "stdout", "a\0b", 3);
     json_kstr(&j, "commandLogHead", log_chain->prev);
     chain_stamp(events_chain, &j);
     json_obj_close(&j);
@@ -88,7 +90,7 @@ static void make_world(void)
     add_command(&log_chain, &events_chain);
     w.outputs = "{\"runId\":\"" RUN
                 "\",\"diffSummary\":{\"filesChanged\":1,\"insertions\":2,\"deletions\":3},\"artifacts\":[]}";
-    w.env = "{\"git\":{\"commit\":null}}";
+    w.env = "{\"runId\":\"" RUN "\",\"git\":{\"commit\":null}}";
     w.diff = "diff --git a/a b/a\n";
     sha256_hex_of(w.log.data, w.log.len, w.log_sha);
     sha256_hex_of(w.outputs, strlen(w.outputs), w.outputs_sha);

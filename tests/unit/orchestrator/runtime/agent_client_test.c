@@ -39,7 +39,8 @@ static void end(void)
 struct lines {
     struct buf text;
     size_t n;
-    size_t stop_at; /* refuse the line of this number (from 1); 0: none */
+    size_t paused_at; /* lines at the last pause */
+    size_t stop_at;   /* refuse the line of this number (from 1); 0: none */
 };
 
 static int on_line(void *ctx, const char *line, size_t len, struct arp_err *e)
@@ -53,9 +54,18 @@ static int on_line(void *ctx, const char *line, size_t len, struct arp_err *e)
     return 0;
 }
 
+/* Every pause comes when all lines so far were handed over. */
+static int on_pause(void *ctx, struct arp_err *e)
+{
+    struct lines *l = ctx;
+    (void)e;
+    l->paused_at = l->n;
+    return 0;
+}
+
 static int run_with(struct lines *l, int silence_ms, int64_t timeout_ms, int cancel_fd, bool *started)
 {
-    struct agent_run run = {"{}", 2, silence_ms, timeout_ms, cancel_fd, on_line, l};
+    struct agent_run run = {"{}", 2, silence_ms, timeout_ms, cancel_fd, on_line, on_pause, l};
     l->n = 0;
     buf_init(&l->text, 4096);
     return agent_run(&target, &run, started, &err);

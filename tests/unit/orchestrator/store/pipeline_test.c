@@ -5,8 +5,8 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "orchestrator/store/pipeline.intern.h"
 #include "orchestrator/store/rows.h"
-#include "orchestrator/store/sql.h"
 #include "tests/unit/orchestrator/store/fixture.h"
 
 static const struct sql ECHO = {"p_echo", "SELECT $1::bigint", true};

@@ -101,7 +101,7 @@ static void empty_and_foreign_runs_differ(void)
     ASSERT_INT(run_events_chain(db, user_b.id, a.id, &c, &err), ARP_E_NOT_FOUND);
 }
 
-static void end_of_run_shows_with_the_lines(void)
+static void end_of_run_shows_with_the_lines_and_closes_the_chain(void)
 {
     struct run_admitted a = with_lines("0\n", 1);
     struct run_end e = {.status = RUN_SUCCEEDED};
@@ -111,6 +111,7 @@ static void end_of_run_shows_with_the_lines(void)
     OK(run_events_read(db, user_a.id, a.id, -1, 1000, &p, &err));
     ASSERT_TRUE(p.ended && p.last_seq + 1 == p.total);
     run_events_page_done(&p);
+    ASSERT_INT(run_events_append(db, user_a.id, a.id, 1, 1, "1\n", 2, H, &err), ARP_E_CONFLICT);
 }
 
 static void whole_log_is_written_to_a_file(void)
@@ -151,5 +152,5 @@ static void whole_log_is_written_to_a_file(void)
 
 FIXTURE_SUITE(run_events_test, TEST(odd_bytes_come_back_as_they_went_in), TEST(bad_chunks_write_nothing),
     TEST(chain_accepts_only_what_continues_it), TEST(reading_resumes_after_any_line),
-    TEST(empty_and_foreign_runs_differ), TEST(end_of_run_shows_with_the_lines),
+    TEST(empty_and_foreign_runs_differ), TEST(end_of_run_shows_with_the_lines_and_closes_the_chain),
     TEST(whole_log_is_written_to_a_file))

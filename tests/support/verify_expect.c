@@ -1,0 +1,28 @@
+/*
+ * Expectations about a verification: see verify_expect.h.
+ */
+#include "tests/support/verify_expect.h"
+
+#include <stdio.h>
+
+#include "tests/support/suite.h"
+
+const char *verify_reasons(const struct verify_report *r)
+{
+    static char text[8192];
+    size_t at = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < r->count; i++)
+        if (r->checks[i].verdict == CHECK_FAIL)
+            at += (size_t)snprintf(
+                text + at, sizeof(text) - at, "%s: %s; ", r->checks[i].name, r->checks[i].reason);
+    return text;
+}
+
+void verify_expect(const char *path, const struct keyring *keys, enum verify_exit code, const char *reason,
+    struct verify_report *ret)
+{
+    ASSERT_INT(verify_bundle(path, keys, false, ret), code);
+    if (reason)
+        ASSERT_CONTAINS(verify_reasons(ret), reason);
+}

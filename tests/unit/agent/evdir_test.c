@@ -1,0 +1,123 @@
+/*
+ * Tests of agent/evdir.c and agent/cmdlog.c: what is written, what names are answered, and the chain of the command log.
+ */
+#include "agent/evdir.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "agent/cmdlog.h"
+#include "shared/fd.h"
+#include "tests/support/suite.h"
+#include "tests/unit/agent/pump.h"
+
+#define ID "6f1d2c3e-8a4b-4c5d-9e6f-0a1b2c3d4e5f"
+
+static char root[64];
+static int root_fd;
+
+static int set_up(void)
+{
+    temp_make(root);
+    root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return mkdirat(root_fd, "evidence", 0700);
+}
+
+static int tear_down(void)
+{
+    temp_remove(root);
+    return 0;
+}
+
+static void evdir_is_made_once_and_private(void)
+{
+    struct evdir d;
+    struct arp_err err;
+    struct stat st;
+    ASSERT_INT(evdir_create(root_fd, ID, &d, &err), 0);
+    fstat(d.fd, &st);
+    ASSERT_INT(st.st_mode & 0777, 0700);
+    evdir_close(&d);
+    ASSERT_INT(evdir_create(root_fd, ID, &d, &err), ARP_E_CONFLICT);
+}
+
+static void evdir_answers_only_its_own_names(void)
+{
+    char blob[80] = "blobs/sha256-";
+    memset(blob + 13, 'a', 64);
+    blob[77] = 0;
+    ASSERT_TRUE(evdir_name_ok("events.jsonl"));
+    ASSERT_TRUE(evdir_name_ok(blob));
+    static const char *const bad[] = {"", ".", "..", "../evidence", "blobs", "blobs/", "blobs/sha256-a",
+        "events.jsonl/", "x", "blobs/../events.jsonl", "/etc/passwd"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        ASSERT_TRUE(!evdir_name_ok(bad[i]));
+}
+
+static void evdir_does_not_follow_links(void)
+{
+    static const char *const id = "11111111-8a4b-4c5d-9e6f-0a1b2c3d4e5f";
+    struct evdir d;
+    struct arp_err err;
+    uint64_t size;
+    ASSERT_INT(evdir_create(root_fd, id, &d, &err), 0);
+    ASSERT_INT(symlinkat("/etc/passwd", d.fd, "diff.patch"), 0);
+    ASSERT_INT(evdir_open_file(root_fd, id, "diff.patch", &size, &err), ARP_E_IO);
+    ASSERT_INT(evdir_open_file(root_fd, id, "env.json", &size, &err), ARP_E_NOT_FOUND);
+    ASSERT_TRUE(evdir_create_file(&d, "diff.patch", &err) < 0);
+    evdir_close(&d);
+}
+
+static void cmdlog_lines_are_chained_and_cut(void)
+{
+    static const char *const id = "22222222-8a4b-4c5d-9e6f-0a1b2c3d4e5f";
+    static struct capture_result io;
+    struct evdir d;
+    struct cmdlog log;
+    struct arp_err err;
+    char word[] = "x";
+    char dot[] = ".";
+    char *argv[] = {word, word, NULL};
+    struct command c = {.argv = argv, .argc = 2, .text = word, .cwd = dot};
+    struct cmd_rec rec = {
+        .ts = "2026-01-01T00:00:00.000Z", .command = &c, .cwd = "/workspace/repo", .io = &io};
+    memset(io.out.head, 'a', sizeof(io.out.head));
+    memcpy(io.out.head + LIMIT_CAPTURE_HEAD - 1, "\xc3\xa9", 2); /* a character across the limit */
+    io.out.head_len = LIMIT_CAPTURE_HEAD + 1;
+    io.out.bytes = LIMIT_CAPTURE_HEAD + 1;
+    memcpy(io.err.head, "\xff\0e", 3);
+    io.err.head_len = 3;
+    io.err.bytes = 3;
+    ASSERT_INT(evdir_create(root_fd, id, &d, &err), 0);
+    ASSERT_INT(cmdlog_open(&log, &d, id, &err), 0);
+    ASSERT_INT(cmdlog_append(&log, &rec, &err), 0);
+    ASSERT_INT(cmdlog_append(&log, &rec, &err), 0);
+    cleanup_buf struct buf text;
+    buf_init(&text, 1 << 20);
+    lseek(log.fd, 0, SEEK_SET);
+    ASSERT_INT(fd_read_all(log.fd, &text, &err), 0);
+    struct chain chain;
+    chain_init(&chain, id, "command_log.jsonl");
+    char *line = text.data;
+    for (int i = 0; i < 2; i++) {
+        char *end = strchr(line, '\n');
+        cJSON *obj = NULL;
+        *end = 0;
+        ASSERT_CONTAINS(line, "\"stderr\":\"\xef\xbf\xbd\xef\xbf\xbd"
+                              "e\"");
+        ASSERT_CONTAINS(line, "\"truncated\":true");
+        ASSERT_INT(json_parse(line, (size_t)(end - line), &obj, &err), 0);
+        ASSERT_INT(strlen(json_get_str(obj, "stdout")), LIMIT_CAPTURE_HEAD - 1);
+        ASSERT_INT(chain_accept(&chain, line, (size_t)(end - line), obj, &err), 0);
+        cJSON_Delete(obj);
+        line = end + 1;
+    }
+    ASSERT_STR(log.chain.prev, chain.prev);
+    cmdlog_close(&log);
+    evdir_close(&d);
+}
+
+TEST_SUITE_WITH(evdir_test, set_up, tear_down, TEST(evdir_is_made_once_and_private),
+    TEST(evdir_answers_only_its_own_names), TEST(evdir_does_not_follow_links),
+    TEST(cmdlog_lines_are_chained_and_cut))

@@ -1,0 +1,148 @@
+/*
+ * Tests of agent/request.c: the body of POST /run is hostile until every rule was applied.
+ */
+#include "agent/request.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shared/event.h"
+#include "tests/support/suite.h"
+
+#define ID "6f1d2c3e-8a4b-4c5d-9e6f-0a1b2c3d4e5f"
+
+/* RunStarted as the orchestrator writes it, as a JSON string. */
+static void first_line(struct buf *out)
+{
+    struct buf line;
+    struct json j;
+    struct chain c;
+    buf_init(&line, 4096);
+    chain_init(&c, ID, "events.jsonl");
+    event_open(&j, &line, EVENT_RUN_STARTED, ID);
+    json_kstr(&j, "userId", ID);
+    json_kstr(&j, "projectId", ID);
+    json_kstr(&j, "workspaceId", ID);
+    json_kstr(&j, "prompt", "");
+    event_close(&j, 0, &c);
+    json_init(&j, out);
+    json_str(&j, buf_str(&line));
+    buf_done(&line);
+}
+
+/* A whole body around commands; extra is put before the closing brace. */
+static int parse(const char *commands, const char *extra, struct run_request **ret, struct arp_err *err)
+{
+    struct buf b, event;
+    buf_init(&b, 1 << 22);
+    buf_init(&event, 8192);
+    first_line(&event);
+    buf_printf(&b,
+        "{\"v\":1,\"runId\":\"" ID "\",\"userId\":\"" ID "\",\"projectId\":\"" ID "\",\"workspaceId\":\"" ID
+        "\",\"engine\":\"shell\",\"timeoutMs\":1000,\"events\":[%s],\"commands\":",
+        buf_str(&event));
+    buf_append_str(&b, commands);
+    buf_append_str(&b, extra);
+    buf_append_char(&b, '}');
+    *err = (struct arp_err){0};
+    int rc = request_parse(buf_str(&b), b.len, ret, err);
+    buf_done(&b);
+    buf_done(&event);
+    return rc;
+}
+
+static void request_takes_argv_and_fills_defaults(void)
+{
+    struct run_request *r;
+    struct arp_err err;
+    ASSERT_INT(parse("[{\"argv\":[\"echo\",\"a b\",\"it's\"]}]", "", &r, &err), 0);
+    ASSERT_INT(r->command_count, 1);
+    ASSERT_STR(r->commands[0].text, "echo 'a b' 'it'\\''s'");
+    ASSERT_STR(r->commands[0].cwd, ".");
+    ASSERT_INT(r->commands[0].timeout_ms, 1000);
+    ASSERT_INT(r->profile, SECCOMP_DEFAULT);
+    ASSERT_INT(r->chain.next_seq, 1);
+    ASSERT_TRUE(r->prefix.data[r->prefix.len - 1] == '\n');
+    request_free(r);
+}
+
+static void request_turns_a_shell_text_into_sh_c(void)
+{
+    struct run_request *r;
+    struct arp_err err;
+    ASSERT_INT(parse("[{\"argv\":[\"echo $X\"],\"shell\":true}]", "", &r, &err), 0);
+    ASSERT_INT(r->commands[0].argc, 3);
+    ASSERT_STR(r->commands[0].argv[0], "/bin/sh");
+    ASSERT_STR(r->commands[0].argv[2], "echo $X");
+    ASSERT_STR(r->commands[0].text, "echo $X");
+    request_free(r);
+    ASSERT_INT(parse("[{\"argv\":[\"sh\",\"-c\",\"true\"],\"shell\":true}]", "", &r, &err), 0);
+    ASSERT_STR(r->commands[0].text, "true");
+    request_free(r);
+    ASSERT_INT(parse("[{\"argv\":[\"rm\",\"x\"],\"shell\":true}]", "", &r, &err), ARP_E_FIELD);
+}
+
+static void request_names_the_bad_field(void)
+{
+    static const struct {
+        const char *commands, *extra;
+        int code;
+        const char *field;
+    } bad[] = {
+        {"[]", ",\"extra\":1", ARP_E_UNKNOWN_FIELD, "extra"},
+        {"[{\"argv\":[]}]", "", ARP_E_FIELD, "argv"},
+        {"[{\"argv\":[\"\"]}]", "", ARP_E_FIELD, "argv"},
+        {"[{\"argv\":[1]}]", "", ARP_E_FIELD, "argv"},
+        {"[{\"argv\":[\"a\"],\"cwd\":\"../x\"}]", "", ARP_E_FIELD, "cwd"},
+        {"[{\"argv\":[\"a\"],\"cwd\":\"/etc\"}]", "", ARP_E_FIELD, "cwd"},
+        {"[{\"argv\":[\"a\"],\"cwd\":\"a//b\"}]", "", ARP_E_FIELD, "cwd"},
+        {"[{\"argv\":[\"a\"],\"timeoutMs\":0}]", "", ARP_E_FIELD, "timeoutMs"},
+        {"[]", ",\"sandboxProfile\":\"none\"", ARP_E_FIELD, "sandboxProfile"},
+        {"[]", ",\"artifacts\":[\"*\"]", ARP_E_FIELD, "artifacts"},
+        {"[]", ",\"artifacts\":[\"../**\"]", ARP_E_FIELD, "artifacts"},
+        {"7", "", ARP_E_FIELD, "commands"},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct run_request *r;
+        struct arp_err err;
+        ASSERT_INT(parse(bad[i].commands, bad[i].extra, &r, &err), bad[i].code);
+        ASSERT_CONTAINS(err.detail, bad[i].field);
+    }
+}
+
+static void request_refuses_what_can_not_be_recorded(void)
+{
+    struct run_request *r;
+    struct arp_err err;
+    struct buf b;
+    buf_init(&b, 1 << 21);
+    buf_append_str(&b, "[{\"argv\":[\"");
+    for (int i = 0; i < 90000; i++)
+        buf_append_str(&b, "\\u0001");
+    buf_append_str(&b, "\"]}]");
+    ASSERT_INT(parse(buf_str(&b), "", &r, &err), ARP_E_FIELD);
+    ASSERT_CONTAINS(err.detail, "argv");
+    buf_done(&b);
+}
+
+static void request_wants_a_chain_that_begins_with_run_started(void)
+{
+    struct run_request *r;
+    struct arp_err err = {0};
+    static const char *const events[] = {"[]", "[\"{}\"]", "[5]", "[\"{\\\"ts\\\":1}\"]"};
+    for (size_t i = 0; i < 4; i++) {
+        char body[1024];
+        snprintf(body, sizeof(body),
+            "{\"v\":1,\"runId\":\"" ID "\",\"userId\":\"" ID "\",\"projectId\":\"" ID
+            "\",\"workspaceId\":\"" ID
+            "\",\"engine\":\"shell\",\"timeoutMs\":1000,\"commands\":[],\"events\":%s}",
+            events[i]);
+        ASSERT_INT(request_parse(body, strlen(body), &r, &err), ARP_E_FIELD);
+        ASSERT_CONTAINS(err.detail, "events");
+    }
+}
+
+TEST_SUITE(request_test, TEST(request_takes_argv_and_fills_defaults),
+    TEST(request_turns_a_shell_text_into_sh_c), TEST(request_names_the_bad_field),
+    TEST(request_refuses_what_can_not_be_recorded), TEST(request_wants_a_chain_that_begins_with_run_started))

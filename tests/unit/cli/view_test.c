@@ -1,0 +1,82 @@
+/*
+ * Events on a terminal: what people see, and that a workspace's output can't drive the terminal.
+ */
+#include "cli/view.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "shared/fd.h"
+#include "tests/support/suite.h"
+
+static int show(const char *line, bool raw, struct view *v, char **text)
+{
+    size_t len;
+    FILE *out = open_memstream(text, &len);
+    *v = (struct view){.out = out, .raw = raw};
+    int rc = view_event(v, line, strlen(line), NULL);
+    fclose(out);
+    return rc;
+}
+
+static void expect(const char *line, bool raw, const char *want)
+{
+    struct view v;
+    cleanup_free char *text = NULL;
+    ASSERT_INT(show(line, raw, &v, &text), 0);
+    ASSERT_STR(text, want);
+}
+
+static void events_read_like_a_terminal_session(void)
+{
+    expect("{\"type\":\"RunStarted\",\"runId\":\"6f1d2c3e-8a4b-4c5d-9e6f-0a1b2c3d4e5f\"}", false,
+        "run 6f1d2c3e-8a4b-4c5d-9e6f-0a1b2c3d4e5f\n");
+    expect("{\"type\":\"RunCommandStarted\",\"command\":\"make test\"}", false, "$ make test\n");
+    expect("{\"type\":\"RunCommandFinished\",\"stdout\":\"a\\n\",\"stderr\":\"b\",\"exitCode\":3,"
+           "\"truncated\":true}",
+        false, "a\nb\n[output cut here; all of it is in the evidence]\n[exit 3]\n");
+    expect(
+        "{\"type\":\"RunDiffReady\",\"diffSummary\":{\"filesChanged\":2,\"insertions\":3,\"deletions\":1}}",
+        false, "changes: 2 files, +3 -1\n");
+    expect("{\"type\":\"RunHeartbeat\"}", false, "");
+}
+
+static void raw_lines_stay_as_they_are(void)
+{
+    expect(
+        "{\"type\":\"RunHeartbeat\",\"uptimeMs\":5}", true, "{\"type\":\"RunHeartbeat\",\"uptimeMs\":5}\n");
+}
+
+static void control_characters_are_not_passed_on(void)
+{
+    expect("{\"type\":\"RunCommandFinished\",\"stdout\":\"\\u001b]0;evil\\u0007\\u009b31m\\ttab\\n\","
+           "\"stderr\":\"\",\"exitCode\":0}",
+        false, "?]0;evil??31m\ttab\n");
+}
+
+static void end_of_the_run_is_remembered(void)
+{
+    struct view v;
+    cleanup_free char *text = NULL, *other = NULL;
+    ASSERT_INT(show("{\"type\":\"RunCompleted\",\"status\":\"succeeded\"}", false, &v, &text), 0);
+    ASSERT_INT(v.end, RUN_END_SUCCEEDED);
+    ASSERT_INT(show("{\"type\":\"RunCompleted\",\"status\":\"failed\",\"errorMessage\":\"command 0 exited "
+                    "with code 3\"}",
+                   false, &v, &other),
+        0);
+    ASSERT_INT(v.end, RUN_END_OTHER);
+    ASSERT_STR(other, "failed: command 0 exited with code 3\n");
+}
+
+static void what_is_no_event_is_refused(void)
+{
+    struct view v;
+    cleanup_free char *text = NULL, *other = NULL;
+    ASSERT_INT(show("{\"a\":1}", false, &v, &text), ARP_E_JSON);
+    ASSERT_INT(show("<html>", false, &v, &other), ARP_E_JSON);
+}
+
+TEST_SUITE(view_test, TEST(events_read_like_a_terminal_session), TEST(raw_lines_stay_as_they_are),
+    TEST(control_characters_are_not_passed_on), TEST(end_of_the_run_is_remembered),
+    TEST(what_is_no_event_is_refused))

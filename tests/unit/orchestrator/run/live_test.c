@@ -1,0 +1,127 @@
+/*
+ * Tests orchestrator/run/live.c.
+ */
+#include "orchestrator/run/live.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "tests/support/suite.h"
+
+#define USER  "11111111-1111-4111-8111-111111111111"
+#define OTHER "22222222-2222-4222-8222-222222222222"
+#define RUN   "33333333-3333-4333-8333-333333333333"
+
+static struct live_run *add(struct live *l)
+{
+    struct arp_err err;
+    struct live_run *r = NULL;
+    ASSERT_INT(live_reserve(l, &err), 0);
+    ASSERT_INT(live_add(l, USER, RUN, &r, &err), 0);
+    return r;
+}
+
+static void run_is_found_by_its_own_user_only_and_until_it_ends(void)
+{
+    struct live *l = live_new(4);
+    struct live_run *r = add(l);
+    struct live_run *found = live_find(l, USER, RUN);
+    ASSERT_TRUE(found == r);
+    live_unref(found);
+    ASSERT_TRUE(live_find(l, OTHER, RUN) == NULL);
+    live_end(l, r);
+    live_unref(r);
+    ASSERT_TRUE(live_find(l, USER, RUN) == NULL);
+    ASSERT_INT(live_count(l), 0);
+    live_free(l);
+}
+
+static void places_are_limited_and_come_back(void)
+{
+    struct arp_err err;
+    struct live *l = live_new(2);
+    struct live_run *r = add(l);
+    ASSERT_INT(live_reserve(l, &err), 0);
+    ASSERT_INT(live_reserve(l, &err), ARP_E_UNAVAILABLE);
+    live_unreserve(l);
+    live_end(l, r);
+    live_unref(r);
+    ASSERT_INT(live_reserve(l, &err), 0);
+    ASSERT_INT(live_reserve(l, &err), 0);
+    live_unreserve(l);
+    live_unreserve(l);
+    live_free(l);
+}
+
+static void count_call(void *ctx)
+{
+    ++*(int *)ctx;
+}
+
+static void waiters_are_called_once_also_when_they_come_late(void)
+{
+    struct arp_err err;
+    struct live *l = live_new(2);
+    struct live_run *r = add(l);
+    int calls = 0;
+    ASSERT_INT(live_on_end(r, count_call, &calls, &err), 0);
+    ASSERT_INT(live_on_end(r, count_call, &calls, &err), 0);
+    ASSERT_INT(calls, 0);
+    live_end(l, r);
+    ASSERT_INT(calls, 2);
+    ASSERT_INT(live_on_end(r, count_call, &calls, &err), 0);
+    ASSERT_INT(calls, 3);
+    live_unref(r);
+    live_free(l);
+}
+
+static void cancel_before_the_agent_is_known_keeps_the_run_from_starting(void)
+{
+    struct live *l = live_new(2);
+    struct live_run *r = add(l);
+    struct agent_target t = {.address = "127.0.0.1:1"};
+    ASSERT_TRUE(!live_cancelled(r));
+    live_cancel(r);
+    ASSERT_TRUE(live_cancelled(r));
+    ASSERT_TRUE(!live_set_target(r, &t));
+    struct pollfd p = {.fd = live_cancel_fd(r), .events = POLLIN};
+    ASSERT_INT(poll(&p, 1, 0), 0); /* the agent has its grace first */
+    live_end(l, r);
+    live_unref(r);
+    live_free(l);
+}
+
+struct ender {
+    struct live *l;
+    struct live_run *r;
+};
+
+static void *end_when_cancelled(void *arg)
+{
+    struct ender *e = arg;
+    while (!live_cancelled(e->r))
+        poll(NULL, 0, 1);
+    live_end(e->l, e->r);
+    live_unref(e->r);
+    return NULL;
+}
+
+static void stop_cancels_what_does_not_end_and_refuses_what_comes(void)
+{
+    struct arp_err err;
+    struct live *l = live_new(2);
+    struct ender e = {l, add(l)};
+    pthread_t thread;
+    ASSERT_INT(pthread_create(&thread, NULL, end_when_cancelled, &e), 0);
+    live_stop(l, 10);
+    ASSERT_INT(live_count(l), 0);
+    ASSERT_INT(live_reserve(l, &err), ARP_E_UNAVAILABLE);
+    pthread_join(thread, NULL);
+    live_free(l);
+}
+
+TEST_SUITE(live_test, TEST(run_is_found_by_its_own_user_only_and_until_it_ends),
+    TEST(places_are_limited_and_come_back), TEST(waiters_are_called_once_also_when_they_come_late),
+    TEST(cancel_before_the_agent_is_known_keeps_the_run_from_starting),
+    TEST(stop_cancels_what_does_not_end_and_refuses_what_comes))

@@ -1,0 +1,201 @@
+/*
+ * Tests orchestrator/run/sink.c against a real database.
+ */
+#include "orchestrator/run/sink.h"
+
+#include <string.h>
+
+#include "orchestrator/store/projects.h"
+#include "orchestrator/store/run_events.h"
+#include "orchestrator/store/users.h"
+#include "shared/limits.h"
+#include "tests/support/pg.h"
+#include "tests/support/suite.h"
+
+static struct db *db;
+static struct run_env env;
+static struct user user;
+static struct project project;
+
+static int open_all(void)
+{
+    struct arp_err err;
+    const char *url = pg_url_migrated();
+    if (!url || db_open(url, 2, &db, &err) != 0 || users_insert(db, "u", -1, &user, &err) != 0 ||
+        projects_insert(db, user.id, "p", NULL, &project, &err) != 0)
+        return 1;
+    env.db = db;
+    return 0;
+}
+
+static int close_all(void)
+{
+    user_done(&user);
+    project_done(&project);
+    db_close(db);
+    return 0;
+}
+
+static void admit(char run_id[UUID_LEN + 1])
+{
+    struct run_new n = {
+        .user_id = user.id, .project_id = project.id, .prompt = "p", .engine = "shell", .run_context = "{}"};
+    struct run_admitted a;
+    struct arp_err err;
+    ASSERT_INT(runs_admit(db, &n, &a, &err), 0);
+    memcpy(run_id, a.id, UUID_LEN + 1);
+}
+
+/* A line as an agent would write it next. */
+static void agent_line(
+    struct buf *out, struct chain *c, const char *run_id, enum event_type t, const char *members)
+{
+    struct json j;
+    buf_reset(out);
+    event_open(&j, out, t, run_id);
+    if (members) {
+        buf_append_char(out, ',');
+        buf_append_str(out, members);
+    }
+    event_close(&j, 0, c);
+}
+
+static int feed_line(struct sink *s, const struct buf *line, struct arp_err *err)
+{
+    return sink_agent_line(s, line->data, line->len, err);
+}
+
+static void lines_are_stored_whole_and_the_chain_can_be_taken_up(void)
+{
+    char run_id[UUID_LEN + 1];
+    struct arp_err err;
+    struct sink s;
+    cleanup_buf struct buf line;
+    buf_init(&line, LIMIT_LINE);
+    admit(run_id);
+    sink_init(&s, &env, user.id, run_id, NULL);
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    struct chain agent = s.chain;
+    agent_line(&line, &agent, run_id, EVENT_RUN_COMMAND_FINISHED,
+        "\"command\":\"c\",\"cwd\":\"/\",\"exitCode\":0,\"stdout\":\"\\u0000\",\"stderr\":\"\","
+        "\"commandLogHead\":\"00000000000000000000000000000000000000000000000000000000000000aa\"");
+    ASSERT_INT(feed_line(&s, &line, &err), 0);
+    ASSERT_INT(sink_flush(&s, &err), 0);
+
+    struct sink again;
+    sink_init(&again, &env, user.id, run_id, NULL);
+    ASSERT_INT(sink_resume(&again, &err), 0);
+    ASSERT_INT(again.chain.next_seq, 2);
+    ASSERT_STR(again.chain.prev, s.chain.prev);
+    ASSERT_INT(again.facts.commands, 1);
+    ASSERT_STR(
+        again.facts.command_log_head, "00000000000000000000000000000000000000000000000000000000000000aa");
+    ASSERT_TRUE(!again.facts.closed);
+    ASSERT_INT(sink_write_completed(&again, RUN_FAILED, "gone", "orchestrator_restart", &err), 0);
+    ASSERT_INT(sink_flush(&again, &err), 0);
+    ASSERT_TRUE(again.facts.closed && !again.facts.by_agent);
+    ASSERT_STR(again.facts.reason, "orchestrator_restart");
+
+    /* The first holder is late now: what it adds is refused and nothing of it is stored. */
+    agent_line(&line, &agent, run_id, EVENT_RUN_HEARTBEAT, NULL);
+    ASSERT_INT(feed_line(&s, &line, &err), 0);
+    ASSERT_INT(sink_flush(&s, &err), ARP_E_CONFLICT);
+    struct run_chain stored;
+    ASSERT_INT(run_events_chain(db, user.id, run_id, &stored, &err), 0);
+    ASSERT_INT(stored.lines, 3);
+    ASSERT_STR(stored.head, again.chain.prev);
+    sink_done(&s);
+    sink_done(&again);
+}
+
+static void agent_may_not_speak_for_the_orchestrator_or_after_the_end(void)
+{
+    char run_id[UUID_LEN + 1];
+    struct arp_err err;
+    cleanup_buf struct buf line;
+    buf_init(&line, LIMIT_LINE);
+    admit(run_id);
+    static const struct {
+        enum event_type t;
+        const char *members;
+        int rc;
+    } rows[] = {
+        {EVENT_RUN_STARTED, "\"userId\":\"\",\"projectId\":\"\",\"workspaceId\":\"\",\"prompt\":\"\"",
+            ARP_E_CORRUPT},
+        {EVENT_RUN_COMPLETED, "\"status\":\"failed\",\"closedBy\":\"orchestrator\"", ARP_E_CORRUPT},
+        {EVENT_RUN_COMPLETED, "\"status\":\"great\"", ARP_E_FIELD},
+        {EVENT_RUN_COMMAND_STARTED, NULL, ARP_E_FIELD},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct sink s;
+        sink_init(&s, &env, user.id, run_id, NULL);
+        struct chain agent = s.chain;
+        agent_line(&line, &agent, run_id, rows[i].t, rows[i].members);
+        ASSERT_INT(feed_line(&s, &line, &err), rows[i].rc);
+        ASSERT_INT(s.pending.len, 0);
+        sink_done(&s);
+    }
+    struct sink s;
+    sink_init(&s, &env, user.id, run_id, NULL);
+    struct chain agent = s.chain;
+    agent_line(
+        &line, &agent, run_id, EVENT_RUN_COMPLETED, "\"status\":\"timeout\",\"errorMessage\":\"late\"");
+    ASSERT_INT(feed_line(&s, &line, &err), 0);
+    ASSERT_INT(s.facts.status, RUN_TIMEOUT);
+    ASSERT_STR(s.facts.error_message, "late");
+    agent_line(&line, &agent, run_id, EVENT_RUN_HEARTBEAT, NULL);
+    ASSERT_INT(feed_line(&s, &line, &err), ARP_E_CORRUPT);
+    ASSERT_CONTAINS(err.msg, "after RunCompleted");
+    sink_done(&s);
+}
+
+/* All framed bytes that a feed holds from seq 0 on. */
+static void read_feed(struct feed *f, struct buf *out)
+{
+    uint64_t seq = 0;
+    struct feed_chunk *c;
+    size_t offset;
+    buf_reset(out);
+    while (feed_next(f, seq, false, NULL, &c, &offset) == FEED_CHUNK) {
+        size_t len;
+        const char *data = feed_chunk_data(c, &len);
+        buf_append(out, data + offset, len - offset);
+        seq = feed_chunk_end_seq(c);
+        feed_chunk_unref(c);
+    }
+}
+
+static void run_completed_is_stored_at_once_but_shown_only_at_the_end(void)
+{
+    char run_id[UUID_LEN + 1];
+    struct arp_err err;
+    struct sink s;
+    struct feed *feed = feed_new(1 << 20);
+    cleanup_buf struct buf line, seen;
+    buf_init(&line, LIMIT_LINE);
+    buf_init(&seen, 1 << 20);
+    admit(run_id);
+    sink_init(&s, &env, user.id, run_id, feed);
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    read_feed(feed, &seen);
+    ASSERT_INT(seen.len, 0); /* not persisted, not shown */
+    struct chain agent = s.chain;
+    agent_line(&line, &agent, run_id, EVENT_RUN_COMPLETED, "\"status\":\"succeeded\"");
+    ASSERT_INT(feed_line(&s, &line, &err), 0);
+    ASSERT_INT(sink_flush(&s, &err), 0);
+    struct run_chain stored;
+    ASSERT_INT(run_events_chain(db, user.id, run_id, &stored, &err), 0);
+    ASSERT_INT(stored.lines, 2);
+    read_feed(feed, &seen);
+    ASSERT_CONTAINS(buf_str(&seen), "event: run-start\n");
+    ASSERT_TRUE(strstr(buf_str(&seen), "run-complete") == NULL);
+    sink_show_end(&s);
+    read_feed(feed, &seen);
+    ASSERT_CONTAINS(buf_str(&seen), "id: 1\nevent: run-complete\n");
+    sink_done(&s);
+    feed_unref(feed);
+}
+
+TEST_SUITE_WITH(sink_test, open_all, close_all, TEST(lines_are_stored_whole_and_the_chain_can_be_taken_up),
+    TEST(agent_may_not_speak_for_the_orchestrator_or_after_the_end),
+    TEST(run_completed_is_stored_at_once_but_shown_only_at_the_end))
