@@ -34,10 +34,11 @@ static void put_digest(struct json *j, const char *key, const char *hex)
     json_kstr(j, key, text);
 }
 
-/* Bytes of the head that go into the line: all of it, or up to the last whole character when more output followed. */
+/* Bytes of the head that go into the line: at most LIMIT_CAPTURE_HEAD, ending with a whole character. */
 static size_t text_len(const struct capture_stream *s)
 {
-    return s->bytes > s->head_len ? utf8_cut(s->head, s->head_len, s->head_len) : s->head_len;
+    size_t max = s->head_len < LIMIT_CAPTURE_HEAD ? s->head_len : LIMIT_CAPTURE_HEAD;
+    return utf8_cut(s->head, s->head_len, max);
 }
 
 /* NUL becomes U+FFFD like any byte that is not text: the strict reader (shared/json.h) refuses \u0000. 0xff is never UTF-8. */

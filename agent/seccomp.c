@@ -53,6 +53,13 @@ static int add_names(scmp_filter_ctx ctx, uint32_t action, const char *const *na
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
+/* Comparisons of argument n, 64 bits wide. LOW32 looks at the 32 bits the kernel takes for an int, so high bits can't hide a value. */
+#define ARG_EQ(n, v)           ((struct scmp_arg_cmp){(n), SCMP_CMP_EQ, (v), 0})
+#define ARG_NE(n, v)           ((struct scmp_arg_cmp){(n), SCMP_CMP_NE, (v), 0})
+#define ARG_GT(n, v)           ((struct scmp_arg_cmp){(n), SCMP_CMP_GT, (v), 0})
+#define ARG_MASKED(n, mask, v) ((struct scmp_arg_cmp){(n), SCMP_CMP_MASKED_EQ, (mask), (v)})
+#define ARG_LOW32(n, v)        ARG_MASKED(n, 0xffffffff, v)
+
 static int add_policy(scmp_filter_ctx ctx, enum seccomp_profile p)
 {
     int rc = add_names(ctx, SCMP_ACT_ALLOW, names_allowed, COUNT(names_allowed));
@@ -64,33 +71,29 @@ static int add_policy(scmp_filter_ctx ctx, enum seccomp_profile p)
     /* The execution domains Docker allows: Linux, its 32-bit and "2.6 uname" variants, and the query. */
     static const unsigned long personas[] = {0x0, 0x8, 0x20000, 0x20008, 0xffffffff};
     for (size_t i = 0; rc == 0 && i < COUNT(personas); i++)
-        rc = seccomp_rule_add(
-            ctx, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1, SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)personas[i]));
+        rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(personality), 1, ARG_EQ(0, personas[i]));
     return rc;
 }
 
 /* The kernel reads the family as an int, libseccomp compares 64 bits: a value with high bits set is over every family and refused. */
 static int add_socket_rules(scmp_filter_ctx ctx, enum seccomp_profile p)
 {
-    int rc = seccomp_rule_add(
-        ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, SCMP_A0_64(SCMP_CMP_GT, AF_NETLINK));
+    int rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, ARG_GT(0, AF_NETLINK));
     for (unsigned family = 0; rc == 0 && family <= AF_NETLINK; family++) {
         if (family == AF_UNIX || family == AF_NETLINK)
             continue;
         bool inet = family == AF_INET || family == AF_INET6;
         if (inet && p == SECCOMP_NO_NETWORK)
-            rc = seccomp_rule_add(
-                ctx, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 1, SCMP_A0_64(SCMP_CMP_EQ, family));
+            rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 1, ARG_EQ(0, family));
         else if (inet)
-            rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 2,
-                SCMP_A0_64(SCMP_CMP_EQ, family), SCMP_A1_64(SCMP_CMP_MASKED_EQ, 0xf, SOCK_RAW));
+            rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 2, ARG_EQ(0, family),
+                ARG_MASKED(1, 0xf, SOCK_RAW));
         else
-            rc = seccomp_rule_add(
-                ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, SCMP_A0_64(SCMP_CMP_EQ, family));
+            rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, ARG_EQ(0, family));
     }
     if (rc == 0) /* only NETLINK_ROUTE (protocol 0), which getaddrinfo and "ip" use */
-        rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 2,
-            SCMP_A0_64(SCMP_CMP_EQ, AF_NETLINK), SCMP_A2_32(SCMP_CMP_NE, 0));
+        rc = seccomp_rule_add(
+            ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 2, ARG_EQ(0, AF_NETLINK), ARG_NE(2, 0));
     return rc;
 }
 
@@ -104,20 +107,18 @@ static int add_args(scmp_filter_ctx ctx, enum seccomp_profile p)
     int rc = 0;
     /* CLONE_NEWTIME is not among them: it lies in clone()'s exit signal byte and exists for clone3 and unshare only, which are refused. */
     for (size_t i = 0; rc == 0 && i < COUNT(clone_flags); i++)
-        rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
-            SCMP_A0_64(SCMP_CMP_MASKED_EQ, clone_flags[i], clone_flags[i]));
+        rc = seccomp_rule_add(
+            ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1, ARG_MASKED(0, clone_flags[i], clone_flags[i]));
     for (size_t i = 0; rc == 0 && i < COUNT(requests); i++)
-        rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1,
-            SCMP_A1_64(SCMP_CMP_MASKED_EQ, 0xffffffff, requests[i]));
+        rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(ioctl), 1, ARG_LOW32(1, requests[i]));
     for (size_t i = 0; rc == 0 && i < COUNT(options); i++)
-        rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prctl), 1,
-            SCMP_A0_64(SCMP_CMP_MASKED_EQ, 0xffffffff, options[i]));
+        rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prctl), 1, ARG_LOW32(0, options[i]));
     /* An undumpable process hides from a recorder: pretend success, as ssh-agent and gpg insist on it. */
     if (rc == 0)
-        rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(0), SCMP_SYS(prctl), 2,
-            SCMP_A0_32(SCMP_CMP_EQ, PR_SET_DUMPABLE), SCMP_A1_64(SCMP_CMP_NE, 1));
+        rc = seccomp_rule_add(
+            ctx, SCMP_ACT_ERRNO(0), SCMP_SYS(prctl), 2, ARG_LOW32(0, PR_SET_DUMPABLE), ARG_NE(1, 1));
     if (rc == 0) /* limits of others; one's own is pid 0 */
-        rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 1, SCMP_A0_32(SCMP_CMP_NE, 0));
+        rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prlimit64), 1, ARG_NE(0, 0));
     return rc ? rc : add_socket_rules(ctx, p);
 }
 

@@ -127,7 +127,7 @@ static void capture_hashes_all_and_cuts_the_head(void)
     struct stat st;
     sha256_hex_of(zeros, 3000000, hex);
     free(zeros);
-    ASSERT_INT(io.out.head_len, LIMIT_CAPTURE_HEAD);
+    ASSERT_INT(io.out.head_len, CAPTURE_HEAD);
     ASSERT_STR(io.out.sha256, hex);
     snprintf(name, sizeof(name), "sha256-%s", hex);
     ASSERT_INT(fstatat(dir.blobs_fd, name, &st, AT_SYMLINK_NOFOLLOW), 0);
@@ -191,7 +191,7 @@ static void exec_drops_every_right(void)
                       "ulimit -c; cat; env",
                    10000, &dir),
         0);
-    char text[LIMIT_CAPTURE_HEAD + 1];
+    char text[CAPTURE_HEAD + 1];
     memcpy(text, io.out.head, io.out.head_len);
     text[io.out.head_len] = 0;
     ASSERT_CONTAINS(text, "31999\n31999\n");

@@ -83,8 +83,8 @@ static void cmdlog_lines_are_chained_and_cut(void)
     struct cmd_rec rec = {
         .ts = "2026-01-01T00:00:00.000Z", .command = &c, .cwd = "/workspace/repo", .io = &io};
     memset(io.out.head, 'a', sizeof(io.out.head));
-    io.out.head[LIMIT_CAPTURE_HEAD - 1] = (char)0xc3; /* first half of a character that was cut */
-    io.out.head_len = LIMIT_CAPTURE_HEAD;
+    memcpy(io.out.head + LIMIT_CAPTURE_HEAD - 1, "\xc3\xa9", 2); /* a character across the limit */
+    io.out.head_len = LIMIT_CAPTURE_HEAD + 1;
     io.out.bytes = LIMIT_CAPTURE_HEAD + 1;
     memcpy(io.err.head, "\xff\0e", 3);
     io.err.head_len = 3;

@@ -5,11 +5,13 @@
 #ifndef ARP_TESTS_UNIT_AGENT_PUMP_H
 #define ARP_TESTS_UNIT_AGENT_PUMP_H
 
+#include <ftw.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/reaper.h"
@@ -54,12 +56,21 @@ static inline void temp_make(char ret[64])
         abort();
 }
 
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+/* Without a child process: the pump would take its status away from system(3). */
 static inline void temp_remove(const char *path)
 {
-    char cmd[128];
-    snprintf(cmd, sizeof(cmd), "rm -rf '%s'", path);
-    if (system(cmd) != 0)
-        abort();
+    /* A process that was just killed may still be closing a file here: once more is enough. */
+    if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0 &&
+        nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0)
+        perror(path);
 }
 
 #endif
