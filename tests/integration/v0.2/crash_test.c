@@ -21,7 +21,8 @@ static struct tenant tenant;
 
 static int set_up(void)
 {
-    stack = stack_start((const char *const[]){"ARP_LEASE_SECONDS=2", "ARP_SHUTDOWN_SECONDS=1", NULL});
+    stack = stack_start((const char *const[]){
+        "ARP_LEASE_SECONDS=2", "ARP_SHUTDOWN_SECONDS=1", "ARP_BUNDLE_SCAN_SECONDS=1", NULL});
     return stack && stack_tenant(stack, "crash", -1, &tenant) ? 0 : 1;
 }
 
