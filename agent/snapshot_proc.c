@@ -22,8 +22,12 @@
 #include "shared/json.h"
 #include "shared/limits.h"
 
-/* Address space: two 64 MiB files, their diff and libgit2's caches fit several times over. */
+/* Address space: two 64 MiB files, their diff and libgit2's caches fit several times over. AddressSanitizer's shadow alone is larger. */
+#ifdef __SANITIZE_ADDRESS__
+#define ADDRESS_SPACE RLIM_INFINITY
+#else
 #define ADDRESS_SPACE (4ull << 30)
+#endif
 
 struct helper {
     char repo_path[PATH_MAX];

@@ -97,7 +97,7 @@ int req_parse_query(struct http_req *req, struct arp_err *err);
 void reply_error_unless_answered(struct http_req *req, const struct arp_err *err);
 /* Loop thread, after REQ_ANSWERED: hand the answer to libmicrohttpd. *ret_status: what was sent. */
 enum MHD_Result reply_queue(struct http_req *req, bool close_connection, unsigned *ret_status);
-void reply_done(struct http_reply *reply);
+void http_reply_done(struct http_reply *reply);
 void headers_free(struct http_header *list);
 
 /* --- server.c ---------------------------------------------------------------------------------------------------------------- */

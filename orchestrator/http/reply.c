@@ -65,7 +65,7 @@ void http_req_add_header(struct http_req *req, const char *name, const char *val
 
 /* --- claiming and finishing an answer ------------------------------------------------------------------------------------------ */
 
-void reply_done(struct http_reply *reply)
+void http_reply_done(struct http_reply *reply)
 {
     headers_free(reply->headers);
     free(reply->content_type);
@@ -89,7 +89,7 @@ static void reply_publish(struct http_req *req, const struct http_reply *reply)
 static void reply_by_holder(struct http_req *req, struct http_reply *reply)
 {
     if (atomic_exchange(&req->claimed, true)) {
-        reply_done(reply); /* the server was faster, at shutdown */
+        http_reply_done(reply); /* the server was faster, at shutdown */
     } else {
         reply->headers = req->headers;
         req->headers = NULL;

@@ -50,7 +50,7 @@ void req_unref(struct http_req *req)
     free(req->query);
     buf_done(&req->body);
     headers_free(req->headers);
-    reply_done(&req->reply);
+    http_reply_done(&req->reply);
     free(req);
 }
 
@@ -179,6 +179,11 @@ int http_req_check_query(const struct http_req *req, const char *const *names, s
 const char *http_req_header(const struct http_req *req, const char *name)
 {
     return MHD_lookup_connection_value(req->conn, MHD_HEADER_KIND, name);
+}
+
+const char *http_req_key(const struct http_req *req)
+{
+    return req->key;
 }
 
 /* True when the parameters of a media range (";q=0.5;...") hold q=0. */

@@ -43,6 +43,8 @@ const char *http_req_query(const struct http_req *req, const char *name);
 int http_req_check_query(const struct http_req *req, const char *const *names, size_t n, struct arp_err *err);
 /* First request header of that name (case-insensitive), NULL when absent. */
 const char *http_req_header(const struct http_req *req, const char *name);
+/* The API key as it was sent (X-API-Key, or Authorization: Bearer), not looked at yet; NULL when there is none. */
+const char *http_req_key(const struct http_req *req);
 /* True when the Accept header names type ("text/event-stream") itself; wildcards don't count, q=0 does not either. */
 bool http_req_accepts(const struct http_req *req, const char *type);
 /* The body, NUL-terminated; *ret_len without the terminator. "" when there is none. */

@@ -7,9 +7,11 @@
 #include <stdlib.h>
 
 #include "orchestrator/store/run_events.h"
+#include "orchestrator/store/runs.h"
 
 struct reader {
     struct db *db;
+    struct metrics *metrics;
     char user_id[UUID_LEN + 1];
     char run_id[UUID_LEN + 1];
 };
@@ -28,6 +30,25 @@ static int read_persisted(
     return rc;
 }
 
+static void close_reader(void *ctx)
+{
+    struct reader *r = ctx;
+    metrics_gauge_add(r->metrics, METRIC_SSE_CLIENTS, -1);
+    free(r);
+}
+
+int events_check_ended(
+    const struct app *app, const char *user_id, const char *run_id, bool stream, struct arp_err *err)
+{
+    struct run run = {0};
+    int rc = runs_get(app->db, user_id, run_id, &run, err);
+    if (rc == 0 && stream && !run_status_final(run.status))
+        rc = arp_fail(
+            err, ARP_E_UNAVAILABLE, 0, "the run is not in progress on this server; it is being recovered");
+    run_done(&run);
+    return rc;
+}
+
 int events_source(const struct app *app, const char *user_id, const char *run_id, struct live_run *live,
     int64_t after_seq, struct sse_source *ret, struct arp_err *err)
 {
@@ -35,6 +56,8 @@ int events_source(const struct app *app, const char *user_id, const char *run_id
     if (!r)
         return arp_fail(err, ARP_E_NOMEM, 0, "event stream");
     r->db = app->db;
+    r->metrics = app->metrics;
+    metrics_gauge_add(r->metrics, METRIC_SSE_CLIENTS, 1);
     snprintf(r->user_id, sizeof(r->user_id), "%s", user_id);
     snprintf(r->run_id, sizeof(r->run_id), "%s", run_id);
     *ret = (struct sse_source){
@@ -42,7 +65,7 @@ int events_source(const struct app *app, const char *user_id, const char *run_id
         .after_seq = after_seq,
         .read_behind = read_persisted,
         .ctx = r,
-        .free_ctx = free,
+        .free_ctx = close_reader,
     };
     return 0;
 }

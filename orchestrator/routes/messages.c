@@ -13,9 +13,19 @@
 #include "orchestrator/run/lifecycle.h"
 #include "orchestrator/run/live.h"
 #include "orchestrator/run/request.h"
+#include "shared/clock.h"
 
 /* Long enough for any client's own id, short enough to index. */
 #define IDEMPOTENCY_KEY_MAX 200
+#define DAY_S               86400
+
+/* The quota is of a UTC day: it is worth coming back at the next midnight. */
+static void add_retry_after(struct http_req *req)
+{
+    char seconds[24];
+    snprintf(seconds, sizeof(seconds), "%lld", (long long)(DAY_S - clock_now_us() / 1000000 % DAY_S));
+    http_req_add_header(req, "Retry-After", seconds);
+}
 
 static int start(
     const struct app *app, struct http_req *req, bool streaming, struct run_started *ret, struct arp_err *err)
@@ -34,7 +44,10 @@ static int start(
         .project_id = http_req_param(req, "id"),
         .streaming = streaming,
         .idempotency_key = key};
-    return run_start(app->env, &s, &request, ret, err);
+    rc = run_start(app->env, &s, &request, ret, err);
+    if (rc == ARP_E_QUOTA)
+        add_retry_after(req);
+    return rc;
 }
 
 /* A request that waits for its run. */
@@ -66,7 +79,10 @@ static void answer_waiting(void *arg)
     struct waiting *w = arg;
     struct arp_err err;
     struct run run = {0};
-    if (runs_get(w->app->db, w->user_id, w->run_id, &run, &err) == 0) {
+    int rc = runs_get(w->app->db, w->user_id, w->run_id, &run, &err);
+    if (rc == 0 && !run_status_final(run.status))
+        rc = arp_fail(&err, ARP_E_UNAVAILABLE, 0, "the run has not been finished; it is being recovered");
+    if (rc == 0) {
         cleanup_buf struct buf out;
         buf_init(&out, RENDER_MAX);
         struct json j;
@@ -147,7 +163,10 @@ int route_message_stream(void *ctx, struct http_req *req, struct arp_err *err)
     if (rc)
         return rc;
     struct sse_source source;
-    rc = events_source(app, http_req_identity(req)->user_id, run.run_id, run.live, -1, &source, err);
+    if (!run.live)
+        rc = events_check_ended(app, http_req_identity(req)->user_id, run.run_id, true, err);
+    if (rc == 0)
+        rc = events_source(app, http_req_identity(req)->user_id, run.run_id, run.live, -1, &source, err);
     if (rc == 0) {
         http_req_add_header(req, "X-Run-Id", run.run_id);
         http_reply_sse(req, &source);

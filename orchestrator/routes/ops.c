@@ -44,7 +44,7 @@ int route_metrics(void *ctx, struct http_req *req, struct arp_err *err)
     const struct app *app = ctx;
     if (!app->cfg->metrics_public) {
         struct api_key_match who;
-        int rc = auth_check(app->auth, http_req_header(req, "X-API-Key"), API_SCOPE_ADMIN, true, &who, err);
+        int rc = auth_check(app->auth, http_req_key(req), API_SCOPE_ADMIN, true, &who, err);
         if (rc)
             return rc;
     }

@@ -64,22 +64,6 @@ int route_run_get(void *ctx, struct http_req *req, struct arp_err *err)
         app->pipeline, http_req_identity(req)->user_id, http_req_param(req, "id"), answer_run, req, err);
 }
 
-/* Is there such a run, and can all of its lines be told from here? A run that is in progress elsewhere, or waits to be recovered, has
- * no live end here: a stream that stopped in its middle would look like its end. */
-static int check_readable(const struct app *app, const char *user_id, const char *run_id, bool live,
-    bool stream, struct arp_err *err)
-{
-    struct run run = {0};
-    if (live)
-        return 0;
-    int rc = runs_get(app->db, user_id, run_id, &run, err);
-    if (rc == 0 && stream && !run_status_final(run.status))
-        rc = arp_fail(
-            err, ARP_E_UNAVAILABLE, 0, "the run is not in progress on this server; it is being recovered");
-    run_done(&run);
-    return rc;
-}
-
 int route_run_events(void *ctx, struct http_req *req, struct arp_err *err)
 {
     const struct app *app = ctx;
@@ -94,7 +78,7 @@ int route_run_events(void *ctx, struct http_req *req, struct arp_err *err)
     if (rc)
         return rc;
     struct live_run *live = live_find(app->env->live, user_id, run_id);
-    rc = check_readable(app, user_id, run_id, live != NULL, stream, err);
+    rc = live ? 0 : events_check_ended(app, user_id, run_id, stream, err);
     struct sse_source source;
     if (rc == 0)
         rc = events_source(app, user_id, run_id, stream ? live : NULL, after, &source, err);

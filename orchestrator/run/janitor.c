@@ -7,9 +7,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "orchestrator/run/bundler.h"
 #include "orchestrator/run/recover.h"
 #include "orchestrator/run/warm.h"
 #include "orchestrator/store/leases.h"
+#include "orchestrator/store/workspaces.h"
 #include "shared/clock.h"
 #include "shared/log.h"
 
@@ -43,10 +45,20 @@ static void *lease_main(void *arg)
     while (nap(j, lease_ms / 3)) {
         struct arp_err err;
         int64_t renewed;
+        warm_release_late(j->env);
         if (leases_renew_all(j->env->db, j->env->holder, lease_ms, &renewed, &err) != 0)
             log_error(LOG_LEVEL_ERROR, NULL, "leases could not be renewed", &err);
+        bundler_renew(j->env->bundler, j->env);
     }
     return NULL;
+}
+
+static void report_warm(const struct run_env *env)
+{
+    struct arp_err err;
+    int64_t n;
+    if (workspaces_count_warm(env->db, &n, &err) == 0)
+        metrics_gauge_set(env->metrics, METRIC_WARM_WORKSPACES, n);
 }
 
 static void *work_main(void *arg)
@@ -71,6 +83,7 @@ static void *work_main(void *arg)
             int64_t wait = warm_cool_idle(env);
             next_cool_us = now + wait / 4;
         }
+        report_warm(env);
     } while (nap(j, tick_ms));
     return NULL;
 }

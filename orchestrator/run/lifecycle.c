@@ -217,12 +217,14 @@ static void run_to_end(struct job *job, struct arp_err *why)
             .no_agent_reason = job->has_runtime ? NULL : why->msg};
         rc = finish_run(job->env, &f, &job->finished, &err);
     }
-    if (rc)
+    if (rc) {
+        live_note_lost(job->env->live, job->run.id, reason_of(job, rc));
         log_error(LOG_LEVEL_ERROR, &job->log, "run could not be finished; recovery will", &err);
-    else
+    } else {
         log_info(&job->log, "run ended", LOG_STR("status", run_status_name(job->sink.facts.status)),
             LOG_STR("reason", job->sink.facts.reason), LOG_INT("events", job->sink.chain.next_seq),
             LOG_INT("durationMs", (clock_now_us() - job->run.created_us) / 1000));
+    }
 }
 
 /* job is freed. why: set when the run has failed before it could start. */
@@ -380,18 +382,28 @@ static int start_reserved(const struct run_env *env, const struct run_submission
     return 0;
 }
 
-int run_start(const struct run_env *env, const struct run_submission *s, struct run_request *request,
+static int start_new(const struct run_env *env, const struct run_submission *s, struct run_request *request,
     struct run_started *ret, struct arp_err *err)
 {
-    int rc = s->idempotency_key ? find_earlier(env, s, request, ret, err) : ARP_E_NOT_FOUND;
-    if (rc != ARP_E_NOT_FOUND)
-        return rc;
-    rc = live_reserve(env->live, err);
+    int rc = live_reserve(env->live, err);
     if (rc)
         return rc;
     bool place_taken = false;
     rc = start_reserved(env, s, request, ret, &place_taken, err);
     if (!place_taken)
         live_unreserve(env->live);
+    return rc;
+}
+
+int run_start(const struct run_env *env, const struct run_submission *s, struct run_request *request,
+    struct run_started *ret, struct arp_err *err)
+{
+    if (!s->idempotency_key)
+        return start_new(env, s, request, ret, err);
+    live_admission_begin(env->live, s->user_id, s->idempotency_key);
+    int rc = find_earlier(env, s, request, ret, err);
+    if (rc == ARP_E_NOT_FOUND)
+        rc = start_new(env, s, request, ret, err);
+    live_admission_end(env->live, s->user_id, s->idempotency_key);
     return rc;
 }

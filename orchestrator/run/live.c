@@ -21,6 +21,9 @@
 /* SIGTERM grace of the agent plus killing and closing the evidence takes well under this. */
 #define CANCEL_GRACE_S 10
 
+/* More than there are worker threads to wait at them. */
+#define ADMISSION_STRIPES 64
+
 struct waiter {
     void (*fn)(void *ctx);
     void *ctx;
@@ -42,13 +45,24 @@ struct live_run {
     struct live_run *next; /* registry, under live.lock */
 };
 
+/* As many as can be live at once on a usual server; a run whose note was overwritten is recovered all the same. */
+#define LOST_MAX 64
+
+struct lost {
+    char run_id[UUID_LEN + 1];
+    const char *reason;
+};
+
 struct live {
+    pthread_mutex_t admissions[ADMISSION_STRIPES];
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct live_run *runs;
     unsigned count; /* reserved places, live runs included */
     unsigned max;
     bool stopping;
+    struct lost lost[LOST_MAX]; /* a ring */
+    unsigned lost_next;
 };
 
 struct live *live_new(unsigned max_runs)
@@ -57,6 +71,8 @@ struct live *live_new(unsigned max_runs)
     if (!l)
         return NULL;
     l->max = max_runs;
+    for (int i = 0; i < ADMISSION_STRIPES; i++)
+        pthread_mutex_init(&l->admissions[i], NULL);
     pthread_mutex_init(&l->lock, NULL);
     clock_cond_init(&l->changed);
     return l;
@@ -66,6 +82,8 @@ void live_free(struct live *l)
 {
     if (!l)
         return;
+    for (int i = 0; i < ADMISSION_STRIPES; i++)
+        pthread_mutex_destroy(&l->admissions[i]);
     pthread_cond_destroy(&l->changed);
     pthread_mutex_destroy(&l->lock);
     free(l);
@@ -91,6 +109,26 @@ void live_unreserve(struct live *l)
     l->count--;
     pthread_cond_broadcast(&l->changed);
     pthread_mutex_unlock(&l->lock);
+}
+
+static pthread_mutex_t *admission_of(struct live *l, const char *user_id, const char *key)
+{
+    unsigned h = 5381;
+    for (const char *p = user_id; *p; p++)
+        h = h * 33 + (unsigned char)*p;
+    for (const char *p = key; *p; p++)
+        h = h * 33 + (unsigned char)*p;
+    return &l->admissions[h % ADMISSION_STRIPES];
+}
+
+void live_admission_begin(struct live *l, const char *user_id, const char *key)
+{
+    pthread_mutex_lock(admission_of(l, user_id, key));
+}
+
+void live_admission_end(struct live *l, const char *user_id, const char *key)
+{
+    pthread_mutex_unlock(admission_of(l, user_id, key));
 }
 
 int live_add(
@@ -202,6 +240,27 @@ int live_on_end(struct live_run *r, void (*fn)(void *ctx), void *ctx, struct arp
         fn(ctx);
     }
     return 0;
+}
+
+void live_note_lost(struct live *l, const char *run_id, const char *reason)
+{
+    pthread_mutex_lock(&l->lock);
+    struct lost *at = &l->lost[l->lost_next++ % LOST_MAX];
+    snprintf(at->run_id, sizeof(at->run_id), "%s", run_id);
+    at->reason = reason;
+    pthread_mutex_unlock(&l->lock);
+}
+
+const char *live_lost_reason(struct live *l, const char *run_id)
+{
+    const char *reason = NULL;
+    pthread_mutex_lock(&l->lock);
+    for (unsigned i = 0; i < LOST_MAX && !reason; i++) {
+        if (strcmp(l->lost[i].run_id, run_id) == 0)
+            reason = l->lost[i].reason;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return reason;
 }
 
 void live_cancel(struct live_run *r)

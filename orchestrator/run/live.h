@@ -22,6 +22,10 @@ void live_free(struct live *l);
 /* Reserve a place before a run is admitted; live_add uses it, live_unreserve gives it back. Errors: ARP_E_UNAVAILABLE (full or stopping). */
 int live_reserve(struct live *l, struct arp_err *err);
 void live_unreserve(struct live *l);
+/* Hold up admissions under the same idempotency key (of one user) until live_admission_end: who comes second finds the first one's run.
+ * Keys share locks by hash; a collision costs a short wait. */
+void live_admission_begin(struct live *l, const char *user_id, const char *key);
+void live_admission_end(struct live *l, const char *user_id, const char *key);
 /* Register a run under a reserved place; the caller gets a reference. Errors: ARP_E_NOMEM, ARP_E_IO (timerfd); the place stays reserved. */
 int live_add(
     struct live *l, const char *user_id, const char *run_id, struct live_run **ret, struct arp_err *err);
@@ -38,6 +42,12 @@ struct feed *live_feed(struct live_run *r); /* borrowed */
 
 /* Call fn(ctx) once when the run has ended: on the run's thread, or at once when it has ended already. Errors: ARP_E_NOMEM (fn is not called). */
 int live_on_end(struct live_run *r, void (*fn)(void *ctx), void *ctx, struct arp_err *err);
+
+/* A run of this process that could not be finished, and why (static text, as in RunCompleted.reason): recovery will end it, here or
+ * elsewhere, and should say what happened rather than guess. The last few are remembered. */
+void live_note_lost(struct live *l, const char *run_id, const char *reason);
+/* That reason, NULL when this process did not lose the run. */
+const char *live_lost_reason(struct live *l, const char *run_id);
 
 /* Ask the run to stop: tell its agent, and give up on the agent after a grace of 10 s. Idempotent; may block on the agent's answer. */
 void live_cancel(struct live_run *r);

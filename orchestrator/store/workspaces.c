@@ -158,6 +158,18 @@ int workspaces_live(
     return list_by(db, &LIVE, &a, ret, err);
 }
 
+int workspaces_count_warm(struct db *db, int64_t *ret, struct arp_err *err)
+{
+    static const struct sql COUNT = {
+        "workspaces_count_warm", "SELECT count(*) FROM workspaces WHERE state = 'warm'", true};
+    struct sql_args a = {0};
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = db_one(db, &COUNT, &a, "count", &res, err);
+    if (rc == 0)
+        *ret = row_int(res, 0, 0);
+    return rc;
+}
+
 /* Start the arguments of a change: $1 user, $2 workspace. */
 static int change_args(struct sql_args *a, const char *user_id, const char *id, struct arp_err *err)
 {

@@ -77,5 +77,7 @@ int workspaces_idle(
 /* System: all that are not deleted, by id, after after_id (NULL: from the start), for reconciling with the engine. */
 int workspaces_live(
     struct db *db, const char *after_id, unsigned limit, struct workspaces *ret, struct arp_err *err);
+/* System: how many are warm. */
+int workspaces_count_warm(struct db *db, int64_t *ret, struct arp_err *err);
 
 #endif
