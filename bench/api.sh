@@ -58,14 +58,17 @@ load() { # load METHOD PATH PORT PID TAG
     echo "$@" | awk -v hz="$TICKS_PER_S" '{ us = 1e6 / hz / $1; printf "%.1f %s %s %.2f %.2f %d %d\n", $1 / $2, $3, $4, $6 * us, $7 * us, $8, $9 }'
 }
 limit() { # limit METHOD: pgbench in the servers' place
-    pg_before=$(cpu_ticks "$postgres") before=$(cpu_ticks $$)
-    taskset -c "$SERVER_CPU" "$pgbench" -n -M prepared -c 8 -j 1 -T "$seconds" -f "$bench_dir/$1.sql" "$DATABASE_URL" >"$bench_dir/pgbench.out" 2>&1 || {
+    pg_before=$(cpu_ticks "$postgres")
+    # shellcheck disable=SC2016 # expanded by the inner shell, whose second line of `times` is pgbench's
+    taskset -c "$SERVER_CPU" sh -c '"$1" -n -M prepared -c 8 -j 1 -T "$2" -f "$3" "$4" || exit; times' sh \
+        "$pgbench" "$seconds" "$bench_dir/$1.sql" "$DATABASE_URL" >"$bench_dir/pgbench.out" 2>&1 || {
         cat "$bench_dir/pgbench.out" >&2
         die 'pgbench failed'
     }
-    pg_after=$(cpu_ticks "$postgres") after=$(cpu_ticks $$)
-    awk -v hz="$TICKS_PER_S" -v cpu=$((after - before)) -v pg=$((pg_after - pg_before)) '/actually processed/ { n = $NF } /latency average/ { ms = $4 } /^tps/ { tps = $3 }
-        END { us = 1e6 / hz / n; printf "%.1f %s nan %.2f %.2f nan nan\n", tps, ms, cpu * us, pg * us }' "$bench_dir/pgbench.out"
+    pg_after=$(cpu_ticks "$postgres")
+    cpu_s=$(tail -n 1 "$bench_dir/pgbench.out" | awk -F '[ms ]+' '{ print $1 * 60 + $2 + $3 * 60 + $4 }')
+    awk -v hz="$TICKS_PER_S" -v cpu="$cpu_s" -v pg=$((pg_after - pg_before)) '/actually processed/ { n = $NF } /latency average/ { ms = $4 } /^tps/ { tps = $3 }
+        END { printf "%.1f %s nan %.2f %.2f nan nan\n", tps, ms, cpu * 1e6 / n, pg * 1e6 / hz / n }' "$bench_dir/pgbench.out"
 }
 
 round=0

@@ -27,6 +27,7 @@ bench_stop() {
     for pid in $pids; do kill "$pid" 2>/dev/null || true; done
     for pid in $pids; do wait "$pid" 2>/dev/null || true; done
     remove_workspaces
+    if [ -n "${ARP_NETWORK:-}" ]; then docker network rm "$ARP_NETWORK" >/dev/null 2>&1 || true; fi
     .ci/postgres.sh stop "$bench_dir/postgres" || true
     .ci/docker.sh stop "$bench_dir/docker" || true
     rm -rf "$bench_dir"
@@ -67,7 +68,7 @@ wait_port() {
 
 # The orchestrator on SERVER_CPU, with a database, an admin key ($key) and its user ($user_id); sets $orchestrator, $orchestrator_port.
 bench_orchestrator() {
-    export ARP_STATE_DIR="$bench_dir/state" EVIDENCE_ROOT="$bench_dir/evidence" ARP_MIGRATIONS_DIR="$PWD/migrations" ARP_LOG_LEVEL=warn
+    export ARP_STATE_DIR="$bench_dir/state" EVIDENCE_ROOT="$bench_dir/evidence" ARP_MIGRATIONS_DIR="$PWD/migrations" ARP_LOG_LEVEL=warn ARP_NETWORK=arp-bench-$$
     orchestrator_port=$(free_port)
     export ARP_LISTEN_PORT="$orchestrator_port"
     "$BUILD/arp-orchestrator" migrate >/dev/null
