@@ -25,7 +25,7 @@ static int set_up(void)
     /* AddressSanitizer keeps freed memory for a while, which is not growth. Without it nobody reads this. */
     char options[512];
     const char *given = getenv("ASAN_OPTIONS");
-    snprintf(options, sizeof(options), "%s%squarantine_size_mb=1:thread_local_quarantine_size_kb=0",
+    snprintf(options, sizeof(options), "%s%squarantine_size_mb=1:thread_local_quarantine_size_kb=16",
         given ? given : "", given ? ":" : "");
     setenv("ASAN_OPTIONS", options, 1);
     stack = stack_start(NULL);
