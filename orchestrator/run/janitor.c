@@ -45,6 +45,7 @@ static void *lease_main(void *arg)
     while (nap(j, lease_ms / 3)) {
         struct arp_err err;
         int64_t renewed;
+        warm_release_late(j->env);
         if (leases_renew_all(j->env->db, j->env->holder, lease_ms, &renewed, &err) != 0)
             log_error(LOG_LEVEL_ERROR, NULL, "leases could not be renewed", &err);
         bundler_renew(j->env->bundler, j->env);

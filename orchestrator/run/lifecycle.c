@@ -217,12 +217,14 @@ static void run_to_end(struct job *job, struct arp_err *why)
             .no_agent_reason = job->has_runtime ? NULL : why->msg};
         rc = finish_run(job->env, &f, &job->finished, &err);
     }
-    if (rc)
+    if (rc) {
+        live_note_lost(job->env->live, job->run.id, reason_of(job, rc));
         log_error(LOG_LEVEL_ERROR, &job->log, "run could not be finished; recovery will", &err);
-    else
+    } else {
         log_info(&job->log, "run ended", LOG_STR("status", run_status_name(job->sink.facts.status)),
             LOG_STR("reason", job->sink.facts.reason), LOG_INT("events", job->sink.chain.next_seq),
             LOG_INT("durationMs", (clock_now_us() - job->run.created_us) / 1000));
+    }
 }
 
 /* job is freed. why: set when the run has failed before it could start. */

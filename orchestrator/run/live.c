@@ -45,6 +45,14 @@ struct live_run {
     struct live_run *next; /* registry, under live.lock */
 };
 
+/* As many as can be live at once on a usual server; a run whose note was overwritten is recovered all the same. */
+#define LOST_MAX 64
+
+struct lost {
+    char run_id[UUID_LEN + 1];
+    const char *reason;
+};
+
 struct live {
     pthread_mutex_t admissions[ADMISSION_STRIPES];
     pthread_mutex_t lock;
@@ -53,6 +61,8 @@ struct live {
     unsigned count; /* reserved places, live runs included */
     unsigned max;
     bool stopping;
+    struct lost lost[LOST_MAX]; /* a ring */
+    unsigned lost_next;
 };
 
 struct live *live_new(unsigned max_runs)
@@ -230,6 +240,27 @@ int live_on_end(struct live_run *r, void (*fn)(void *ctx), void *ctx, struct arp
         fn(ctx);
     }
     return 0;
+}
+
+void live_note_lost(struct live *l, const char *run_id, const char *reason)
+{
+    pthread_mutex_lock(&l->lock);
+    struct lost *at = &l->lost[l->lost_next++ % LOST_MAX];
+    snprintf(at->run_id, sizeof(at->run_id), "%s", run_id);
+    at->reason = reason;
+    pthread_mutex_unlock(&l->lock);
+}
+
+const char *live_lost_reason(struct live *l, const char *run_id)
+{
+    const char *reason = NULL;
+    pthread_mutex_lock(&l->lock);
+    for (unsigned i = 0; i < LOST_MAX && !reason; i++) {
+        if (strcmp(l->lost[i].run_id, run_id) == 0)
+            reason = l->lost[i].reason;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return reason;
 }
 
 void live_cancel(struct live_run *r)

@@ -43,6 +43,12 @@ struct feed *live_feed(struct live_run *r); /* borrowed */
 /* Call fn(ctx) once when the run has ended: on the run's thread, or at once when it has ended already. Errors: ARP_E_NOMEM (fn is not called). */
 int live_on_end(struct live_run *r, void (*fn)(void *ctx), void *ctx, struct arp_err *err);
 
+/* A run of this process that could not be finished, and why (static text, as in RunCompleted.reason): recovery will end it, here or
+ * elsewhere, and should say what happened rather than guess. The last few are remembered. */
+void live_note_lost(struct live *l, const char *run_id, const char *reason);
+/* That reason, NULL when this process did not lose the run. */
+const char *live_lost_reason(struct live *l, const char *run_id);
+
 /* Ask the run to stop: tell its agent, and give up on the agent after a grace of 10 s. Idempotent; may block on the agent's answer. */
 void live_cancel(struct live_run *r);
 /* For the run's thread: the agent that may be told; false when cancellation was asked for before, so the run must not start. */

@@ -7,6 +7,7 @@
 
 #include "orchestrator/run/agent_idle.h"
 #include "orchestrator/run/finish.h"
+#include "orchestrator/run/live.h"
 #include "orchestrator/run/warm.h"
 #include "orchestrator/store/runs.h"
 #include "shared/log.h"
@@ -15,7 +16,8 @@
 #define MIN_AGE_MS 2000
 #define BATCH      50
 
-#define WHY "the orchestrator stopped while the run was in progress"
+#define WHY_STOPPED "the orchestrator stopped while the run was in progress"
+#define WHY_LOST    "the orchestrator could not keep the record of the run while it was in progress"
 
 /* Take the chain up where it stands and close it. */
 static int close_chain(struct sink *s, const struct run *run, struct arp_err *err)
@@ -25,8 +27,10 @@ static int close_chain(struct sink *s, const struct run *run, struct arp_err *er
         return rc;
     if (s->chain.next_seq == 0)
         rc = sink_write_started(s, run->project_id, run->workspace_id, run->prompt, err);
+    const char *lost = live_lost_reason(s->env->live, run->id);
     if (rc == 0 && !s->facts.closed)
-        rc = sink_write_completed(s, RUN_FAILED, WHY, "orchestrator_restart", err);
+        rc = sink_write_completed(
+            s, RUN_FAILED, lost ? WHY_LOST : WHY_STOPPED, lost ? lost : "orchestrator_restart", err);
     return rc ? rc : sink_flush(s, err);
 }
 

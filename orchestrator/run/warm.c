@@ -18,8 +18,17 @@
 #define STRIPES    64
 #define IDLE_BATCH 32
 
+/* A lock that the database was not there to take back. It must not be renewed with the others for as long as this process lives. */
+struct unreleased {
+    struct unreleased *next;
+    char workspace_id[UUID_LEN + 1];
+    int64_t epoch;
+};
+
 struct warm {
     pthread_mutex_t stripe[STRIPES];
+    pthread_mutex_t unreleased_lock;
+    struct unreleased *unreleased;
 };
 
 struct warm *warm_new(void)
@@ -27,6 +36,8 @@ struct warm *warm_new(void)
     struct warm *w = calloc(1, sizeof(*w));
     for (int i = 0; w && i < STRIPES; i++)
         pthread_mutex_init(&w->stripe[i], NULL);
+    if (w)
+        pthread_mutex_init(&w->unreleased_lock, NULL);
     return w;
 }
 
@@ -34,6 +45,13 @@ void warm_free(struct warm *w)
 {
     for (int i = 0; w && i < STRIPES; i++)
         pthread_mutex_destroy(&w->stripe[i]);
+    while (w && w->unreleased) {
+        struct unreleased *u = w->unreleased;
+        w->unreleased = u->next;
+        free(u);
+    }
+    if (w)
+        pthread_mutex_destroy(&w->unreleased_lock);
     free(w);
 }
 
@@ -63,6 +81,19 @@ int workspace_lock(
     return rc;
 }
 
+static void release_later(struct warm *w, const char *workspace_id, int64_t epoch)
+{
+    struct unreleased *u = calloc(1, sizeof(*u));
+    if (!u)
+        return;
+    snprintf(u->workspace_id, sizeof(u->workspace_id), "%s", workspace_id);
+    u->epoch = epoch;
+    pthread_mutex_lock(&w->unreleased_lock);
+    u->next = w->unreleased;
+    w->unreleased = u;
+    pthread_mutex_unlock(&w->unreleased_lock);
+}
+
 void workspace_unlock(const struct run_env *env, const char *workspace_id, int64_t epoch)
 {
     struct arp_err err;
@@ -70,8 +101,27 @@ void workspace_unlock(const struct run_env *env, const char *workspace_id, int64
     lock_name(workspace_id, name);
     struct log_ctx ctx = {0};
     snprintf(ctx.workspace_id, sizeof(ctx.workspace_id), "%s", workspace_id);
-    if (leases_release(env->db, name, env->holder, epoch, &err) != 0)
-        log_error(LOG_LEVEL_WARN, &ctx, "workspace lock was not released", &err);
+    int rc = leases_release(env->db, name, env->holder, epoch, &err);
+    if (rc == 0)
+        return;
+    log_error(LOG_LEVEL_WARN, &ctx, "workspace lock was not released", &err);
+    if (rc != ARP_E_CONFLICT)
+        release_later(env->warm, workspace_id, epoch);
+}
+
+void warm_release_late(const struct run_env *env)
+{
+    struct warm *w = env->warm;
+    pthread_mutex_lock(&w->unreleased_lock);
+    struct unreleased *list = w->unreleased;
+    w->unreleased = NULL;
+    pthread_mutex_unlock(&w->unreleased_lock);
+    while (list) {
+        struct unreleased *u = list;
+        list = u->next;
+        workspace_unlock(env, u->workspace_id, u->epoch); /* comes back to the list when it fails again */
+        free(u);
+    }
 }
 
 int warm_cool(const struct run_env *env, const char *user_id, const char *workspace_id, struct arp_err *err)

@@ -18,8 +18,10 @@ void warm_free(struct warm *w);
 /* The lock of one workspace. Errors: ARP_E_BUSY (a run, or another change of the workspace, is in progress). */
 int workspace_lock(
     const struct run_env *env, const char *workspace_id, int64_t *ret_epoch, struct arp_err *err);
-/* Give it back; a lock that was lost meanwhile is no error. */
+/* Give it back; a lock that was lost meanwhile is no error. What the database does not take now, warm_release_late gives back. */
 void workspace_unlock(const struct run_env *env, const char *workspace_id, int64_t epoch);
+/* Give back the locks that could not be given back before. Call it before leases are renewed. */
+void warm_release_late(const struct run_env *env);
 
 /* Make ws warm, cooling others of its user when over the limit, and bring its row up to date. Locked by the caller. ws is read again first.
  * Errors: ARP_E_NOT_FOUND (its project was deleted), ARP_E_CONFLICT (all warm workspaces of the user are busy), those of runtime_ensure, those of the store. */

@@ -226,7 +226,7 @@ const char *pg_url_migrated(void)
 
 const char *pg_sql(const char *sql)
 {
-    static char value[4096];
+    static char value[64 << 10];
     if (!side || PQstatus(side) != CONNECTION_OK) {
         PQfinish(side);
         side = PQconnectdb(pg_url());
@@ -243,12 +243,17 @@ const char *pg_sql(const char *sql)
     return ok ? value : NULL;
 }
 
-int pg_restart(void)
+int pg_stop(void)
 {
     if (!*dir)
         return -1;
     PQfinish(side);
     side = NULL;
     server_stop();
-    return server_start();
+    return 0;
+}
+
+int pg_restart(void)
+{
+    return pg_stop() == 0 ? server_start() : -1;
 }

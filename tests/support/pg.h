@@ -13,6 +13,8 @@ const char *pg_url_migrated(void);
 /* Run SQL outside the code under test (set-up, looking behind the scenes): the first column of the first row, "" when there is none,
  * in a buffer that lives until the next call. NULL when it failed (reason on standard error). */
 const char *pg_sql(const char *sql);
+/* Stop the private server as a crash would; pg_restart brings it back. 0, or -1 when the server is a shared one. */
+int pg_stop(void);
 /* Stop and start the private server again, as a crash would (immediate shutdown). 0, or -1 when the server is a shared one. */
 int pg_restart(void);
 

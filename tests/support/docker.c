@@ -1,0 +1,65 @@
+/*
+ * The engine from outside: see docker.h.
+ */
+#include "tests/support/docker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ARGS_MAX 32
+
+static char *said;
+
+const char *docker(const char *const *args)
+{
+    const char *argv[ARGS_MAX] = {"docker"};
+    for (int i = 0; args[i] && i < ARGS_MAX - 2; i++)
+        argv[i + 1] = args[i];
+    free(said);
+    said = NULL;
+    int code = process_run(argv, NULL, &said);
+    size_t len = strlen(said);
+    if (len > 0 && said[len - 1] == '\n')
+        said[len - 1] = '\0';
+    if (code == 0)
+        return said;
+    fprintf(stderr, "docker %s: exit %d: %s\n", args[0], code, said);
+    return NULL;
+}
+
+static void filter_of(const char *workspace_id, char *ret, size_t size)
+{
+    snprintf(ret, size, "label=arp.workspace=%s", workspace_id);
+}
+
+const char *docker_container(const char *workspace_id)
+{
+    static char id[80];
+    char filter[96];
+    filter_of(workspace_id, filter, sizeof(filter));
+    const char *out = DOCKER("ps", "-aq", "--no-trunc", "--filter", filter);
+    snprintf(id, sizeof(id), "%s", out ? out : "");
+    return id;
+}
+
+const char *docker_volume(const char *workspace_id)
+{
+    static char name[128];
+    char filter[96];
+    filter_of(workspace_id, filter, sizeof(filter));
+    const char *out = DOCKER("volume", "ls", "-q", "--filter", filter);
+    snprintf(name, sizeof(name), "%s", out ? out : "");
+    return name;
+}
+
+int docker_workload_count(const char *workspace_id)
+{
+    const char *out = DOCKER("top", docker_container(workspace_id), "-eo", "uid,pid,args");
+    int n = 0;
+    for (const char *line = out; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        n += strtol(line, NULL, 10) == 1000;
+    }
+    return out ? n : -1;
+}
