@@ -8,15 +8,17 @@ cd "$(dirname "$0")"
 
 work=$(mktemp -d /tmp/arp-ci.XXXXXX)
 chmod 711 "$work"
+# A network of this run's own: what suites leave on it when they are killed is removed at the end, and nothing else.
+ARP_TEST_NETWORK=arp-ci-$$
+export ARP_TEST_NETWORK
 passed=0
 failed=0
 finished=0
 
 cleanup() {
-    # What suites leave when they are killed carries their label; nothing else is touched.
     if docker version >/dev/null 2>&1; then
-        docker ps -aq --filter network=arp-test-internal | xargs -r docker rm -f >/dev/null 2>&1 || true
-        docker network rm arp-test-internal >/dev/null 2>&1 || true
+        docker ps -aq --filter network="$ARP_TEST_NETWORK" | xargs -r docker rm -f >/dev/null 2>&1 || true
+        docker network rm "$ARP_TEST_NETWORK" >/dev/null 2>&1 || true
     fi
     .ci/postgres.sh stop "$work/postgres" >/dev/null 2>&1 || true
     .ci/docker.sh stop "$work/docker" || true

@@ -30,6 +30,10 @@ stop_orchestrator() {
 
 if [ "${1:-}" = stop ]; then
     stop_orchestrator
+    # Warm workspaces outlive a restart of the orchestrator; here they become cold: the volumes stay.
+    if [ -s "$home/state/installation-id" ]; then
+        docker ps -aq --filter "label=arp.instance=$(cat "$home/state/installation-id")" | xargs -r docker rm -f >/dev/null
+    fi
     .ci/postgres.sh stop "$home/postgres"
     .ci/docker.sh stop "$home/docker"
     echo 'stopped; data stays in .arp/'

@@ -95,11 +95,11 @@ static struct artifact *add(struct manifest *m)
         m->list = bigger;
         m->room = room;
     }
-    struct artifact *a = &m->list[m->count];
-    *a = (struct artifact){.path = strdup(buf_str(&m->path)), .type = "unknown"};
-    if (!a->path)
+    char *path = strdup(buf_str(&m->path));
+    if (!path)
         return NULL;
-    m->count++;
+    struct artifact *a = &m->list[m->count++];
+    *a = (struct artifact){.path = path, .type = "unknown"};
     return a;
 }
 

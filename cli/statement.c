@@ -23,8 +23,7 @@ const cJSON *json_at(const cJSON *obj, const char *path)
 
 const char *json_str_at(const cJSON *obj, const char *path)
 {
-    const cJSON *v = json_at(obj, path);
-    return cJSON_IsString(v) ? v->valuestring : NULL;
+    return cJSON_GetStringValue(json_at(obj, path));
 }
 
 static bool text_is(const char *got, const char *want)

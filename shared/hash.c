@@ -75,11 +75,11 @@ int sha256_fd(int fd, char ret_hex[SHA256_HEX_LEN + 1], uint64_t *ret_size, stru
 {
     cleanup_sha256 struct sha256 *h = sha256_new();
     size_t chunk = 256u << 10;
-    char *data = malloc(chunk);
+    char *data = h ? malloc(chunk) : NULL;
     int rc = 0;
     off_t at = 0;
-    if (!h || !data)
-        rc = arp_fail(err, ARP_E_NOMEM, 0, "hash a file");
+    if (!data)
+        return arp_fail(err, ARP_E_NOMEM, 0, "hash a file");
     while (rc == 0) {
         ssize_t n = pread(fd, data, chunk, at);
         if (n == 0)

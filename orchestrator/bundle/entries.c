@@ -17,6 +17,11 @@ void entries_done(struct entries *e)
     *e = (struct entries){0};
 }
 
+#if defined(__GNUC__) && !defined(__clang__)
+/* gcc 12's analyzer loses what is stored in a grown array. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+#endif
 /* Take bytes and path, also on failure. */
 static int add(struct entries *e, const char *name, char *bytes, char *path, uint64_t size,
     const char *sha256, struct arp_err *err)
@@ -29,17 +34,21 @@ static int add(struct entries *e, const char *name, char *bytes, char *path, uin
             e->cap = cap;
         }
     }
-    struct entry entry = {.name = strdup(name), .bytes = bytes, .path = path, .size = size};
-    if (e->count == e->cap || !entry.name || (!bytes && !path)) {
-        free(entry.name);
+    char *own_name = strdup(name);
+    if (e->count == e->cap || !own_name || (!bytes && !path)) {
+        free(own_name);
         free(bytes);
         free(path);
         return arp_fail(err, ARP_E_NOMEM, 0, "bundle entry %s", name);
     }
-    memcpy(entry.sha256, sha256, SHA256_HEX_LEN);
-    e->items[e->count++] = entry;
+    struct entry *entry = &e->items[e->count++];
+    *entry = (struct entry){.name = own_name, .bytes = bytes, .path = path, .size = size};
+    memcpy(entry->sha256, sha256, SHA256_HEX_LEN);
     return 0;
 }
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 int entries_add_bytes(struct entries *e, const char *name, const void *bytes, size_t len, struct arp_err *err)
 {

@@ -17,8 +17,6 @@
 #include "shared/fd.h"
 #include "shared/log.h"
 
-/* The largest bundle (LIMIT_RUN_BLOBS) is read and hashed in seconds; ten minutes is a stuck disk. */
-#define CLAIM_MS     (10ll * 60 * 1000)
 #define METADATA_MAX (64u << 20)
 
 struct bundler {
@@ -30,6 +28,8 @@ struct bundler {
     pthread_cond_t wake;
     bool work;
     bool stop;
+    char claimed[UUID_LEN + 1]; /* the row being built and its user, "" when there is none */
+    char claimed_user[UUID_LEN + 1];
 };
 
 struct bundler *bundler_new(void)
@@ -126,6 +126,29 @@ static void build_claimed(struct bundler *b, const struct bundle *row)
         log_error(LOG_LEVEL_ERROR, &ctx, "evidence row could not be marked", &again);
 }
 
+/* row: NULL when none is built any more. */
+static void set_claimed(struct bundler *b, const struct bundle *row)
+{
+    pthread_mutex_lock(&b->lock);
+    snprintf(b->claimed, sizeof(b->claimed), "%s", row ? row->id : "");
+    snprintf(b->claimed_user, sizeof(b->claimed_user), "%s", row ? row->user_id : "");
+    pthread_mutex_unlock(&b->lock);
+}
+
+void bundler_renew(struct bundler *b, const struct run_env *env)
+{
+    char id[UUID_LEN + 1];
+    char user_id[UUID_LEN + 1];
+    pthread_mutex_lock(&b->lock);
+    memcpy(id, b->claimed, sizeof(id));
+    memcpy(user_id, b->claimed_user, sizeof(user_id));
+    pthread_mutex_unlock(&b->lock);
+    struct arp_err err;
+    /* It may have been finished this moment; a claim that was lost shows when the bundle is entered. */
+    if (id[0])
+        bundles_renew(env->db, user_id, id, env->holder, env->cfg->lease_s * 1000, &err);
+}
+
 static bool stopping(struct bundler *b)
 {
     pthread_mutex_lock(&b->lock);
@@ -140,14 +163,16 @@ static void drain(struct bundler *b)
     while (!stopping(b)) {
         struct arp_err err;
         struct bundle row = {0};
-        int rc = bundles_claim_pending(b->env->db, b->env->holder, CLAIM_MS, &row, &err);
+        int rc = bundles_claim_pending(b->env->db, b->env->holder, b->env->cfg->lease_s * 1000, &row, &err);
         if (rc == ARP_E_NOT_FOUND)
             return;
         if (rc) {
             log_error(LOG_LEVEL_ERROR, NULL, "pending evidence could not be claimed", &err);
             return;
         }
+        set_claimed(b, &row);
         build_claimed(b, &row);
+        set_claimed(b, NULL);
         bundle_done(&row);
     }
 }

@@ -16,6 +16,8 @@ struct bundler;
 struct bundler *bundler_new(void);
 /* Start the thread. env and signer are borrowed until bundler_free. Errors: ARP_E_IO. */
 int bundler_start(struct bundler *b, const struct run_env *env, struct signer *signer, struct arp_err *err);
+/* Hold on to the claim of the bundle being built, if one is: to be called more often than leases run out. */
+void bundler_renew(struct bundler *b, const struct run_env *env);
 /* There may be work. Never blocks. */
 void bundler_wake(struct bundler *b);
 /* Finish the bundle at hand, stop, free. Accepts NULL. */

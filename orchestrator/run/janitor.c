@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "orchestrator/run/bundler.h"
 #include "orchestrator/run/recover.h"
 #include "orchestrator/run/warm.h"
 #include "orchestrator/store/leases.h"
@@ -47,6 +48,7 @@ static void *lease_main(void *arg)
         warm_release_late(j->env);
         if (leases_renew_all(j->env->db, j->env->holder, lease_ms, &renewed, &err) != 0)
             log_error(LOG_LEVEL_ERROR, NULL, "leases could not be renewed", &err);
+        bundler_renew(j->env->bundler, j->env);
     }
     return NULL;
 }

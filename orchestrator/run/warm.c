@@ -318,7 +318,11 @@ int warm_reconcile(const struct run_env *env, struct arp_err *err)
     if (rc)
         return rc;
     bool *known = calloc(n + 1, sizeof(*known));
-    rc = known ? reconcile_rows(env, items, n, known, err) : arp_fail(err, ARP_E_NOMEM, 0, "reconcile");
+    if (!known) {
+        free(items);
+        return arp_fail(err, ARP_E_NOMEM, 0, "reconcile");
+    }
+    rc = reconcile_rows(env, items, n, known, err);
     for (size_t i = 0; i < n && rc == 0; i++) {
         if (known[i] || !items[i].container_id[0])
             continue;

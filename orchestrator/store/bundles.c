@@ -124,6 +124,17 @@ int bundles_set_error(struct db *db, const char *user_id, const char *id, const 
     return change_claimed(db, &FAILED, &a, err);
 }
 
+int bundles_renew(struct db *db, const char *user_id, const char *id, const char *holder, int64_t ttl_ms,
+    struct arp_err *err)
+{
+    static const struct sql RENEW = {"bundles_renew",
+        "UPDATE evidence_bundles SET claim_expires_at = now() + " SQL_MS("$4") CLAIMED, false};
+    struct sql_args a = {0};
+    claim_args(&a, user_id, id, holder);
+    args_int(&a, ttl_ms);
+    return change_claimed(db, &RENEW, &a, err);
+}
+
 int bundles_unclaim(
     struct db *db, const char *user_id, const char *id, const char *holder, struct arp_err *err)
 {

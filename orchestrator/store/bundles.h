@@ -51,6 +51,9 @@ int bundles_set_ready(struct db *db, const char *user_id, const char *id, const 
     const struct bundle_ready *b, struct arp_err *err);
 int bundles_set_error(struct db *db, const char *user_id, const char *id, const char *holder,
     const char *message, struct arp_err *err);
+/* Hold on to a claim for ttl_ms from now. Errors: ARP_E_CONFLICT (it was lost). */
+int bundles_renew(struct db *db, const char *user_id, const char *id, const char *holder, int64_t ttl_ms,
+    struct arp_err *err);
 /* Give a claim back without a verdict (shutdown): it is open at once. Errors: ARP_E_CONFLICT. */
 int bundles_unclaim(
     struct db *db, const char *user_id, const char *id, const char *holder, struct arp_err *err);

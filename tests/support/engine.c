@@ -8,8 +8,6 @@
 #include <string.h>
 #include <time.h>
 
-#define NETWORK "arp-test-internal"
-
 const char *engine_container(const struct stack *s, const char *workspace_id)
 {
     static char name[96];
@@ -66,7 +64,7 @@ int engine_running_count(const struct stack *s)
 bool engine_address(const char *container, char ret[64])
 {
     cJSON *c = engine_inspect(container);
-    const cJSON *network = cJSON_GetObjectItem(json_at(c, "NetworkSettings.Networks"), NETWORK);
+    const cJSON *network = cJSON_GetObjectItem(json_at(c, "NetworkSettings.Networks"), stack_network());
     const char *address = cJSON_GetStringValue(json_at(network, "IPAddress"));
     snprintf(ret, 64, "%s", address ? address : "");
     cJSON_Delete(c);

@@ -15,7 +15,7 @@
 #include "shared/fd.h"
 
 #define OUTPUT_MAX (64u << 20)
-#define DIRS_MAX   128
+#define DIRS_MAX   256
 
 int process_run(const char *const *argv, const char *dir, char **ret_out)
 {

@@ -44,6 +44,12 @@ static void pause_ms(long ms)
     nanosleep(&t, NULL);
 }
 
+const char *stack_network(void)
+{
+    const char *name = getenv("ARP_TEST_NETWORK");
+    return name ? name : "arp-test-internal";
+}
+
 static const char *program(const char *name)
 {
     static char path[512];
@@ -192,7 +198,7 @@ static void make_env(struct stack *s, const char *const *env)
     env_add(s, "ARP_STATE_DIR", s->state);
     env_add(s, "EVIDENCE_ROOT", s->evidence);
     env_add(s, "ARP_MIGRATIONS_DIR", realpath("migrations", NULL));
-    env_add(s, "ARP_NETWORK", "arp-test-internal");
+    env_add(s, "ARP_NETWORK", stack_network());
     env_add(s, "WORKSPACE_IMAGE", image ? image : "arp-workspace:v0.3");
     /* Sanitizers and valgrind talk to the process by these. */
     static const char *const pass[] = {"ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS"};

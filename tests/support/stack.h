@@ -25,6 +25,8 @@ void stack_set(struct stack *s, const char *setting);
 /* SIGTERM and wait; returns the exit code. stack_restart brings it back. */
 int stack_terminate(struct stack *s);
 
+/* Engine network of all stacks of this program: ARP_TEST_NETWORK, default arp-test-internal. */
+const char *stack_network(void);
 const char *stack_url(const struct stack *s);
 const char *stack_admin_key(const struct stack *s);
 const char *stack_evidence_root(const struct stack *s);

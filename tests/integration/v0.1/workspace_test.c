@@ -151,12 +151,12 @@ static void container_is_on_an_internal_network_only(void)
 {
     cJSON *c = open_and_inspect();
     ASSERT_INT(cJSON_GetArraySize(json_at(c, "NetworkSettings.Networks")), 1);
-    ASSERT_TRUE(cJSON_GetObjectItem(json_at(c, "NetworkSettings.Networks"), "arp-test-internal") != NULL);
+    ASSERT_TRUE(cJSON_GetObjectItem(json_at(c, "NetworkSettings.Networks"), stack_network()) != NULL);
     ASSERT_INT(cJSON_GetArraySize(json_at(c, "HostConfig.PortBindings")), 0);
     for (const cJSON *p = json_at(c, "NetworkSettings.Ports")->child; p; p = p->next)
         ASSERT_TRUE(cJSON_IsNull(p) || cJSON_GetArraySize(p) == 0);
     cJSON_Delete(c);
-    cJSON *n = engine_inspect("arp-test-internal");
+    cJSON *n = engine_inspect(stack_network());
     ASSERT_TRUE(cJSON_IsTrue(json_at(n, "Internal")));
     const cJSON *icc = cJSON_GetObjectItem(json_at(n, "Options"), "com.docker.network.bridge.enable_icc");
     ASSERT_STR(cJSON_GetStringValue(icc), "false");

@@ -153,7 +153,7 @@ static void snapshot_patch_applies_to_the_recorded_tree(void)
     sh("git init -q && printf 'a\\nb\\n' > t && head -c 3000 /dev/urandom > bin && ln -s t l && git add -A "
        "&& git commit -qm 1",
         NULL, 0);
-    ask('S', NULL);
+    cJSON_Delete(ask('S', NULL));
     sh("cp -r . ../copy && echo c >> t && head -c 3000 /dev/urandom > bin && rm l && chmod +x t && mkdir n "
        "&& echo u > 'n/sp ace'",
         NULL, 0);
