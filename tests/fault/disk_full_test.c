@@ -104,6 +104,8 @@ static void expect_kept_later(const struct tenant *t, const char *run)
     reply_done(&r);
 }
 
+#define OPEN_RUNS "SELECT count(*) FROM runs WHERE finished_at IS NULL"
+
 /* --- tests ---------------------------------------------------------------------------------------------------------------------- */
 
 static void run_whose_evidence_finds_no_room_ends_when_there_is_room(void)
@@ -117,8 +119,16 @@ static void run_whose_evidence_finds_no_room_ends_when_there_is_room(void)
     ASSERT_TRUE(!is_staged(run));
     expect_no_bundle(run);
     ASSERT_STR(bundle_column(run, "count(*)"), "0");
+    /* A client that waits is not told an end that was not kept. */
+    struct reply r = {0};
+    ASSERT_INT(run_post(stack, &t, "{\"commands\":[[\"true\"]]}", &r), 503);
+    ASSERT_STR(reply_str(&r, "error.code"), "unavailable");
+    reply_done(&r);
     fill(false);
     expect_kept_later(&t, run);
+    for (int i = 0; i < 30 * 20 && strcmp(pg_sql(OPEN_RUNS), "0") != 0; i++)
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    ASSERT_STR(pg_sql(OPEN_RUNS), "0");
 }
 
 static void run_on_a_read_only_evidence_root_ends_when_it_is_writable(void)
