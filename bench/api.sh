@@ -2,7 +2,7 @@
 # Small API calls: this orchestrator, the stack it was first written on (Fastify + pg, bench/peers/fastify) and pgbench with the same
 # statement as the limit, interleaved, on one database. Prints medians and ratios; asserts nothing about times.
 # usage: bench/api.sh [ROUNDS [SECONDS]]        defaults: 5 rounds of 4 s per server and route; 32 keep-alive connections, 1 thread
-# Needs the packages of .ci/packages.sh, node >= 20 and npm, and a container engine (the orchestrator's start asks it what is warm).
+# Needs the packages of .ci/packages.sh, nodejs (18 or later) and npm, and a container engine (the orchestrator's start asks it what is warm).
 # CONNECTIONS, and every variable of docs/CONFIG.md for the orchestrator, may be set.
 set -eu
 cd "$(dirname "$0")/.."
@@ -11,7 +11,7 @@ seconds=${2:-4}
 connections=${CONNECTIONS:-32}
 # shellcheck source=bench/lib.sh
 . bench/lib.sh
-for c in wrk node npm jq curl taskset psql; do command -v $c >/dev/null || die "$c is missing (.ci/packages.sh run test)"; done
+need wrk node npm jq curl taskset psql
 pgbench=$(command -v pgbench || find /usr/lib/postgresql/*/bin -name pgbench | sort -V | tail -n 1)
 
 make --no-print-directory BUILD="$BUILD" all | grep -v '^make' || true
@@ -106,7 +106,7 @@ echo
 ratio() { # ratio METHOD SERVER: the orchestrator beside SERVER
     echo "$(value "$1" "$2" 3) $(value "$1" "$2" 6) $(value "$1" "$2" 8) $(value "$1" "$2" 9) $(value "$1" arp 3) $(value "$1" arp 6) $(value "$1" arp 8) $(value "$1" arp 9)" |
         awk -v m="$1" -v s="$3" '{ printf "%-4s beside %-17s requests per CPU-second x%.2f, requests/s x%.2f", m, s ":", $2 / $6, $5 / $1
-            if ($3 + 0 == $3 && s != "pgbench:") printf ", RSS 1/%.1f, PSS 1/%.1f", $3 / $7, $4 / $8
+            if (s != "pgbench") printf ", RSS 1/%.1f, PSS 1/%.1f", $3 / $7, $4 / $8
             print "" }'
 }
 for method in GET POST; do

@@ -1,5 +1,5 @@
 # What the bench scripts share: a private stack on loopback, CPU time and memory of processes, medians. Sourced, from the top of the tree.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034 # variables are read by the scripts
 #
 # Servers are pinned to SERVER_CPU, the load and Postgres to LOAD_CPU, so that a server's CPU time holds only its own work and neither
 # side starves the other. With a single CPU both are 0 and only the CPU-time ratios mean something.
@@ -14,6 +14,12 @@ pids=
 die() {
     printf '%s: %s\n' "$(basename "$0")" "$*" >&2
     exit 1
+}
+
+need() {
+    for c in "$@"; do
+        command -v "$c" >/dev/null || die "$c is missing: .ci/packages.sh build run test; apt-get install nodejs npm"
+    done
 }
 
 # Everything that was started is stopped, by the process id it was started under.
