@@ -47,22 +47,6 @@ static bool wait_file(const struct tenant *t, const char *path)
     return false;
 }
 
-/* Wait until the server's log has a line with that text for that run. */
-static bool wait_log(const char *run, const char *text)
-{
-    bool found = false;
-    for (int i = 0; i < 30 * 10 && !found; i++) {
-        char *log = stack_log(stack);
-        for (const char *line = strstr(log, text); line && !found; line = strstr(line + 1, text)) {
-            const char *end = strchr(line, '\n');
-            found = end && memmem(line, (size_t)(end - line), run, strlen(run));
-        }
-        free(log);
-        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
-    }
-    return found;
-}
-
 static void expect_usable(const struct tenant *t)
 {
     struct reply r = {0};
@@ -137,7 +121,7 @@ static void run_that_meets_a_stopped_database_ends_when_it_is_back(void)
     ASSERT_INT(pg_stop(), 0);
     let_go(&t);
     ASSERT_TRUE(wait_ready(503));
-    ASSERT_TRUE(wait_log(run, "run could not be finished"));
+    ASSERT_TRUE(log_wait(stack, run, "run could not be finished"));
     ASSERT_INT(pg_restart(), 0);
     ASSERT_TRUE(stack_wait_run(stack, &t, run, 60, &r));
     ASSERT_STR(reply_str(&r, "status"), "failed");

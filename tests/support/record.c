@@ -11,6 +11,7 @@
 
 #include "shared/buf.h"
 #include "shared/fd.h"
+#include "tests/support/pg.h"
 
 #define FILE_MAX   (1u << 30)
 #define EVENTS_MAX 20000
@@ -161,6 +162,31 @@ bool run_wait_event(const struct stack *s, const struct tenant *t, const char *r
     return seen;
 }
 
+/* One line of text that holds both. */
+static bool has_line(char *text, const char *a, const char *b)
+{
+    bool found = false;
+    for (char *save = NULL, *line = strtok_r(text, "\n", &save); line && !found;
+         line = strtok_r(NULL, "\n", &save))
+        found = strstr(line, a) && strstr(line, b);
+    return found;
+}
+
+bool log_wait(const struct stack *s, const char *a, const char *b)
+{
+    bool found = false;
+    for (int i = 0; i < 30 * 10 && !found; i++) {
+        char *log = stack_log(s);
+        found = log && has_line(log, a, b);
+        free(log);
+        if (!found)
+            nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    }
+    if (!found)
+        fprintf(stderr, "no line of the log has '%s' and '%s'\n", a, b);
+    return found;
+}
+
 long stream_run(const struct stack *s, const struct tenant *t, const char *body, struct stream *ret)
 {
     char path[128];
@@ -230,6 +256,17 @@ void record_done(struct record *r)
     cJSON_Delete(r->metadata);
     cJSON_Delete(r->snapshot);
     *r = (struct record){0};
+}
+
+bool evidence_hold(bool on)
+{
+    if (!on)
+        return pg_sql("DROP TRIGGER test_hold ON evidence_bundles") != NULL;
+    return pg_sql("CREATE OR REPLACE FUNCTION test_hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                  "NEW.claim_holder := 'test';"
+                  " NEW.claim_expires_at := now() + interval '1 hour'; RETURN NEW; END $$") != NULL &&
+           pg_sql("CREATE TRIGGER test_hold BEFORE INSERT ON evidence_bundles FOR EACH ROW EXECUTE FUNCTION "
+                  "test_hold()") != NULL;
 }
 
 const char *keyring_file(const struct stack *s)

@@ -38,6 +38,9 @@ bool run_begin(const struct stack *s, const struct tenant *t, const char *body, 
 /* Wait until the run has shown an event of that type; false when 60 s went by. */
 bool run_wait_event(const struct stack *s, const struct tenant *t, const char *run_id, const char *type);
 
+/* Wait until one line of the server's log holds both texts; false when 30 s went by. */
+bool log_wait(const struct stack *s, const char *a, const char *b);
+
 /* A streamed run, to the end of the stream. */
 struct stream {
     char run_id[40];
@@ -65,6 +68,9 @@ struct record {
 /* false (reason on standard error): no bundle within 30 s, or its files are not what they should be. */
 bool record_open(const struct stack *s, const struct tenant *t, const char *run_id, struct record *ret);
 void record_done(struct record *r);
+
+/* on: from now on new evidence rows look claimed by a builder elsewhere, so they stay pending until their claim is taken away. */
+bool evidence_hold(bool on);
 
 /* The server's published keys in a file. The string lives until the next call. NULL on failure. */
 const char *keyring_file(const struct stack *s);

@@ -52,22 +52,6 @@ static void change_bundle(const char *run_id, const char *set)
     ASSERT_TRUE(pg_sql(sql) != NULL);
 }
 
-/* From now on new evidence rows look claimed by a builder elsewhere, so they stay pending. */
-static void hold_new_bundles(void)
-{
-    ASSERT_TRUE(
-        pg_sql("CREATE OR REPLACE FUNCTION test_hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-               "NEW.claim_holder := "
-               "'test'; NEW.claim_expires_at := now() + interval '1 hour'; RETURN NEW; END $$") != NULL);
-    ASSERT_TRUE(pg_sql("CREATE TRIGGER test_hold BEFORE INSERT ON evidence_bundles FOR EACH ROW EXECUTE "
-                       "FUNCTION test_hold()") != NULL);
-}
-
-static void stop_holding(void)
-{
-    ASSERT_TRUE(pg_sql("DROP TRIGGER test_hold ON evidence_bundles") != NULL);
-}
-
 #define RELEASED "claim_holder = NULL, claim_expires_at = NULL"
 
 /* GET /runs/:id/evidence. */
@@ -468,9 +452,9 @@ static void bundle_built_again_from_the_same_staging_is_the_same_bytes(void)
     struct tenant t;
     char run[40], staging[256], copy[160], first[80];
     ASSERT_TRUE(stack_tenant(stack, "again", -1, &t));
-    hold_new_bundles();
+    ASSERT_TRUE(evidence_hold(true));
     run_to(&t, "{\"commands\":[[\"sh\",\"-c\",\"echo out; echo x > results/x\"]]}", "succeeded", run);
-    stop_holding();
+    ASSERT_TRUE(evidence_hold(false));
     snprintf(staging, sizeof(staging), "%s/staging/%s", stack_evidence_root(stack), run);
     snprintf(copy, sizeof(copy), "%s/copy", temp_dir());
     ASSERT_INT(RUN_ARGV(NULL, NULL, "cp", "-a", staging, copy), 0);
@@ -489,9 +473,9 @@ static void changed_staging_is_never_sealed_as_a_second_story(void)
     struct tenant t;
     char run[40], staging[256], copy[160], file[320];
     ASSERT_TRUE(stack_tenant(stack, "second", -1, &t));
-    hold_new_bundles();
+    ASSERT_TRUE(evidence_hold(true));
     run_to(&t, "{\"commands\":[[\"false\"]]}", "failed", run);
-    stop_holding();
+    ASSERT_TRUE(evidence_hold(false));
     snprintf(staging, sizeof(staging), "%s/staging/%s", stack_evidence_root(stack), run);
     snprintf(copy, sizeof(copy), "%s/copy", temp_dir());
     ASSERT_INT(RUN_ARGV(NULL, NULL, "cp", "-a", staging, copy), 0);
@@ -513,9 +497,9 @@ static void pending_row_left_by_a_crash_is_built_after_the_next_start(void)
     struct record rec;
     char run[40];
     ASSERT_TRUE(stack_tenant(stack, "crash", -1, &t));
-    hold_new_bundles();
+    ASSERT_TRUE(evidence_hold(true));
     run_to(&t, "{\"commands\":[[\"echo\",\"x\"]]}", "succeeded", run);
-    stop_holding();
+    ASSERT_TRUE(evidence_hold(false));
     stack_kill(stack);
     ASSERT_STR(bundle_column(run, "status"), "pending");
     change_bundle(run, "claim_expires_at = now() - interval '1 second'");
@@ -531,9 +515,9 @@ static void bundle_that_can_not_be_built_is_an_error_with_its_reason(void)
     struct reply r = {0};
     char run[40], staging[256], zip[256];
     ASSERT_TRUE(stack_tenant(stack, "broken", -1, &t));
-    hold_new_bundles();
+    ASSERT_TRUE(evidence_hold(true));
     run_to(&t, "{\"commands\":[[\"true\"]]}", "succeeded", run);
-    stop_holding();
+    ASSERT_TRUE(evidence_hold(false));
     snprintf(staging, sizeof(staging), "%s/staging/%s", stack_evidence_root(stack), run);
     snprintf(zip, sizeof(zip), "%s/%s.zip", stack_evidence_root(stack), run);
     double errors = stack_metric(stack, "arp_evidence_bundles_total{status=\"error\"}");
