@@ -365,7 +365,9 @@ static int start_reserved(const struct run_env *env, const struct run_submission
         return rc;
     }
     job->request = *request;
-    rc = admit(job, s, ret, err);
+    rc = warm_check_room(env, &job->ws, err);
+    if (rc == 0)
+        rc = admit(job, s, ret, err);
     *ret_place_taken = job->live != NULL;
     if (rc) {
         /* A row that was inserted before the failure has no lock any more: recovery ends it. */

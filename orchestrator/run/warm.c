@@ -152,6 +152,24 @@ static bool cool_if_idle(const struct run_env *env, const struct workspace *ws)
     return rc == 0;
 }
 
+static int fail_no_room(const struct run_env *env, struct arp_err *err)
+{
+    arp_fail(err, ARP_E_CONFLICT, 0, "all warm workspaces of this user have runs in progress");
+    arp_err_detail_int(err, "warmWorkspacesPerUser", env->cfg->warm_workspaces_per_user);
+    return ARP_E_CONFLICT;
+}
+
+int warm_check_room(const struct run_env *env, const struct workspace *ws, struct arp_err *err)
+{
+    int64_t busy = 0;
+    if (ws->state == WORKSPACE_WARM)
+        return 0;
+    int rc = workspaces_busy_of_user(env->db, ws->user_id, ws->id, &busy, err);
+    if (rc)
+        return rc;
+    return busy < env->cfg->warm_workspaces_per_user ? 0 : fail_no_room(env, err);
+}
+
 /* Bring the user's other warm workspaces under the limit, oldest first. */
 static int make_room(const struct run_env *env, const struct workspace *ws, struct arp_err *err)
 {
@@ -167,12 +185,7 @@ static int make_room(const struct run_env *env, const struct workspace *ws, stru
             others--;
     }
     workspaces_done(&all);
-    if (others >= env->cfg->warm_workspaces_per_user) {
-        arp_fail(err, ARP_E_CONFLICT, 0, "all warm workspaces of this user have runs in progress");
-        arp_err_detail_int(err, "warmWorkspacesPerUser", env->cfg->warm_workspaces_per_user);
-        return ARP_E_CONFLICT;
-    }
-    return 0;
+    return others < env->cfg->warm_workspaces_per_user ? 0 : fail_no_room(env, err);
 }
 
 /* Write what is true of the container into the row, if it is news. */

@@ -23,6 +23,8 @@ void workspace_unlock(const struct run_env *env, const char *workspace_id, int64
 /* Give back the locks that could not be given back before. Call it before leases are renewed. */
 void warm_release_late(const struct run_env *env);
 
+/* Before a run is admitted: could ws be made warm, as things stand? Errors: ARP_E_CONFLICT (as warm_ensure). */
+int warm_check_room(const struct run_env *env, const struct workspace *ws, struct arp_err *err);
 /* Make ws warm, cooling others of its user when over the limit, and bring its row up to date. Locked by the caller. ws is read again first.
  * Errors: ARP_E_NOT_FOUND (its project was deleted), ARP_E_CONFLICT (all warm workspaces of the user are busy), those of runtime_ensure, those of the store. */
 int warm_ensure(

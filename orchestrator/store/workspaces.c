@@ -146,6 +146,23 @@ int workspaces_idle(
     return list_by(db, &IDLE, &a, ret, err);
 }
 
+int workspaces_busy_of_user(
+    struct db *db, const char *user_id, const char *but_id, int64_t *ret, struct arp_err *err)
+{
+    static const struct sql BUSY = {"workspaces_busy_of_user",
+        "SELECT count(*) FROM workspaces w JOIN leases l ON l.name = 'workspace:' || w.id"
+        " WHERE w.user_id = $1 AND w.id <> $2 AND w.state <> 'deleted' AND l.expires_at > now()",
+        true};
+    struct sql_args a = {0};
+    args_text(&a, user_id);
+    args_text(&a, but_id);
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = db_one(db, &BUSY, &a, "count", &res, err);
+    if (rc == 0)
+        *ret = row_int(res, 0, 0);
+    return rc;
+}
+
 int workspaces_live(
     struct db *db, const char *after_id, unsigned limit, struct workspaces *ret, struct arp_err *err)
 {

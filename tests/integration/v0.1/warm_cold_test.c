@@ -145,9 +145,9 @@ static void a_busy_workspace_is_never_cooled(void)
     user_with_projects("busy", t, 2);
     struct watch *w = run_to_gate(&t[0], "busy");
     /* Neither for room … */
-    ASSERT_INT(stack_run(stack, &t[1], "[[\"true\"]]", &r), 200);
-    ASSERT_STR(reply_str(&r, "status"), "failed");
-    ASSERT_STR(reply_str(&r, "reason"), "warm_limit");
+    ASSERT_INT(stack_run(stack, &t[1], "[[\"true\"]]", &r), 409);
+    ASSERT_STR(reply_str(&r, "error.code"), "conflict");
+    ASSERT_INT(reply_num(&r, "error.details.warmWorkspacesPerUser"), 1);
     ASSERT_INT(project_call(&t[1], "open", &r), 409);
     /* … nor by hand, nor with its project. */
     ASSERT_INT(project_call(&t[0], "close", &r), 409);

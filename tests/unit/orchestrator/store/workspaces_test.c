@@ -108,6 +108,28 @@ static void idle_ones_come_longest_first_and_not_when_leased(void)
     project_done(&q);
 }
 
+static void busy_ones_are_those_of_the_user_with_a_live_lease(void)
+{
+    struct project p = new_project("busy1"), q = new_project("busy2");
+    char lease[64];
+    int64_t epoch = 0, n = -1;
+    OK(workspaces_busy_of_user(db, user_a.id, q.workspace_id, &n, &err));
+    int64_t before = n;
+    snprintf(lease, sizeof(lease), "workspace:%s", p.workspace_id);
+    OK(leases_take(db, lease, "h", 60000, &epoch, &err));
+    OK(workspaces_busy_of_user(db, user_a.id, q.workspace_id, &n, &err));
+    ASSERT_INT(n, before + 1);
+    OK(workspaces_busy_of_user(db, user_a.id, p.workspace_id, &n, &err));
+    ASSERT_INT(n, before);
+    OK(workspaces_busy_of_user(db, user_b.id, q.workspace_id, &n, &err));
+    ASSERT_INT(n, 0);
+    OK(leases_release(db, lease, "h", epoch, &err));
+    OK(workspaces_busy_of_user(db, user_a.id, q.workspace_id, &n, &err));
+    ASSERT_INT(n, before);
+    project_done(&p);
+    project_done(&q);
+}
+
 static void live_ones_come_in_pages_and_tell_deleted_projects(void)
 {
     struct project p = new_project("dropped");
@@ -149,4 +171,5 @@ static void list_is_of_the_tenant_and_shows_pins(void)
 FIXTURE_SUITE(workspaces_test, TEST(warm_and_cold_keep_volume_and_image), TEST(deleted_is_for_good),
     TEST(other_tenants_workspaces_do_not_exist), TEST(bad_metadata_is_refused),
     TEST(idle_ones_come_longest_first_and_not_when_leased),
+    TEST(busy_ones_are_those_of_the_user_with_a_live_lease),
     TEST(live_ones_come_in_pages_and_tell_deleted_projects), TEST(list_is_of_the_tenant_and_shows_pins))
