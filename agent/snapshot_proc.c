@@ -244,7 +244,8 @@ static int make_diff(struct helper *h, git_diff **ret)
     git_tree *after = NULL;
     git_diff_options opts;
     git_diff_options_init(&opts, GIT_DIFF_OPTIONS_VERSION);
-    opts.flags = GIT_DIFF_SHOW_BINARY | GIT_DIFF_INCLUDE_TYPECHANGE;
+    /* Without INCLUDE_TYPECHANGE a file that became a link is a deletion and an addition: the only form `git apply` takes. */
+    opts.flags = GIT_DIFF_SHOW_BINARY;
     opts.id_abbrev = GIT_OID_HEXSZ; /* "git apply" wants whole ids for binary files */
     int rc = git_tree_lookup(&before, h->store, &h->first);
     if (rc == 0)

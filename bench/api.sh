@@ -2,7 +2,7 @@
 # Small API calls: this orchestrator, the stack it was first written on (Fastify + pg, bench/peers/fastify) and pgbench with the same
 # statement as the limit, interleaved, on one database. Prints medians and ratios; asserts nothing about times.
 # usage: bench/api.sh [ROUNDS [SECONDS]]        defaults: 5 rounds of 4 s per server and route; 32 keep-alive connections, 1 thread
-# Needs the packages of .ci/packages.sh, node >= 20 and npm, and a container engine (the orchestrator's start asks it what is warm).
+# Needs the packages of .ci/packages.sh, nodejs (18 or later) and npm, and a container engine (the orchestrator's start asks it what is warm).
 # CONNECTIONS, and every variable of docs/CONFIG.md for the orchestrator, may be set.
 set -eu
 cd "$(dirname "$0")/.."
@@ -11,7 +11,7 @@ seconds=${2:-4}
 connections=${CONNECTIONS:-32}
 # shellcheck source=bench/lib.sh
 . bench/lib.sh
-for c in wrk node npm jq curl taskset psql; do command -v $c >/dev/null || die "$c is missing (.ci/packages.sh run test)"; done
+need wrk node npm jq curl taskset psql
 pgbench=$(command -v pgbench || find /usr/lib/postgresql/*/bin -name pgbench | sort -V | tail -n 1)
 
 make --no-print-directory BUILD="$BUILD" all | grep -v '^make' || true
@@ -58,14 +58,17 @@ load() { # load METHOD PATH PORT PID TAG
     echo "$@" | awk -v hz="$TICKS_PER_S" '{ us = 1e6 / hz / $1; printf "%.1f %s %s %.2f %.2f %d %d\n", $1 / $2, $3, $4, $6 * us, $7 * us, $8, $9 }'
 }
 limit() { # limit METHOD: pgbench in the servers' place
-    pg_before=$(cpu_ticks "$postgres") before=$(cpu_ticks $$)
-    taskset -c "$SERVER_CPU" "$pgbench" -n -M prepared -c 8 -j 1 -T "$seconds" -f "$bench_dir/$1.sql" "$DATABASE_URL" >"$bench_dir/pgbench.out" 2>&1 || {
+    pg_before=$(cpu_ticks "$postgres")
+    # shellcheck disable=SC2016 # expanded by the inner shell, whose second line of `times` is pgbench's
+    taskset -c "$SERVER_CPU" sh -c '"$1" -n -M prepared -c 8 -j 1 -T "$2" -f "$3" "$4" || exit; times' sh \
+        "$pgbench" "$seconds" "$bench_dir/$1.sql" "$DATABASE_URL" >"$bench_dir/pgbench.out" 2>&1 || {
         cat "$bench_dir/pgbench.out" >&2
         die 'pgbench failed'
     }
-    pg_after=$(cpu_ticks "$postgres") after=$(cpu_ticks $$)
-    awk -v hz="$TICKS_PER_S" -v cpu=$((after - before)) -v pg=$((pg_after - pg_before)) '/actually processed/ { n = $NF } /latency average/ { ms = $4 } /^tps/ { tps = $3 }
-        END { us = 1e6 / hz / n; printf "%.1f %s nan %.2f %.2f nan nan\n", tps, ms, cpu * us, pg * us }' "$bench_dir/pgbench.out"
+    pg_after=$(cpu_ticks "$postgres")
+    cpu_s=$(tail -n 1 "$bench_dir/pgbench.out" | awk -F '[ms ]+' '{ print $1 * 60 + $2 + $3 * 60 + $4 }')
+    awk -v hz="$TICKS_PER_S" -v cpu="$cpu_s" -v pg=$((pg_after - pg_before)) '/actually processed/ { n = $NF } /latency average/ { ms = $4 } /^tps/ { tps = $3 }
+        END { printf "%.1f %s nan %.2f %.2f nan nan\n", tps, ms, cpu * 1e6 / n, pg * 1e6 / hz / n }' "$bench_dir/pgbench.out"
 }
 
 round=0
@@ -106,7 +109,7 @@ echo
 ratio() { # ratio METHOD SERVER: the orchestrator beside SERVER
     echo "$(value "$1" "$2" 3) $(value "$1" "$2" 6) $(value "$1" "$2" 8) $(value "$1" "$2" 9) $(value "$1" arp 3) $(value "$1" arp 6) $(value "$1" arp 8) $(value "$1" arp 9)" |
         awk -v m="$1" -v s="$3" '{ printf "%-4s beside %-17s requests per CPU-second x%.2f, requests/s x%.2f", m, s ":", $2 / $6, $5 / $1
-            if ($3 + 0 == $3 && s != "pgbench:") printf ", RSS 1/%.1f, PSS 1/%.1f", $3 / $7, $4 / $8
+            if (s != "pgbench") printf ", RSS 1/%.1f, PSS 1/%.1f", $3 / $7, $4 / $8
             print "" }'
 }
 for method in GET POST; do

@@ -1,5 +1,5 @@
 # What the bench scripts share: a private stack on loopback, CPU time and memory of processes, medians. Sourced, from the top of the tree.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034 # variables are read by the scripts
 #
 # Servers are pinned to SERVER_CPU, the load and Postgres to LOAD_CPU, so that a server's CPU time holds only its own work and neither
 # side starves the other. With a single CPU both are 0 and only the CPU-time ratios mean something.
@@ -16,11 +16,18 @@ die() {
     exit 1
 }
 
+need() {
+    for c in "$@"; do
+        command -v "$c" >/dev/null || die "$c is missing: .ci/packages.sh build run test; apt-get install nodejs npm"
+    done
+}
+
 # Everything that was started is stopped, by the process id it was started under.
 bench_stop() {
     for pid in $pids; do kill "$pid" 2>/dev/null || true; done
     for pid in $pids; do wait "$pid" 2>/dev/null || true; done
     remove_workspaces
+    if [ -n "${ARP_NETWORK:-}" ]; then docker network rm "$ARP_NETWORK" >/dev/null 2>&1 || true; fi
     .ci/postgres.sh stop "$bench_dir/postgres" || true
     .ci/docker.sh stop "$bench_dir/docker" || true
     rm -rf "$bench_dir"
@@ -61,7 +68,7 @@ wait_port() {
 
 # The orchestrator on SERVER_CPU, with a database, an admin key ($key) and its user ($user_id); sets $orchestrator, $orchestrator_port.
 bench_orchestrator() {
-    export ARP_STATE_DIR="$bench_dir/state" EVIDENCE_ROOT="$bench_dir/evidence" ARP_MIGRATIONS_DIR="$PWD/migrations" ARP_LOG_LEVEL=warn
+    export ARP_STATE_DIR="$bench_dir/state" EVIDENCE_ROOT="$bench_dir/evidence" ARP_MIGRATIONS_DIR="$PWD/migrations" ARP_LOG_LEVEL=warn ARP_NETWORK=arp-bench-$$
     orchestrator_port=$(free_port)
     export ARP_LISTEN_PORT="$orchestrator_port"
     "$BUILD/arp-orchestrator" migrate >/dev/null

@@ -4,7 +4,7 @@
  * usage: sse_load PORT PATH KEY CLIENTS SERVER_PID [start]
  *   KEY: X-API-Key, "-" for none. SERVER_PID: whose memory and CPU time is measured. start: send it SIGUSR2 when all clients wait.
  * Ends when the server ended all streams (60 s after the last byte at most). Prints one line:
- *   result CLIENTS EVENTS LOST RSS_BYTES_PER_CLIENT DELIVERED_PER_S P50_MS P99_MS CPU_US_PER_DELIVERY
+ *   result CLIENTS EVENTS LOST RSS_BYTES_PER_CLIENT DELIVERED_PER_S P50_MS P99_MS CPU_US_PER_DELIVERY RSS_KIB_WITH_ALL
  * EVENTS: of the client that has most; LOST: deliveries missing at others, gaps and repetitions included. Exit code 1 when any is lost.
  */
 #include <arpa/inet.h>
@@ -254,7 +254,7 @@ static long percentile(const struct load *l, uint64_t total, unsigned percent)
 }
 
 /* Returns the number of lost deliveries. */
-static uint64_t report(const struct load *l, double rss_bytes, double cpu)
+static uint64_t report(const struct load *l, long rss_before, long rss_after, double cpu)
 {
     uint64_t most = 0, total = 0, lost = 0;
     for (int i = 0; i < l->n; i++)
@@ -265,9 +265,10 @@ static uint64_t report(const struct load *l, double rss_bytes, double cpu)
     }
     lost += (uint64_t)l->cut;
     double seconds = (double)(l->last_ns - l->first_ns) / 1e9;
-    printf("result %d %llu %llu %.0f %.0f %ld %ld %.2f\n", l->n, (unsigned long long)most,
-        (unsigned long long)lost, rss_bytes / l->n, seconds > 0 ? (double)total / seconds : 0,
-        percentile(l, total, 50), percentile(l, total, 99), total ? cpu * 1e6 / (double)total : 0);
+    printf("result %d %llu %llu %.0f %.0f %ld %ld %.2f %ld\n", l->n, (unsigned long long)most,
+        (unsigned long long)lost, (double)(rss_after - rss_before) * 1024 / l->n,
+        seconds > 0 ? (double)total / seconds : 0, percentile(l, total, 50), percentile(l, total, 99),
+        total ? cpu * 1e6 / (double)total : 0, rss_after);
     return total == 0 ? 1 : lost;
 }
 
@@ -294,7 +295,7 @@ int main(int argc, char **argv)
     while (l.over < l.n && turn(&l, SILENCE_MS))
         ;
     l.cut += l.n - l.over;
-    uint64_t lost = report(&l, (double)(rss_after - rss_before) * 1024, cpu_s(pid) - cpu_before);
+    uint64_t lost = report(&l, rss_before, rss_after, cpu_s(pid) - cpu_before);
     free(l.clients);
     return lost ? 1 : 0;
 }

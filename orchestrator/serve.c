@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "orchestrator/http/server.h"
 #include "orchestrator/installation.h"
@@ -185,6 +186,16 @@ static void stop_parts(struct server *s)
     signer_stop(s->signer);
 }
 
+/* The usual soft limit of 1024 descriptors would end at as many connections; the hard one is what the operator allows. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit lim;
+    if (getrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur < lim.rlim_max) {
+        lim.rlim_cur = lim.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &lim);
+    }
+}
+
 int serve(const struct config *cfg, struct arp_err *err)
 {
     /* Signals are taken by sigwaitinfo below; every thread inherits the mask. */
@@ -196,6 +207,7 @@ int serve(const struct config *cfg, struct arp_err *err)
     signal(SIGPIPE, SIG_IGN);
     /* An arena per thread would multiply the heap's slack by the number of threads; these threads wait more than they allocate. */
     mallopt(M_ARENA_MAX, 2);
+    raise_descriptor_limit();
     struct server s = {.cfg = cfg};
     int rc = start_parts(&s, err);
     if (rc == 0) {

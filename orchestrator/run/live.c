@@ -152,6 +152,7 @@ int live_add(
     pthread_mutex_lock(&l->lock);
     r->next = l->runs;
     l->runs = r;
+    pthread_cond_broadcast(&l->changed); /* its place was reserved before a stop that is waiting now */
     pthread_mutex_unlock(&l->lock);
     *ret = r;
     return 0;
@@ -314,24 +315,31 @@ static void wait_empty(struct live *l, int ms)
         ;
 }
 
+/* A run that nobody has asked to stop, with a reference; NULL: there is none. Caller holds l->lock. */
+static struct live_run *find_uncancelled(struct live *l)
+{
+    struct live_run *r = l->runs;
+    while (r && live_cancelled(r))
+        r = r->next;
+    return r ? live_ref(r) : NULL;
+}
+
 void live_stop(struct live *l, int wait_ms)
 {
     pthread_mutex_lock(&l->lock);
     l->stopping = true;
     wait_empty(l, wait_ms);
-    struct live_run *left = NULL;
-    size_t n = 0;
-    struct live_run *list[256];
-    for (left = l->runs; left && n < sizeof(list) / sizeof(list[0]); left = left->next)
-        list[n++] = live_ref(left);
-    pthread_mutex_unlock(&l->lock);
-    for (size_t i = 0; i < n; i++) {
-        live_cancel(list[i]);
-        live_unref(list[i]);
+    while (l->count > 0) {
+        struct live_run *r = find_uncancelled(l);
+        if (!r) {
+            pthread_cond_wait(&l->changed, &l->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&l->lock);
+        live_cancel(r);
+        live_unref(r);
+        pthread_mutex_lock(&l->lock);
     }
-    pthread_mutex_lock(&l->lock);
-    while (l->count > 0)
-        pthread_cond_wait(&l->changed, &l->lock);
     pthread_mutex_unlock(&l->lock);
 }
 

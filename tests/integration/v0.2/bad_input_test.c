@@ -22,6 +22,12 @@ static char message_path[128];
 
 static int set_up(void)
 {
+    /* AddressSanitizer keeps freed memory for a while, which is not growth. Without it nobody reads this. */
+    char options[512];
+    const char *given = getenv("ASAN_OPTIONS");
+    snprintf(options, sizeof(options), "%s%squarantine_size_mb=1:thread_local_quarantine_size_kb=16",
+        given ? given : "", given ? ":" : "");
+    setenv("ASAN_OPTIONS", options, 1);
     stack = stack_start(NULL);
     bool ok = stack && stack_tenant(stack, "bad input", -1, &tenant);
     snprintf(message_path, sizeof(message_path), "/projects/%s/message", tenant.project_id);

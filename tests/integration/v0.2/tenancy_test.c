@@ -363,6 +363,27 @@ static void metrics_can_be_closed_to_all_but_admins(void)
     reply_done(&r);
 }
 
+static void every_route_is_documented_with_its_scope(void)
+{
+    static const char *const scopes[] = {[HTTP_SCOPE_NONE] = "-",
+        [HTTP_SCOPE_READ] = "read",
+        [HTTP_SCOPE_RUN] = "run",
+        [HTTP_SCOPE_ADMIN] = "admin"};
+    char *page = read_text("docs", "API.md");
+    ASSERT_TRUE(page != NULL);
+    for (size_t i = 0; i < route_table_len; i++) {
+        char heading[256];
+        snprintf(heading, sizeof(heading), "\n### `%s %s`\n\nScope `%s`", route_table[i].method,
+            route_table[i].pattern, scopes[route_table[i].scope]);
+        ASSERT_CONTAINS(page, heading);
+    }
+    size_t headings = 0;
+    for (const char *at = page; (at = strstr(at, "\n### `")); at++)
+        headings++;
+    ASSERT_INT(headings, route_table_len);
+    free(page);
+}
+
 static void names_are_taken_once(void)
 {
     struct reply r = {0};
@@ -380,4 +401,5 @@ TEST_SUITE_WITH(tenancy_test, set_up, tear_down,
     TEST(a_revoked_key_is_refused_at_once_and_others_go_on),
     TEST(a_key_revoked_while_it_is_used_is_refused_at_once), TEST(a_key_is_shown_once),
     TEST(keys_are_nowhere_at_rest), TEST(bearer_and_header_mean_the_same_key),
-    TEST(metrics_can_be_closed_to_all_but_admins), TEST(names_are_taken_once))
+    TEST(metrics_can_be_closed_to_all_but_admins), TEST(names_are_taken_once),
+    TEST(every_route_is_documented_with_its_scope))

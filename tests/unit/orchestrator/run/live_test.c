@@ -121,7 +121,45 @@ static void stop_cancels_what_does_not_end_and_refuses_what_comes(void)
     live_free(l);
 }
 
-TEST_SUITE(live_test, TEST(run_is_found_by_its_own_user_only_and_until_it_ends),
-    TEST(places_are_limited_and_come_back), TEST(waiters_are_called_once_also_when_they_come_late),
+static void *stop(void *arg)
+{
+    live_stop(arg, 0);
+    return NULL;
+}
+
+static void wait_cancelled(struct live_run *r)
+{
+    struct pollfd p = {0};
+    while (!live_cancelled(r))
+        poll(&p, 0, 1);
+}
+
+static void stopping_cancels_every_run_also_one_that_comes_late(void)
+{
+    enum { N = 300 };
+    struct arp_err err;
+    struct live *l = live_new(N + 1);
+    struct live_run *runs[N + 1];
+    pthread_t stopper;
+    for (int i = 0; i < N; i++)
+        runs[i] = add(l);
+    ASSERT_INT(live_reserve(l, &err), 0); /* admitted, not registered yet */
+    ASSERT_INT(pthread_create(&stopper, NULL, stop, l), 0);
+    for (int i = 0; i < N; i++)
+        wait_cancelled(runs[i]);
+    ASSERT_INT(live_add(l, USER, RUN, &runs[N], &err), 0);
+    wait_cancelled(runs[N]);
+    for (int i = 0; i <= N; i++) {
+        live_end(l, runs[i]);
+        live_unref(runs[i]);
+    }
+    pthread_join(stopper, NULL);
+    ASSERT_INT(live_count(l), 0);
+    live_free(l);
+}
+
+TEST_SUITE(live_test, TEST(stopping_cancels_every_run_also_one_that_comes_late),
+    TEST(run_is_found_by_its_own_user_only_and_until_it_ends), TEST(places_are_limited_and_come_back),
+    TEST(waiters_are_called_once_also_when_they_come_late),
     TEST(cancel_before_the_agent_is_known_keeps_the_run_from_starting),
     TEST(stop_cancels_what_does_not_end_and_refuses_what_comes))

@@ -70,6 +70,20 @@ static void unclaimed_is_open_at_once(void)
     bundle_done(&b);
 }
 
+static void a_renewed_claim_holds_and_a_lost_one_can_not_be_renewed(void)
+{
+    struct bundle b, none;
+    finish_one();
+    OK(bundles_claim_pending(db, "w1", 60000, &b, &err));
+    sqlf("UPDATE evidence_bundles SET claim_expires_at = now() WHERE id = '%s'", b.id);
+    OK(bundles_renew(db, user_a.id, b.id, "w1", 60000, &err));
+    ASSERT_INT(bundles_claim_pending(db, "w2", 60000, &none, &err), ARP_E_NOT_FOUND);
+    ASSERT_INT(bundles_renew(db, user_a.id, b.id, "w2", 60000, &err), ARP_E_CONFLICT);
+    OK(bundles_set_error(db, user_a.id, b.id, "w1", "x", &err));
+    ASSERT_INT(bundles_renew(db, user_a.id, b.id, "w1", 60000, &err), ARP_E_CONFLICT);
+    bundle_done(&b);
+}
+
 struct worker {
     const char *name;
     int claimed;
@@ -119,4 +133,5 @@ static void custody_is_append_only(void)
 }
 
 FIXTURE_SUITE(bundles_test, TEST(pending_is_claimed_oldest_first_and_once), TEST(unclaimed_is_open_at_once),
+    TEST(a_renewed_claim_holds_and_a_lost_one_can_not_be_renewed),
     TEST(two_workers_share_the_work_without_meeting), TEST(custody_is_append_only))
