@@ -32,10 +32,10 @@ static int set_up(void)
 
 static int tear_down(void)
 {
-    stack_terminate(stack);
-    int code = RUN_ARGV(NULL, NULL, "umount", root);
+    int code = stack_terminate(stack);
+    int unmounted = RUN_ARGV(NULL, NULL, "umount", root);
     stack_stop(stack);
-    return code;
+    return code ? code : unmounted;
 }
 
 /* Use up what room there is, to the last byte / give it back. */
