@@ -130,7 +130,10 @@ void step_commands(struct verification *v, struct check *c)
         return;
     }
     size_t not_kept = 0;
-    if (v->log_line_count > v->command_count)
+    if (v->log_line_count > v->command_count && !v->complete)
+        check_unable(c, "command_log.jsonl goes on for %zu lines after the streamed events break off",
+            v->log_line_count - v->command_count);
+    else if (v->log_line_count > v->command_count)
         check_fail(c, "command_log.jsonl has %zu lines, events.jsonl %zu commands", v->log_line_count,
             v->command_count);
     for (size_t id = 0; id < v->command_count; id++)

@@ -23,8 +23,8 @@ struct check_heads {
  * LIMIT_COMMANDS are not kept. closed is left alone. */
 void check_heads_read(const char *events, size_t len, struct check_heads *ret);
 
-/* Chain, form and count of command_log.jsonl, and each line against heads. A run that broke off may have logged one command more
- * than it could stream. *ret_lines: its lines. Errors: ARP_E_CORRUPT, ARP_E_JSON, ARP_E_UTF8, ARP_E_TOO_LARGE. */
+/* Chain, form and count of command_log.jsonl, and each line against heads. A run that broke off may have logged more
+ * commands than it could stream: those lines are chained to what was streamed, and nothing vouches for them beyond that. *ret_lines: its lines. Errors: ARP_E_CORRUPT, ARP_E_JSON, ARP_E_UTF8, ARP_E_TOO_LARGE. */
 int check_command_log(const char *run_id, const char *bytes, size_t len, const struct check_heads *heads,
     uint64_t *ret_lines, struct arp_err *err);
 

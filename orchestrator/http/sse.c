@@ -251,7 +251,9 @@ static enum step stream_read_behind(struct sse_stream *st, bool may_pause)
 
 static enum step stream_follow(struct sse_stream *st, bool may_pause)
 {
-    switch (feed_next(st->src.feed, st->next_seq, may_pause, &st->waiter, &st->cur, &st->offset)) {
+    /* At a stop what is there is still sent: the runs have ended by then, and their last lines are what clients wait for. */
+    bool stop = atomic_load(&st->stop);
+    switch (feed_next(st->src.feed, st->next_seq, may_pause && !stop, &st->waiter, &st->cur, &st->offset)) {
     case FEED_CHUNK:
         st->next_seq = feed_chunk_end_seq(st->cur);
         st->exhausted = false;
@@ -260,6 +262,8 @@ static enum step stream_follow(struct sse_stream *st, bool may_pause)
         /* The ring moved past lines that are not persisted: ending loudly lets the client come again, skipping would not. */
         return st->exhausted ? STEP_FAIL : stream_read_behind(st, may_pause);
     case FEED_WAIT:
+        if (stop)
+            return STEP_END;
         /* sse_hub_end_all may have looked for us just before we queued. */
         if (may_pause && atomic_load(&st->stop))
             feed_kick(st->src.feed, &st->waiter);
@@ -273,8 +277,6 @@ static enum step stream_follow(struct sse_stream *st, bool may_pause)
 /* cur is spent: find the next bytes. may_pause = false: only look, the caller has bytes to send first. */
 static enum step stream_advance(struct sse_stream *st, bool may_pause)
 {
-    if (atomic_load(&st->stop))
-        return STEP_END;
     if (st->failed)
         return STEP_FAIL;
     if (st->src.feed)

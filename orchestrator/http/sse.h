@@ -48,7 +48,7 @@ struct sse_hub *sse_hub_new(struct workers *workers);
 void sse_hub_free(struct sse_hub *hub);
 /* Wake the streams that are due for a comment line. Cost: only those. now_ns: monotonic. */
 void sse_hub_tick(struct sse_hub *hub, int64_t now_ns);
-/* End all streams, those that start later too. */
+/* End all streams, those that start later too, each after what is there already. */
 void sse_hub_end_all(struct sse_hub *hub);
 unsigned sse_hub_count(struct sse_hub *hub);
 

@@ -167,10 +167,10 @@ static void a_killed_orchestrator_leaves_a_failed_run_with_incomplete_evidence(v
     ASSERT_INT(stack_run(stack, &tenant, "[[\"sh\",\"-c\",\"echo kept > kept.txt\"]]", &r), 200);
     snprintf(earlier, sizeof(earlier), "%s", reply_str(&r, "runId"));
     digest_of_evidence(earlier, before[0]);
-    struct watch *w =
-        start_stream("[[\"echo\",\"done before\"],[\"sh\",\"-c\",\"echo half > half.txt; sleep 4321\"]]");
+    struct watch *w = start_stream(
+        "[[\"echo\",\"done before\"],[\"sh\",\"-c\",\"echo half > half.txt\"],[\"sleep\",\"4321\"]]");
     run_id_of(w, run_id);
-    ASSERT_TRUE(watch_until(w, "\"commandId\":1"));
+    ASSERT_TRUE(watch_until(w, "\"commandId\":2"));
     stack_kill(stack);
     watch_join(w, &r);
     char *seen = whole_lines(r.body);
@@ -193,6 +193,39 @@ static void a_killed_orchestrator_leaves_a_failed_run_with_incomplete_evidence(v
     ASSERT_INT(RUN_ARGV(NULL, NULL, "docker", "exec", engine_container(stack, tenant.workspace_id), "sh",
                    "-c", "! grep -lz 43[2]1 /proc/[0-9]*/cmdline 2>/dev/null | grep -q ."),
         0);
+    reply_done(&r);
+}
+
+/* The agent is ahead of what the orchestrator took: it finishes the run while nobody listens. */
+static void work_that_was_not_streamed_is_kept_and_not_vouched_for(void)
+{
+    struct reply r = {0};
+    char run_id[40];
+    char commands[512];
+    char wait[256];
+    snprintf(commands, sizeof(commands), "[%.*s,[\"echo\",\"2\"],[\"echo\",\"3\"]]",
+        (int)strlen(gate_commands("ahead")) - 2, gate_commands("ahead") + 1);
+    struct watch *w = start_stream(commands);
+    run_id_of(w, run_id);
+    ASSERT_TRUE(watch_until(w, "RunCommandStarted"));
+    ASSERT_INT(kill(stack_pid(stack), SIGSTOP), 0);
+    ASSERT_TRUE(gate_open(stack, tenant.workspace_id, "ahead"));
+    snprintf(wait, sizeof(wait),
+        "until [ $(wc -l < /workspace/evidence/%s/command_log.jsonl) -ge 3 ]; do sleep 0.05; done", run_id);
+    ASSERT_INT(RUN_ARGV(NULL, NULL, "docker", "exec", engine_container(stack, tenant.workspace_id), "timeout",
+                   "60", "sh", "-c", wait),
+        0);
+    stack_kill(stack);
+    watch_join(w, &r);
+    char *seen = whole_lines(r.body);
+    ASSERT_TRUE(stack_restart(stack));
+    assert_broken_off(run_id, "orchestrator_restart", seen);
+    free(seen);
+    const char *dir = stack_unzip_evidence(stack, &tenant, run_id);
+    char *log = read_text(dir, "command_log.jsonl");
+    ASSERT_CONTAINS(log, "echo 3");
+    free(log);
+    assert_usable();
     reply_done(&r);
 }
 
@@ -372,6 +405,7 @@ static void cut_database_connections_do_not_lose_the_run(void)
 
 TEST_SUITE_WITH(crash_test, set_up, tear_down,
     TEST(a_killed_orchestrator_leaves_a_failed_run_with_incomplete_evidence),
+    TEST(work_that_was_not_streamed_is_kept_and_not_vouched_for),
     TEST(the_crashed_run_can_be_streamed_to_its_end_later), TEST(a_run_killed_before_it_started_is_ended_too),
     TEST(a_kill_at_any_event_leaves_a_consistent_run), TEST(sigterm_ends_a_long_run_cleanly),
     TEST(sigterm_lets_a_short_run_finish), TEST(a_killed_container_fails_its_run_and_only_that),
