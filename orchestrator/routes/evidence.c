@@ -17,16 +17,14 @@
 
 static void reply_state(struct http_req *req, unsigned http_status, const char *state, const char *message)
 {
-    cleanup_buf struct buf out;
-    buf_init(&out, RENDER_MAX);
-    struct json j;
-    json_init(&j, &out);
-    json_obj_open(&j);
-    json_kstr(&j, "status", state);
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    json_obj_open(j);
+    json_kstr(j, "status", state);
     if (message)
-        json_kstr(&j, "message", message);
-    json_obj_close(&j);
-    http_reply_json(req, http_status, &out);
+        json_kstr(j, "message", message);
+    json_obj_close(j);
+    answer_send(&a, req, http_status);
 }
 
 /* RFC 9530: the digest of the whole representation, base64 of the bytes between colons. */

@@ -83,12 +83,10 @@ static void answer_waiting(void *arg)
     if (rc == 0 && !run_status_final(run.status))
         rc = arp_fail(&err, ARP_E_UNAVAILABLE, 0, "the run has not been finished; it is being recovered");
     if (rc == 0) {
-        cleanup_buf struct buf out;
-        buf_init(&out, RENDER_MAX);
-        struct json j;
-        json_init(&j, &out);
-        write_result(&j, &run);
-        http_reply_json(w->req, 200, &out);
+        cleanup_answer struct answer a;
+        struct json *j = answer_open(&a);
+        write_result(j, &run);
+        answer_send(&a, w->req, 200);
     } else {
         http_reply_error(w->req, &err);
     }
@@ -125,19 +123,17 @@ static bool prefers_async(const struct http_req *req)
 
 static void reply_accepted(struct http_req *req, const char *run_id)
 {
-    cleanup_buf struct buf out;
     char location[UUID_LEN + 16];
-    buf_init(&out, RENDER_MAX);
-    struct json j;
-    json_init(&j, &out);
-    json_obj_open(&j);
-    json_kstr(&j, "runId", run_id);
-    json_kstr(&j, "status", "queued");
-    json_obj_close(&j);
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    json_obj_open(j);
+    json_kstr(j, "runId", run_id);
+    json_kstr(j, "status", "queued");
+    json_obj_close(j);
     snprintf(location, sizeof(location), "/runs/%s", run_id);
     http_req_add_header(req, "Location", location);
     http_req_add_header(req, "Preference-Applied", "respond-async");
-    http_reply_json(req, 202, &out);
+    answer_send(&a, req, 202);
 }
 
 int route_message(void *ctx, struct http_req *req, struct arp_err *err)

@@ -9,15 +9,13 @@
 
 static void reply_flag(struct http_req *req, unsigned status, const char *state)
 {
-    cleanup_buf struct buf out;
-    buf_init(&out, 256);
-    struct json j;
-    json_init(&j, &out);
-    json_obj_open(&j);
-    json_kstr(&j, "status", state);
-    json_kstr(&j, "version", ARP_VERSION);
-    json_obj_close(&j);
-    http_reply_json(req, status, &out);
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    json_obj_open(j);
+    json_kstr(j, "status", state);
+    json_kstr(j, "version", ARP_VERSION);
+    json_obj_close(j);
+    answer_send(&a, req, status);
 }
 
 int route_healthz(void *ctx, struct http_req *req, struct arp_err *err)

@@ -24,13 +24,11 @@ int route_project_create(void *ctx, struct http_req *req, struct arp_err *err)
         app->db, http_req_identity(req)->user_id, json_get_str(body, "name"), NULL, &project, err);
     if (rc)
         return rc;
-    cleanup_buf struct buf out;
-    buf_init(&out, RENDER_MAX);
-    struct json j;
-    json_init(&j, &out);
-    render_project(&j, &project);
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    render_project(j, &project);
     project_done(&project);
-    http_reply_json(req, 201, &out);
+    answer_send(&a, req, 201);
     return 0;
 }
 
@@ -45,21 +43,19 @@ int route_project_list(void *ctx, struct http_req *req, struct arp_err *err)
         rc = projects_list(app->db, http_req_identity(req)->user_id, limit, cursor, &page, err);
     if (rc)
         return rc;
-    cleanup_buf struct buf out;
-    buf_init(&out, RENDER_MAX);
-    struct json j;
-    json_init(&j, &out);
-    json_obj_open(&j);
-    json_key(&j, "projects");
-    json_arr_open(&j);
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    json_obj_open(j);
+    json_key(j, "projects");
+    json_arr_open(j);
     for (size_t i = 0; i < page.n; i++)
-        render_project(&j, &page.v[i]);
-    json_arr_close(&j);
+        render_project(j, &page.v[i]);
+    json_arr_close(j);
     bool full = page.n == limit;
-    render_next_cursor(&j, full, full ? page.v[page.n - 1].created_us : 0, full ? page.v[page.n - 1].id : "");
-    json_obj_close(&j);
+    render_next_cursor(j, full, full ? page.v[page.n - 1].created_us : 0, full ? page.v[page.n - 1].id : "");
+    json_obj_close(j);
     projects_done(&page);
-    http_reply_json(req, 200, &out);
+    answer_send(&a, req, 200);
     return 0;
 }
 
@@ -73,18 +69,16 @@ int route_project_get(void *ctx, struct http_req *req, struct arp_err *err)
     if (rc == 0)
         rc = workspaces_get(app->db, user_id, project.workspace_id, &ws, err);
     if (rc == 0) {
-        cleanup_buf struct buf out;
-        buf_init(&out, RENDER_MAX);
-        struct json j;
-        json_init(&j, &out);
-        json_obj_open(&j);
-        json_kstr(&j, "id", project.id);
-        json_kstr(&j, "name", project.name);
-        render_time(&j, "createdAt", project.created_us);
-        json_key(&j, "workspace");
-        render_workspace(&j, &ws);
-        json_obj_close(&j);
-        http_reply_json(req, 200, &out);
+        cleanup_answer struct answer a;
+        struct json *j = answer_open(&a);
+        json_obj_open(j);
+        json_kstr(j, "id", project.id);
+        json_kstr(j, "name", project.name);
+        render_time(j, "createdAt", project.created_us);
+        json_key(j, "workspace");
+        render_workspace(j, &ws);
+        json_obj_close(j);
+        answer_send(&a, req, 200);
     }
     project_done(&project);
     workspace_done(&ws);
@@ -99,13 +93,11 @@ static int reply_workspace(
     int rc = workspaces_get(app->db, user_id, id, &ws, err);
     if (rc)
         return rc;
-    cleanup_buf struct buf out;
-    buf_init(&out, RENDER_MAX);
-    struct json j;
-    json_init(&j, &out);
-    render_workspace(&j, &ws);
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    render_workspace(j, &ws);
     workspace_done(&ws);
-    http_reply_json(req, 200, &out);
+    answer_send(&a, req, 200);
     return 0;
 }
 
@@ -172,9 +164,7 @@ int route_project_delete(void *ctx, struct http_req *req, struct arp_err *err)
     workspace_done(&ws);
     if (rc)
         return rc;
-    cleanup_buf struct buf out;
-    buf_init(&out, 1);
-    http_reply_json(req, 204, &out);
+    answer_no_content(req);
     return 0;
 }
 
@@ -185,18 +175,16 @@ int route_workspace_list(void *ctx, struct http_req *req, struct arp_err *err)
     int rc = workspaces_list(app->db, http_req_identity(req)->user_id, &all, err);
     if (rc)
         return rc;
-    cleanup_buf struct buf out;
-    buf_init(&out, RENDER_MAX);
-    struct json j;
-    json_init(&j, &out);
-    json_obj_open(&j);
-    json_key(&j, "workspaces");
-    json_arr_open(&j);
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    json_obj_open(j);
+    json_key(j, "workspaces");
+    json_arr_open(j);
     for (size_t i = 0; i < all.n; i++)
-        render_workspace(&j, &all.v[i]);
-    json_arr_close(&j);
-    json_obj_close(&j);
+        render_workspace(j, &all.v[i]);
+    json_arr_close(j);
+    json_obj_close(j);
     workspaces_done(&all);
-    http_reply_json(req, 200, &out);
+    answer_send(&a, req, 200);
     return 0;
 }

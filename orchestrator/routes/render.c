@@ -12,6 +12,30 @@
 
 #define PAGE_DEFAULT 50
 
+struct json *answer_open(struct answer *a)
+{
+    buf_init(&a->body, RENDER_MAX);
+    json_init(&a->j, &a->body);
+    return &a->j;
+}
+
+void answer_send(struct answer *a, struct http_req *req, unsigned status)
+{
+    http_reply_json(req, status, &a->body);
+}
+
+void answer_done(struct answer *a)
+{
+    buf_done(&a->body);
+}
+
+void answer_no_content(struct http_req *req)
+{
+    struct buf nothing;
+    buf_init(&nothing, 0);
+    http_reply_json(req, 204, &nothing);
+}
+
 void render_time(struct json *j, const char *key, int64_t us)
 {
     char iso[CLOCK_ISO_LEN + 1];

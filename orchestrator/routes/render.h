@@ -13,6 +13,20 @@
 /* Largest answer that is built in memory: a page of runs, or one run with its diff and env_snapshot. */
 #define RENDER_MAX (64u << 20)
 
+/* A JSON answer while it is written. */
+struct answer {
+    struct buf body;
+    struct json j;
+};
+/* Start one; the writer lives as long as a. */
+struct json *answer_open(struct answer *a);
+/* Answer req with it; a body that grew past RENDER_MAX answers 500 (request.h). */
+void answer_send(struct answer *a, struct http_req *req, unsigned status);
+void answer_done(struct answer *a);
+#define cleanup_answer __attribute__((cleanup(answer_done)))
+/* 204. */
+void answer_no_content(struct http_req *req);
+
 /* Members "key": an ISO time, null for 0. */
 void render_time(struct json *j, const char *key, int64_t us);
 /* Whole objects. full: with prompt, diff, env snapshot (what lists leave out). */

@@ -23,21 +23,19 @@ int route_run_list(void *ctx, struct http_req *req, struct arp_err *err)
             app->db, http_req_identity(req)->user_id, http_req_param(req, "id"), limit, cursor, &page, err);
     if (rc)
         return rc;
-    cleanup_buf struct buf out;
-    buf_init(&out, RENDER_MAX);
-    struct json j;
-    json_init(&j, &out);
-    json_obj_open(&j);
-    json_key(&j, "runs");
-    json_arr_open(&j);
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    json_obj_open(j);
+    json_key(j, "runs");
+    json_arr_open(j);
     for (size_t i = 0; i < page.n; i++)
-        render_run(&j, &page.v[i], false);
-    json_arr_close(&j);
+        render_run(j, &page.v[i], false);
+    json_arr_close(j);
     bool full = page.n == limit;
-    render_next_cursor(&j, full, full ? page.v[page.n - 1].created_us : 0, full ? page.v[page.n - 1].id : "");
-    json_obj_close(&j);
+    render_next_cursor(j, full, full ? page.v[page.n - 1].created_us : 0, full ? page.v[page.n - 1].id : "");
+    json_obj_close(j);
     runs_done(&page);
-    http_reply_json(req, 200, &out);
+    answer_send(&a, req, 200);
     return 0;
 }
 
@@ -49,12 +47,10 @@ static void answer_run(void *ctx, const struct run *run, int code, const struct 
         http_reply_error(req, err);
         return;
     }
-    cleanup_buf struct buf out;
-    buf_init(&out, RENDER_MAX);
-    struct json j;
-    json_init(&j, &out);
-    render_run(&j, run, true);
-    http_reply_json(req, 200, &out);
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    render_run(j, run, true);
+    answer_send(&a, req, 200);
 }
 
 int route_run_get(void *ctx, struct http_req *req, struct arp_err *err)
@@ -104,14 +100,12 @@ int route_run_cancel(void *ctx, struct http_req *req, struct arp_err *err)
     if (live)
         live_cancel(live);
     live_unref(live);
-    cleanup_buf struct buf out;
-    buf_init(&out, RENDER_MAX);
-    struct json j;
-    json_init(&j, &out);
-    json_obj_open(&j);
-    json_kstr(&j, "runId", run_id);
-    json_kstr(&j, "status", "cancelling");
-    json_obj_close(&j);
-    http_reply_json(req, 202, &out);
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    json_obj_open(j);
+    json_kstr(j, "runId", run_id);
+    json_kstr(j, "status", "cancelling");
+    json_obj_close(j);
+    answer_send(&a, req, 202);
     return 0;
 }

@@ -58,17 +58,15 @@ static int reply_new_user(
     int rc = auth_make_key(app->db, u->id, "first key", API_SCOPE_RUN | API_SCOPE_READ, secret, &key, err);
     if (rc)
         return rc;
-    cleanup_buf struct buf out;
-    buf_init(&out, RENDER_MAX);
-    struct json j;
-    json_init(&j, &out);
-    json_obj_open(&j);
-    write_user_members(&j, u);
-    json_key(&j, "apiKey");
-    write_key(&j, &key, secret);
-    json_obj_close(&j);
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    json_obj_open(j);
+    write_user_members(j, u);
+    json_key(j, "apiKey");
+    write_key(j, &key, secret);
+    json_obj_close(j);
     api_key_done(&key);
-    http_reply_json(req, 201, &out);
+    answer_send(&a, req, 201);
     return 0;
 }
 
@@ -102,17 +100,15 @@ int route_user_me(void *ctx, struct http_req *req, struct arp_err *err)
     int rc = users_get(app->db, who->user_id, &user, err);
     if (rc)
         return rc;
-    cleanup_buf struct buf out;
-    buf_init(&out, RENDER_MAX);
-    struct json j;
-    json_init(&j, &out);
-    json_obj_open(&j);
-    write_user_members(&j, &user);
-    json_kstr(&j, "keyId", who->key_id);
-    write_scopes(&j, who->scopes);
-    json_obj_close(&j);
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    json_obj_open(j);
+    write_user_members(j, &user);
+    json_kstr(j, "keyId", who->key_id);
+    write_scopes(j, who->scopes);
+    json_obj_close(j);
     user_done(&user);
-    http_reply_json(req, 200, &out);
+    answer_send(&a, req, 200);
     return 0;
 }
 
@@ -155,13 +151,11 @@ int route_key_create(void *ctx, struct http_req *req, struct arp_err *err)
     rc = auth_make_key(app->db, who->user_id, json_get_str(body, "name"), scopes, secret, &key, err);
     if (rc)
         return rc;
-    cleanup_buf struct buf out;
-    buf_init(&out, RENDER_MAX);
-    struct json j;
-    json_init(&j, &out);
-    write_key(&j, &key, secret);
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    write_key(j, &key, secret);
     api_key_done(&key);
-    http_reply_json(req, 201, &out);
+    answer_send(&a, req, 201);
     return 0;
 }
 
@@ -172,19 +166,17 @@ int route_key_list(void *ctx, struct http_req *req, struct arp_err *err)
     int rc = api_keys_list(app->db, http_req_identity(req)->user_id, &keys, err);
     if (rc)
         return rc;
-    cleanup_buf struct buf out;
-    buf_init(&out, RENDER_MAX);
-    struct json j;
-    json_init(&j, &out);
-    json_obj_open(&j);
-    json_key(&j, "apiKeys");
-    json_arr_open(&j);
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    json_obj_open(j);
+    json_key(j, "apiKeys");
+    json_arr_open(j);
     for (size_t i = 0; i < keys.n; i++)
-        write_key(&j, &keys.v[i], NULL);
-    json_arr_close(&j);
-    json_obj_close(&j);
+        write_key(j, &keys.v[i], NULL);
+    json_arr_close(j);
+    json_obj_close(j);
     api_keys_done(&keys);
-    http_reply_json(req, 200, &out);
+    answer_send(&a, req, 200);
     return 0;
 }
 
@@ -194,9 +186,7 @@ int route_key_revoke(void *ctx, struct http_req *req, struct arp_err *err)
     int rc = auth_revoke(app->auth, http_req_identity(req)->user_id, http_req_param(req, "id"), err);
     if (rc)
         return rc;
-    cleanup_buf struct buf out;
-    buf_init(&out, 1);
-    http_reply_json(req, 204, &out);
+    answer_no_content(req);
     return 0;
 }
 
@@ -207,16 +197,14 @@ int route_usage(void *ctx, struct http_req *req, struct arp_err *err)
     int rc = usage_get(app->db, http_req_identity(req)->user_id, &u, err);
     if (rc)
         return rc;
-    cleanup_buf struct buf out;
-    buf_init(&out, RENDER_MAX);
-    struct json j;
-    json_init(&j, &out);
-    json_obj_open(&j);
-    json_kint(&j, "limit", u.limit);
-    json_kint(&j, "used", u.used);
-    json_kint(&j, "left", u.used < u.limit ? u.limit - u.used : 0);
-    render_time(&j, "resetsAt", u.resets_us);
-    json_obj_close(&j);
-    http_reply_json(req, 200, &out);
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    json_obj_open(j);
+    json_kint(j, "limit", u.limit);
+    json_kint(j, "used", u.used);
+    json_kint(j, "left", u.used < u.limit ? u.limit - u.used : 0);
+    render_time(j, "resetsAt", u.resets_us);
+    json_obj_close(j);
+    answer_send(&a, req, 200);
     return 0;
 }
