@@ -447,6 +447,14 @@ static void verify_does_not_trust_the_key_of_another_installation(void)
 
 /* --- the builder ----------------------------------------------------------------------------------------------------------------- */
 
+/* The staging directory goes right after the row is ready; a copy put in its place before that would go with it. */
+static bool wait_gone(const char *path)
+{
+    for (int i = 0; i < 500 && access(path, F_OK) == 0; i++)
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    return access(path, F_OK) != 0;
+}
+
 static void bundle_built_again_from_the_same_staging_is_the_same_bytes(void)
 {
     struct tenant t;
@@ -461,7 +469,7 @@ static void bundle_built_again_from_the_same_staging_is_the_same_bytes(void)
     change_bundle(run, RELEASED);
     ASSERT_TRUE(wait_status(run, "ready"));
     snprintf(first, sizeof(first), "%s", bundle_column(run, "sha256"));
-    ASSERT_TRUE(access(staging, F_OK) != 0);
+    ASSERT_TRUE(wait_gone(staging));
     ASSERT_INT(RUN_ARGV(NULL, NULL, "cp", "-a", copy, staging), 0);
     change_bundle(run, "status = 'pending', sha256 = NULL, " RELEASED);
     ASSERT_TRUE(wait_status(run, "ready"));
@@ -481,6 +489,7 @@ static void changed_staging_is_never_sealed_as_a_second_story(void)
     ASSERT_INT(RUN_ARGV(NULL, NULL, "cp", "-a", staging, copy), 0);
     change_bundle(run, RELEASED);
     ASSERT_TRUE(wait_status(run, "ready"));
+    ASSERT_TRUE(wait_gone(staging));
     ASSERT_INT(RUN_ARGV(NULL, NULL, "cp", "-a", copy, staging), 0);
     snprintf(file, sizeof(file), "%s/diff.patch", staging);
     FILE *f = fopen(file, "a");
