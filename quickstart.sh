@@ -84,10 +84,10 @@ done
 echo "answers on $url (log: .arp/orchestrator.log)"
 
 step 'user and project'
-umask 077
 if [ ! -s "$home/admin.json" ]; then build/arp-orchestrator create-admin >"$home/admin.json.new" && mv "$home/admin.json.new" "$home/admin.json"; fi
 api() { # api KEY METHOD PATH [JSON]
-    curl -fsS -X "$2" -H "X-API-Key: $1" ${4:+-H 'Content-Type: application/json' --data "$4"} "$url$3"
+    # The key by standard input: everybody can read a process's arguments.
+    printf 'X-API-Key: %s\n' "$1" | curl -fsS -X "$2" -H @- ${4:+-H 'Content-Type: application/json' --data "$4"} "$url$3"
 }
 if [ ! -s "$home/user.json" ]; then
     api "$(jq -r .apiKey "$home/admin.json")" POST /users '{"name":"quickstart"}' >"$home/user.json.new" && mv "$home/user.json.new" "$home/user.json"
