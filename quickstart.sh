@@ -16,15 +16,16 @@ die() {
     printf 'quickstart: %s\n' "$*" >&2
     exit 1
 }
-# The pid in the file is believed only while it is our program: pids are used again.
+# The pid in the file is believed only while it is our program: pids are used again. Where nothing reaps orphans (a container whose PID 1
+# is no init) an ended one stays a zombie for ever.
 running() {
     [ -s "$home/orchestrator.pid" ] && pid=$(cat "$home/orchestrator.pid") &&
-        [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = arp-orchestrato ]
+        [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = arp-orchestrato ] && ! grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null
 }
 stop_orchestrator() {
     running || return 0
     kill "$pid"
-    while [ -d "/proc/$pid" ]; do sleep 0.1; done
+    while running; do sleep 0.1; done
     rm -f "$home/orchestrator.pid"
 }
 
@@ -61,6 +62,8 @@ step 'workspace image'
 images/build.sh arp-workspace:v0.3
 
 step 'orchestrator'
+# What is made from here on (logs, keys, evidence) is root's alone; .arp can be passed through.
+umask 077
 export ARP_LISTEN_PORT="$port" ARP_STATE_DIR="$home/state" EVIDENCE_ROOT="$home/evidence" ARP_MIGRATIONS_DIR="$PWD/migrations"
 build/arp-orchestrator migrate
 # A running one that was built before is replaced by the new build.
@@ -81,10 +84,10 @@ done
 echo "answers on $url (log: .arp/orchestrator.log)"
 
 step 'user and project'
-umask 077
 if [ ! -s "$home/admin.json" ]; then build/arp-orchestrator create-admin >"$home/admin.json.new" && mv "$home/admin.json.new" "$home/admin.json"; fi
 api() { # api KEY METHOD PATH [JSON]
-    curl -fsS -X "$2" -H "X-API-Key: $1" ${4:+-H 'Content-Type: application/json' --data "$4"} "$url$3"
+    # The key by standard input: everybody can read a process's arguments.
+    printf 'X-API-Key: %s\n' "$1" | curl -fsS -X "$2" -H @- ${4:+-H 'Content-Type: application/json' --data "$4"} "$url$3"
 }
 if [ ! -s "$home/user.json" ]; then
     api "$(jq -r .apiKey "$home/admin.json")" POST /users '{"name":"quickstart"}' >"$home/user.json.new" && mv "$home/user.json.new" "$home/user.json"

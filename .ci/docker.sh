@@ -24,9 +24,11 @@ as_root() {
         die "must be root (or have passwordless sudo) to start or stop dockerd"
     fi
 }
-# The pid in the file is believed only while it is a dockerd: pids are used again.
+# The pid in the file is believed only while it is a dockerd: pids are used again. Where nothing reaps orphans (a container whose PID 1 is
+# no init) an ended one stays a zombie for ever.
 ours() {
-    [ -s "$state/dockerd.pid" ] && pid=$(cat "$state/dockerd.pid") && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ]
+    [ -s "$state/dockerd.pid" ] && pid=$(cat "$state/dockerd.pid") && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ] &&
+        ! grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null
 }
 
 start() {
@@ -56,7 +58,7 @@ stop() {
     fi
     as_root kill "$pid"
     waited=0
-    while [ -d "/proc/$pid" ]; do
+    while ours; do
         [ $waited -lt $((wait_s * 5)) ] || die "dockerd $pid does not stop"
         waited=$((waited + 1))
         sleep 0.2

@@ -34,8 +34,12 @@ static int keep(struct blob *b, const void *data, size_t len, struct arp_err *er
     if (b->fd < 0)
         return arp_fail(err, ARP_E_IO, errno, "create a blob");
     int rc = fd_write_all(b->fd, data, len, err);
-    if (rc)
+    if (rc) {
+        /* A full disk takes a part of it: what was kept so far is what the name will be the digest of. */
+        if (ftruncate(b->fd, (off_t)b->kept) < 0)
+            b->kept = 0;
         return arp_wrap(err, "blob");
+    }
     b->kept += len;
     b->dir->blob_bytes += len;
     return 0;

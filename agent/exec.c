@@ -33,6 +33,7 @@ enum step {
     STEP_STDIO,
     STEP_CLOSE,
     STEP_LIMITS,
+    STEP_OOM,
     STEP_IDS,
     STEP_CAPS,
     STEP_NNP,
@@ -41,8 +42,8 @@ enum step {
     STEP_EXEC
 };
 static const char *const step_texts[] = {"setsid", "standard descriptors", "close descriptors",
-    "resource limits", "change ids", "drop capabilities", "no_new_privs", "working directory",
-    "load seccomp programs", "exec"};
+    "resource limits", "out-of-memory score", "change ids", "drop capabilities", "no_new_privs",
+    "working directory", "load seccomp programs", "exec"};
 
 /* argv[0] under every directory of the search path, or as it is when it has a slash. Ends with NULL; one allocation. */
 static char **make_candidates(const struct exec_spec *spec)
@@ -112,6 +113,15 @@ static int child_limits(const struct exec_spec *spec)
     return 0;
 }
 
+/* When the container's memory is out, the kernel ends the process with the highest score: many small commands must not make that
+ * the agent. Before the ids change, while the file is still our own. */
+static int child_oom(void)
+{
+    cleanup_fd int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    size_t len = strlen(SANDBOX_OOM_SCORE);
+    return fd >= 0 && write(fd, SANDBOX_OOM_SCORE, len) == (ssize_t)len ? 0 : -1;
+}
+
 /* Raw calls: glibc's wrappers synchronise threads that the child does not have. */
 static int child_ids(const struct exec_spec *spec)
 {
@@ -152,6 +162,8 @@ static _Noreturn void child_main(const struct exec_spec *spec, char *const *cand
         child_fail(report_fd, EXEC_SETUP, STEP_CLOSE, errno);
     if (child_limits(spec) < 0)
         child_fail(report_fd, EXEC_SETUP, STEP_LIMITS, errno);
+    if (child_oom() < 0)
+        child_fail(report_fd, EXEC_SETUP, STEP_OOM, errno);
     if (child_ids(spec) < 0)
         child_fail(report_fd, EXEC_SETUP, STEP_IDS, errno);
     if (child_caps(spec) < 0)

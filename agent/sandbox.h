@@ -17,6 +17,10 @@
 /* Open files of one process: servers and linkers want some thousands; the kernel's own default ceiling. */
 #define SANDBOX_NOFILE 4096u
 
+/* Added to a command's out-of-memory score, in thousandths of the container's memory; the agent's stays 0. A command may lower its
+ * own again (only CAP_SYS_RESOURCE could forbid that): this guards against accidents, not against intent. */
+#define SANDBOX_OOM_SCORE "500"
+
 /* Between SIGTERM to the command's process group and SIGKILL to everything of its uid. */
 #define SANDBOX_TIMEOUT_GRACE_MS 2000
 #define SANDBOX_CANCEL_GRACE_MS  500

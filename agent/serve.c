@@ -36,7 +36,6 @@ struct exchange {
     struct buf body;
     struct stream *stream; /* of POST /run */
     struct exchange *next_waiting;
-    bool parked;
 };
 
 typedef enum MHD_Result handler(struct exchange *x);
@@ -117,7 +116,6 @@ static enum MHD_Result get_metadata(struct exchange *x)
     pthread_mutex_lock(&s->lock);
     const char *text = s->metadata;
     if (!text) {
-        x->parked = true;
         x->next_waiting = s->waiting;
         s->waiting = x;
         MHD_suspend_connection(x->connection);
@@ -133,7 +131,6 @@ void serve_set_metadata(struct server *s, const char *text)
     while (s->waiting) {
         struct exchange *x = s->waiting;
         s->waiting = x->next_waiting;
-        x->parked = false;
         MHD_resume_connection(x->connection); /* calls the handler again */
     }
     pthread_mutex_unlock(&s->lock);

@@ -9,11 +9,13 @@
 #include <git2.h>
 #include <git2/sys/repository.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "agent/worktree.h"
@@ -28,6 +30,9 @@
 #else
 #define ADDRESS_SPACE (4ull << 30)
 #endif
+
+/* How long a FIFO that stands for a file of .git may hold up one open(). Opening a real file takes microseconds and is not interrupted. */
+#define TICK_US 200000
 
 struct helper {
     char repo_path[PATH_MAX];
@@ -99,7 +104,7 @@ static int send_frame(char type, const void *payload, size_t len)
     return rc ? rc : fd_write_all(1, payload, len, NULL);
 }
 
-/* libgit2 opens these without asking what they are: a FIFO in their place would hold up the helper until it is killed. */
+/* libgit2 opens these without asking what they are: with a FIFO in their place there is nothing to read. */
 static bool plain_files_only(const char *repo_path)
 {
     static const char *const names[] = {".git/HEAD", ".git/config", ".git/commondir", ".git/packed-refs",
@@ -150,6 +155,20 @@ static git_tree *read_head(const struct helper *h, struct json *j, git_repositor
     git_reference_free(head);
     *ret_repo = repo;
     return (git_tree *)tree;
+}
+
+static void on_tick(int sig)
+{
+    (void)sig;
+}
+
+/* libgit2 waits in open() for ever when the workload puts a FIFO in place of a reference or an object, in .git or wherever that leads. A
+ * signal that comes again and again ends each such open() with EINTR, which libgit2 reports as a file it can't read. */
+static int set_ticks(long every_us)
+{
+    struct sigaction act = {.sa_handler = on_tick}; /* without SA_RESTART */
+    struct itimerval timer = {.it_interval = {.tv_usec = every_us}, .it_value = {.tv_usec = every_us}};
+    return sigaction(SIGALRM, &act, NULL) < 0 || setitimer(ITIMER_REAL, &timer, NULL) < 0 ? -1 : 0;
 }
 
 static int take_snapshot(struct helper *h)
@@ -302,7 +321,10 @@ int snapshot_proc_main(const char *root)
             continue;
         if (n <= 0)
             break;
-        rc = order == 'S' ? take_snapshot(&h) : order == 'D' ? take_diff(&h) : -1;
+        if (order == 'S')
+            rc = set_ticks(TICK_US) < 0 || take_snapshot(&h) != 0 || set_ticks(0) < 0 ? -1 : 0;
+        else
+            rc = order == 'D' ? take_diff(&h) : -1;
     }
     git_repository_free(h.rules);
     git_repository_free(h.store);

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cli/clean.h"
+
 /* Where an orchestrator with its default settings listens. */
 #define DEFAULT_URL "http://127.0.0.1:8080"
 
@@ -25,7 +27,9 @@ poptContext command_options(int argc, const char **argv, const struct poptOption
 
 int command_trouble(const struct arp_err *err)
 {
-    fprintf(stderr, "arpctl: %s\n", err->msg);
+    fputs("arpctl: ", stderr);
+    put_clean(err->msg, false, stderr); /* may quote a server */
+    putc('\n', stderr);
     return EXIT_TROUBLE;
 }
 

@@ -38,9 +38,13 @@ static struct keyring *keyring_new(size_t n)
 static int time_member(
     const cJSON *obj, const char *name, int64_t fallback, int64_t *ret, struct arp_err *err)
 {
-    const char *text = json_get_str(obj, name);
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(obj, name);
     *ret = fallback;
-    return text ? clock_parse_iso(text, ret, err) : 0;
+    if (!v || cJSON_IsNull(v))
+        return 0;
+    /* A limit that is not understood must not be no limit. */
+    return cJSON_IsString(v) ? clock_parse_iso(v->valuestring, ret, err)
+                             : arp_fail(err, ARP_E_INVALID, 0, "keyring: %s is not a time", name);
 }
 
 static int add_json_key(struct keyring *ring, const cJSON *obj, struct arp_err *err)
@@ -63,6 +67,10 @@ static int add_json_key(struct keyring *ring, const cJSON *obj, struct arp_err *
     if (strcmp(t->id, kid->valuestring) != 0)
         return arp_fail(
             err, ARP_E_INVALID, 0, "keyring: kid '%.60s' is not the id of its key", kid->valuestring);
+    for (size_t i = 0; i + 1 < ring->count; i++) {
+        if (strcmp(ring->keys[i].id, t->id) == 0) /* one may be revoked and the other not */
+            return arp_fail(err, ARP_E_INVALID, 0, "keyring: key %s is listed twice", t->id);
+    }
     rc = time_member(obj, "notBefore", INT64_MIN, &t->not_before_us, err);
     if (!rc)
         rc = time_member(obj, "notAfter", INT64_MAX, &t->not_after_us, err);

@@ -1,8 +1,7 @@
 /*
- * How a verification is told: see verify.h. Reasons may quote a hostile bundle, so control characters are shown as '?'.
+ * How a verification is told: see verify.h. Reasons may quote a hostile bundle, so what could steer a terminal is shown as '?'.
  */
-#include <string.h>
-
+#include "cli/clean.h"
 #include "cli/verify.h"
 #include "shared/json.h"
 
@@ -20,17 +19,11 @@ static const char *assurance(const struct verify_report *r)
     return r->trusted ? "operator-only" : "none";
 }
 
-static void print_clean(const char *text, FILE *out)
-{
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++)
-        putc(*p < 0x20 || *p == 0x7f ? '?' : *p, out);
-}
-
 void verify_print(const struct verify_report *r, FILE *out)
 {
     for (size_t i = 0; i < r->count; i++) {
         fprintf(out, "%-6s %-17s ", verdict_names[r->checks[i].verdict], r->checks[i].name);
-        print_clean(r->checks[i].reason, out);
+        put_clean(r->checks[i].reason, false, out);
         putc('\n', out);
     }
     if (r->exit_code == VERIFY_UNUSABLE) {

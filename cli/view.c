@@ -6,27 +6,15 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cli/clean.h"
 #include "shared/json.h"
 #include "shared/uuid.h"
-
-/* C0 controls but tab and LF, and DEL, become '?'; C1 controls too (UTF-8 C2 80..9F). */
-static void put_clean(const char *text, FILE *out)
-{
-    for (const unsigned char *p = (const unsigned char *)text; p && *p; p++) {
-        if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f) {
-            putc('?', out);
-            p++;
-        } else {
-            putc((*p < 0x20 && *p != '\n' && *p != '\t') || *p == 0x7f ? '?' : *p, out);
-        }
-    }
-}
 
 static void put_output(const char *text, FILE *out)
 {
     if (!text || !*text)
         return;
-    put_clean(text, out);
+    put_clean(text, true, out);
     if (text[strlen(text) - 1] != '\n')
         putc('\n', out);
 }
@@ -56,10 +44,10 @@ static void show_completed(const struct view *v, const cJSON *e)
 {
     const char *message = json_get_str(e, "errorMessage");
     put_output(json_get_str(e, "finalText"), v->out);
-    put_clean(json_get_str(e, "status"), v->out);
+    put_clean(json_get_str(e, "status"), true, v->out);
     if (message) {
         fputs(": ", v->out);
-        put_clean(message, v->out);
+        put_clean(message, true, v->out);
     }
     putc('\n', v->out);
 }
@@ -69,10 +57,10 @@ static void show(const struct view *v, const char *type, const cJSON *e)
     if (strcmp(type, "RunStarted") == 0) {
         fprintf(v->out, "run %s\n", v->run_id);
     } else if (strcmp(type, "RunToken") == 0) {
-        put_clean(json_get_str(e, "delta"), v->out);
+        put_clean(json_get_str(e, "delta"), true, v->out);
     } else if (strcmp(type, "RunCommandStarted") == 0) {
         fputs("$ ", v->out);
-        put_clean(json_get_str(e, "command"), v->out);
+        put_clean(json_get_str(e, "command"), true, v->out);
         putc('\n', v->out);
     } else if (strcmp(type, "RunCommandFinished") == 0) {
         show_finished(v, e);

@@ -24,7 +24,8 @@ if docker image inspect "$tag" >/dev/null 2>&1; then
 fi
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT INT TERM
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
 
 # The Debian lines of this machine's own apt, as one-line entries.
 

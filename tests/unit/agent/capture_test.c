@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 
 #include "agent/exec.h"
+#include "agent/sandbox.h"
 #include "agent/treekill.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
@@ -188,7 +189,7 @@ static void exec_drops_every_right(void)
     struct evdir dir;
     ASSERT_INT(run_sh("id -u; id -G; grep -E '^(CapPrm|CapEff|CapInh|CapAmb|NoNewPrivs|Seccomp):' "
                       "/proc/self/status; ls /proc/self/fd | wc -l;"
-                      "ulimit -c; cat; env",
+                      "ulimit -c; cat; env; echo oom $(cat /proc/self/oom_score_adj)",
                    10000, &dir),
         0);
     char text[CAPTURE_HEAD + 1];
@@ -203,6 +204,7 @@ static void exec_drops_every_right(void)
     ASSERT_CONTAINS(text, "Seccomp:\t2");
     ASSERT_CONTAINS(text, "\n4\n0\n"); /* 0, 1, 2 and ls' own directory; no core */
     ASSERT_TRUE(strstr(text, "HOME=") == NULL);
+    ASSERT_CONTAINS(text, "\noom " SANDBOX_OOM_SCORE "\n");
     evdir_close(&dir);
 }
 

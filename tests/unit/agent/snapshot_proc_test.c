@@ -192,6 +192,11 @@ static void snapshot_survives_a_hostile_repository(void)
     ASSERT_INT(strlen(json_get_str(s, "tree")), 40);
     ASSERT_TRUE(json_get_int(s, "skipped", 0) >= 3);
     cJSON_Delete(s);
+    sh("for r in .git/refs/heads/*; do rm $r && mkfifo $r; done", NULL, 0);
+    s = ask('S', NULL);
+    ASSERT_TRUE(json_get_str(s, "error") != NULL);
+    ASSERT_INT(strlen(json_get_str(s, "tree")), 40);
+    cJSON_Delete(s);
     sh("rm .git/config && mkfifo .git/config", NULL, 0);
     s = ask('S', NULL);
     ASSERT_CONTAINS(json_get_str(s, "error"), "regular");

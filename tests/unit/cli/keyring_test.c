@@ -63,6 +63,20 @@ static int load_changed(const char *from, const char *to)
     return rc;
 }
 
+/* Revoked in one entry, good in the other: which of them counts must not be a matter of order. */
+static void key_listed_twice_is_refused(void)
+{
+    cleanup_buf struct buf ring, twice;
+    struct keyring *k = NULL;
+    buf_init(&ring, 65536);
+    buf_init(&twice, 65536);
+    ASSERT_INT(file_read(fx.keyring, &ring, NULL), 0);
+    const char *from = strchr(buf_str(&ring), '[') + 1, *to = strrchr(buf_str(&ring), ']');
+    buf_printf(&twice, "{\"keys\":[%.*s,%.*s]}", (int)(to - from), from, (int)(to - from), from);
+    ASSERT_INT(
+        keyring_load_json(fixture_file(&fx, "twice.json", twice.data, twice.len), &k, NULL), ARP_E_INVALID);
+}
+
 static void wrong_keyrings_are_refused(void)
 {
     struct keyring *k = NULL;
@@ -70,6 +84,7 @@ static void wrong_keyrings_are_refused(void)
     ASSERT_INT(load_changed("\"use\":\"seal\"", "\"use\":\"log\""), ARP_E_INVALID);
     ASSERT_INT(load_changed("BEGIN PUBLIC", "BEGIN PRIVATE"), ARP_E_INVALID);
     ASSERT_INT(load_changed("\"notAfter\":null", "\"notAfter\":\"soon\""), ARP_E_INVALID);
+    ASSERT_INT(load_changed("\"notAfter\":null", "\"notAfter\":1700000000"), ARP_E_INVALID);
     ASSERT_INT(load_changed("{\"keys\":", "{\"kids\":"), ARP_E_INVALID);
     ASSERT_INT(load_changed("{\"keys\":", "{"), ARP_E_JSON);
     ASSERT_INT(keyring_load_json("/nonexistent", &k, NULL), ARP_E_IO);
@@ -77,4 +92,4 @@ static void wrong_keyrings_are_refused(void)
 }
 
 TEST_SUITE_WITH(keyring_test, set_up, tear_down, TEST(published_keyring_is_read), TEST(public_pem_is_read),
-    TEST(wrong_keyrings_are_refused))
+    TEST(wrong_keyrings_are_refused), TEST(key_listed_twice_is_refused))
