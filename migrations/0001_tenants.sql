@@ -1,5 +1,5 @@
--- Tenants and what they own. Every table that holds a tenant's data carries user_id; composite foreign keys keep a child's tenant
--- equal to its parent's, so a row can't be attached across tenants even by a faulty query.
+-- Tenants and what they own. Every table that holds a tenant's data carries user_id; composite foreign keys keep the tenant of a workspace
+-- equal to its project's and that of a run to its workspace's, so none can be attached across tenants even by a faulty query.
 
 CREATE TABLE users (
     id              uuid PRIMARY KEY DEFAULT gen_random_uuid(),
