@@ -61,6 +61,12 @@ static enum run_status status_of(const char *name)
                                           : RUN_FAILED;
 }
 
+static bool closed_by_orchestrator(const struct event_info *e)
+{
+    const char *by = json_get_str(e->obj, "closedBy");
+    return by && strcmp(by, "orchestrator") == 0;
+}
+
 /* Note what a checked line states. */
 static int note_facts(struct sink_facts *f, const struct event_info *e, struct arp_err *err)
 {
@@ -74,9 +80,8 @@ static int note_facts(struct sink_facts *f, const struct event_info *e, struct a
         ok = take_str(&f->diff_sha256, e->obj, "diffSha256") &&
              take_str(&f->tree_before, e->obj, "treeBefore") && take_str(&f->tree_after, e->obj, "treeAfter");
     } else if (e->type == EVENT_RUN_COMPLETED) {
-        const char *by = json_get_str(e->obj, "closedBy");
         f->closed = true;
-        f->by_agent = !by || strcmp(by, "orchestrator") != 0;
+        f->by_agent = !closed_by_orchestrator(e);
         f->status = status_of(json_get_str(e->obj, "status"));
         ok = take_str(&f->error_message, e->obj, "errorMessage") && take_str(&f->reason, e->obj, "reason") &&
              take_str(&f->final_text, e->obj, "finalText") && take_str(&f->git_commit, e->obj, "gitCommit") &&
@@ -87,14 +92,31 @@ static int note_facts(struct sink_facts *f, const struct event_info *e, struct a
     return ok ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "facts of a run");
 }
 
-/* Check a line, note its facts and move the chain. */
+/* What the agent may not say: the orchestrator's own lines. */
+static int check_speaker(const struct event_info *e, struct arp_err *err)
+{
+    if (e->type == EVENT_RUN_STARTED)
+        return arp_fail(err, ARP_E_CORRUPT, 0, "a RunStarted that the orchestrator did not write");
+    if (e->type == EVENT_RUN_COMPLETED && closed_by_orchestrator(e))
+        return arp_fail(err, ARP_E_CORRUPT, 0, "a RunCompleted in the orchestrator's name");
+    return 0;
+}
+
+/* Check a line, note its facts and move the chain. A line that is refused leaves the chain where it was: it will be closed there. */
 static int accept_line(
-    struct sink *s, const char *line, size_t len, struct event_info *e, struct arp_err *err)
+    struct sink *s, const char *line, size_t len, bool from_agent, struct event_info *e, struct arp_err *err)
 {
     if (s->facts.closed)
         return arp_fail(err, ARP_E_CORRUPT, 0, "a line after RunCompleted");
-    int rc = event_check(line, len, s->run_id, &s->chain, e, err);
-    return rc ? rc : note_facts(&s->facts, e, err);
+    struct chain moved = s->chain;
+    int rc = event_check(line, len, s->run_id, &moved, e, err);
+    if (rc == 0 && from_agent)
+        rc = check_speaker(e, err);
+    if (rc == 0)
+        rc = note_facts(&s->facts, e, err);
+    if (rc == 0)
+        s->chain = moved;
+    return rc;
 }
 
 static int append_pending(
@@ -112,14 +134,8 @@ static int append_pending(
 int sink_agent_line(struct sink *s, const char *line, size_t len, struct arp_err *err)
 {
     cleanup_event_info struct event_info e = {0};
-    int rc = accept_line(s, line, len, &e, err);
-    if (rc)
-        return rc;
-    if (e.type == EVENT_RUN_STARTED)
-        return arp_fail(err, ARP_E_CORRUPT, 0, "a RunStarted that the orchestrator did not write");
-    if (e.type == EVENT_RUN_COMPLETED && !s->facts.by_agent)
-        return arp_fail(err, ARP_E_CORRUPT, 0, "a RunCompleted in the orchestrator's name");
-    return append_pending(s, line, len, e.seq, e.type == EVENT_RUN_COMPLETED, err);
+    int rc = accept_line(s, line, len, true, &e, err);
+    return rc ? rc : append_pending(s, line, len, e.seq, e.type == EVENT_RUN_COMPLETED, err);
 }
 
 /* Our own line stands in line: take it like any other, so that there is one way in. */
@@ -129,7 +145,7 @@ static int take_own(struct sink *s, const struct buf *line, struct arp_err *err)
     if (rc)
         return rc;
     cleanup_event_info struct event_info e = {0};
-    rc = accept_line(s, line->data, line->len, &e, err);
+    rc = accept_line(s, line->data, line->len, false, &e, err);
     return rc ? rc : append_pending(s, line->data, line->len, e.seq, e.type == EVENT_RUN_COMPLETED, err);
 }
 
@@ -179,7 +195,7 @@ static int resume_page(struct sink *s, const struct run_events_page *page, struc
         if (!lf)
             return arp_fail(err, ARP_E_CORRUPT, 0, "a stored line has no end");
         cleanup_event_info struct event_info e = {0};
-        int rc = accept_line(s, line, (size_t)(lf - line), &e, err);
+        int rc = accept_line(s, line, (size_t)(lf - line), false, &e, err);
         if (rc)
             return arp_wrap(err, "stored line %llu", (unsigned long long)s->chain.next_seq);
         if (e.type == EVENT_RUN_COMPLETED) {

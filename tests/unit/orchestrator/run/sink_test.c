@@ -133,6 +133,10 @@ static void agent_may_not_speak_for_the_orchestrator_or_after_the_end(void)
         agent_line(&line, &agent, run_id, rows[i].t, rows[i].members);
         ASSERT_INT(feed_line(&s, &line, &err), rows[i].rc);
         ASSERT_INT(s.pending.len, 0);
+        /* Nothing of it stays: the orchestrator can close the chain where it stood. */
+        ASSERT_INT(s.chain.next_seq, 0);
+        ASSERT_TRUE(!s.facts.closed);
+        ASSERT_INT(sink_write_completed(&s, RUN_FAILED, "lied", "protocol_error", &err), 0);
         sink_done(&s);
     }
     struct sink s;
