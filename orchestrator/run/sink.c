@@ -108,14 +108,19 @@ static int accept_line(
 {
     if (s->facts.closed)
         return arp_fail(err, ARP_E_CORRUPT, 0, "a line after RunCompleted");
+    if (from_agent &&
+        s->bytes + len + 1 > LIMIT_EVENTS_BYTES - LIMIT_LINE) /* room for our own RunCompleted */
+        return arp_fail(err, ARP_E_TOO_LARGE, 0, "the run's events are over %u bytes", LIMIT_EVENTS_BYTES);
     struct chain moved = s->chain;
     int rc = event_check(line, len, s->run_id, &moved, e, err);
     if (rc == 0 && from_agent)
         rc = check_speaker(e, err);
     if (rc == 0)
         rc = note_facts(&s->facts, e, err);
-    if (rc == 0)
+    if (rc == 0) {
         s->chain = moved;
+        s->bytes += len + 1;
+    }
     return rc;
 }
 

@@ -153,6 +153,25 @@ static void agent_may_not_speak_for_the_orchestrator_or_after_the_end(void)
     sink_done(&s);
 }
 
+static void agent_can_not_write_without_end(void)
+{
+    char run_id[UUID_LEN + 1];
+    struct arp_err err;
+    struct sink s;
+    cleanup_buf struct buf line;
+    buf_init(&line, LIMIT_LINE);
+    admit(run_id);
+    sink_init(&s, &env, user.id, run_id, NULL);
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    ASSERT_INT(s.bytes, s.pending.len);
+    s.bytes = LIMIT_EVENTS_BYTES - LIMIT_LINE; /* as after all but the last of them */
+    struct chain agent = s.chain;
+    agent_line(&line, &agent, run_id, EVENT_RUN_HEARTBEAT, NULL);
+    ASSERT_INT(feed_line(&s, &line, &err), ARP_E_TOO_LARGE);
+    ASSERT_INT(sink_write_completed(&s, RUN_FAILED, "too much", "protocol_error", &err), 0);
+    sink_done(&s);
+}
+
 /* All framed bytes that a feed holds from seq 0 on. */
 static void read_feed(struct feed *f, struct buf *out)
 {
@@ -201,5 +220,5 @@ static void run_completed_is_stored_at_once_but_shown_only_at_the_end(void)
 }
 
 TEST_SUITE_WITH(sink_test, open_all, close_all, TEST(lines_are_stored_whole_and_the_chain_can_be_taken_up),
-    TEST(agent_may_not_speak_for_the_orchestrator_or_after_the_end),
+    TEST(agent_may_not_speak_for_the_orchestrator_or_after_the_end), TEST(agent_can_not_write_without_end),
     TEST(run_completed_is_stored_at_once_but_shown_only_at_the_end))
