@@ -113,7 +113,11 @@ static int command_log_end(
     ssize_t n;
     while ((n = getline(&line, &cap, file)) > 0)
         chain_advance(&c, line, (size_t)n - (line[n - 1] == '\n'));
+    int why = errno;
+    bool whole = feof(file);
     fclose(file);
+    if (!whole)
+        return arp_fail(err, ARP_E_IO, why, "read the staged command log");
     ret->lines = c.next_seq;
     memcpy(ret->head, c.prev, sizeof(ret->head));
     return 0;
