@@ -147,8 +147,12 @@ static bool cool_if_idle(const struct run_env *env, const struct workspace *ws)
         return false;
     int rc = warm_cool(env, ws->user_id, ws->id, &err);
     workspace_unlock(env, ws->id, epoch);
-    if (rc)
-        log_error(LOG_LEVEL_WARN, NULL, "workspace could not be cooled", &err);
+    if (rc) {
+        struct log_ctx ctx = {0};
+        snprintf(ctx.user_id, sizeof(ctx.user_id), "%s", ws->user_id);
+        snprintf(ctx.workspace_id, sizeof(ctx.workspace_id), "%s", ws->id);
+        log_error(LOG_LEVEL_WARN, &ctx, "workspace could not be cooled", &err);
+    }
     return rc == 0;
 }
 
@@ -340,9 +344,11 @@ int warm_reconcile(const struct run_env *env, struct arp_err *err)
         if (known[i] || !items[i].container_id[0])
             continue;
         /* Only the container goes: a volume may be somebody's work, and removing those is retention's decision. */
+        struct log_ctx ctx = {0};
+        snprintf(ctx.workspace_id, sizeof(ctx.workspace_id), "%s", items[i].workspace_id);
         rc = runtime_cool(env->runtime, items[i].workspace_id, err);
-        log_warn(
-            NULL, "container without a workspace row removed", LOG_STR("workspace", items[i].workspace_id));
+        if (rc == 0)
+            log_warn(&ctx, "container without a workspace row removed");
     }
     free(known);
     free(items);
