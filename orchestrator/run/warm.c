@@ -242,8 +242,11 @@ int warm_ensure(
     rc = cold ? make_room(env, ws, err) : 0;
     if (rc == 0)
         rc = runtime_ensure(env->runtime, ws->id, ret, err);
-    if (rc == 0)
+    if (rc == 0) {
         rc = update_row(env, ws, ret, err);
+        if (rc && cold) /* a container whose row says cold is one that nobody would ever stop */
+            runtime_cool(env->runtime, ws->id, NULL);
+    }
     if (cold)
         pthread_mutex_unlock(stripe);
     return rc;
