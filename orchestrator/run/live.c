@@ -350,3 +350,11 @@ unsigned live_count(struct live *l)
     pthread_mutex_unlock(&l->lock);
     return n;
 }
+
+bool live_stopping(struct live *l)
+{
+    pthread_mutex_lock(&l->lock);
+    bool stopping = l->stopping;
+    pthread_mutex_unlock(&l->lock);
+    return stopping;
+}

@@ -97,7 +97,7 @@ unsigned recover_orphans(const struct run_env *env)
         return 0;
     }
     unsigned ended = 0;
-    for (size_t i = 0; i < orphans.n; i++)
+    for (size_t i = 0; i < orphans.n && !live_stopping(env->live); i++)
         ended += recover_one(env, &orphans.v[i]);
     runs_done(&orphans);
     return ended;

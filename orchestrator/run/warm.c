@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "orchestrator/run/live.h"
 #include "orchestrator/store/leases.h"
 #include "shared/clock.h"
 #include "shared/limits.h"
@@ -275,7 +276,7 @@ int64_t warm_cool_idle(const struct run_env *env)
         log_error(LOG_LEVEL_WARN, NULL, "idle workspaces could not be listed", &err);
         return timeout_us;
     }
-    for (size_t i = 0; i < idle.n; i++)
+    for (size_t i = 0; i < idle.n && !live_stopping(env->live); i++)
         cool_if_idle(env, &idle.v[i]);
     bool more = idle.n == IDLE_BATCH;
     workspaces_done(&idle);

@@ -114,7 +114,9 @@ static void stop_cancels_what_does_not_end_and_refuses_what_comes(void)
     struct ender e = {l, add(l)};
     pthread_t thread;
     ASSERT_INT(pthread_create(&thread, NULL, end_when_cancelled, &e), 0);
+    ASSERT_TRUE(!live_stopping(l));
     live_stop(l, 10);
+    ASSERT_TRUE(live_stopping(l));
     ASSERT_INT(live_count(l), 0);
     ASSERT_INT(live_reserve(l, &err), ARP_E_UNAVAILABLE);
     pthread_join(thread, NULL);
