@@ -378,10 +378,7 @@ static void *ticker_main(void *arg)
     pthread_mutex_lock(&s->lock);
     while (s->ticking) {
         struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += TICK_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
+        clock_deadline(TICK_MS, &until);
         pthread_cond_timedwait(&s->stop_ticking, &s->lock, &until);
         pthread_mutex_unlock(&s->lock);
         int64_t now = clock_mono_ns();
@@ -458,11 +455,7 @@ static struct http_server *server_new(const struct http_options *o)
     if (!s)
         return NULL;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->stop_ticking, &attr);
-    pthread_condattr_destroy(&attr);
+    clock_cond_init(&s->stop_ticking);
     s->listen_fd = -1;
     s->routes_ctx = o->routes_ctx;
     s->authenticate = o->authenticate;
