@@ -12,7 +12,7 @@
 #include "orchestrator/store/runs.h"
 #include "shared/log.h"
 
-/* A run that was just admitted is an orphan for the moment between its row and its lease; none needs longer than this. */
+/* Runs are admitted under their workspace's lease: a young orphan is one whose admission failed half way, and that can wait. */
 #define MIN_AGE_MS 2000
 #define BATCH      50
 
