@@ -54,6 +54,17 @@ static bool take_str(char **ret, const cJSON *obj, const char *name)
     return !v || *ret;
 }
 
+/* The same for a Git object id. What is none is not taken over: the seal would refuse the whole record for it. */
+static bool take_object_id(char **ret, const cJSON *obj, const char *name)
+{
+    const char *v = json_get_str(obj, name);
+    size_t n = v ? strspn(v, "0123456789abcdef") : 0;
+    bool is_id = v && v[n] == '\0' && (n == 40 || n == 64);
+    free(*ret);
+    *ret = is_id ? strdup(v) : NULL;
+    return !is_id || *ret;
+}
+
 static enum run_status status_of(const char *name)
 {
     return strcmp(name, "succeeded") == 0 ? RUN_SUCCEEDED
@@ -78,13 +89,15 @@ static int note_facts(struct sink_facts *f, const struct event_info *e, struct a
             memcpy(f->command_log_head, head, sizeof(f->command_log_head));
     } else if (e->type == EVENT_RUN_DIFF_READY) {
         ok = take_str(&f->diff_sha256, e->obj, "diffSha256") &&
-             take_str(&f->tree_before, e->obj, "treeBefore") && take_str(&f->tree_after, e->obj, "treeAfter");
+             take_object_id(&f->tree_before, e->obj, "treeBefore") &&
+             take_object_id(&f->tree_after, e->obj, "treeAfter");
     } else if (e->type == EVENT_RUN_COMPLETED) {
         f->closed = true;
         f->by_agent = !closed_by_orchestrator(e);
         f->status = status_of(json_get_str(e->obj, "status"));
         ok = take_str(&f->error_message, e->obj, "errorMessage") && take_str(&f->reason, e->obj, "reason") &&
-             take_str(&f->final_text, e->obj, "finalText") && take_str(&f->git_commit, e->obj, "gitCommit") &&
+             take_str(&f->final_text, e->obj, "finalText") &&
+             take_object_id(&f->git_commit, e->obj, "gitCommit") &&
              take_str(&f->command_log_sha256, e->obj, "commandLogSha256") &&
              take_str(&f->outputs_sha256, e->obj, "outputsSha256") &&
              take_str(&f->env_sha256, e->obj, "envSha256");
