@@ -93,7 +93,8 @@ static bool has_kind(const cJSON *v, enum json_kind kind)
     case JSON_STRING:
         return cJSON_IsString(v);
     case JSON_INT:
-        return cJSON_IsNumber(v) && v->valuedouble == (double)(int64_t)v->valuedouble;
+        return cJSON_IsNumber(v) && v->valuedouble >= -0x1p53 && v->valuedouble <= 0x1p53 &&
+               v->valuedouble == (double)(int64_t)v->valuedouble;
     case JSON_OBJECT:
         return cJSON_IsObject(v);
     default:
