@@ -517,11 +517,9 @@ void http_server_quiesce(struct http_server *s)
     if (atomic_exchange(&s->quiescing, true))
         return;
     MHD_socket fd = s->daemon ? MHD_quiesce_daemon(s->daemon) : MHD_INVALID_SOCKET;
-    if (fd != MHD_INVALID_SOCKET || !s->daemon) {
-        if (s->listen_fd >= 0)
-            close(s->listen_fd);
-        s->listen_fd = -1;
-    }
+    /* Closed only when the loop threads have ended: one may still take it out of its epoll set, and libmicrohttpd aborts on a bad one. */
+    if (fd != MHD_INVALID_SOCKET)
+        shutdown(fd, SHUT_RDWR);
     if (s->hub)
         sse_hub_end_all(s->hub);
 }
@@ -571,7 +569,7 @@ void http_server_free(struct http_server *s, unsigned grace_ms)
         sleep_ms(5);
     stop_ticker(s);
     if (s->daemon)
-        MHD_stop_daemon(s->daemon);
+        MHD_stop_daemon(s->daemon); /* leaves a listening socket open that was quiesced */
     if (s->listen_fd >= 0)
         close(s->listen_fd);
     sse_hub_free(s->hub);
