@@ -25,7 +25,8 @@ static int read_or_make(
         return err->code;
     if (fd < 0) {
         const char *base = strrchr(name, '/');
-        cleanup_fd int sub = base ? fd_open_beneath(dir, "keys", O_RDONLY | O_DIRECTORY, 0, err) : dup(dir);
+        cleanup_fd int sub = base ? fd_open_beneath(dir, "keys", O_RDONLY | O_DIRECTORY, 0, err)
+                                  : fcntl(dir, F_DUPFD_CLOEXEC, 0);
         if (sub < 0)
             return arp_fail(err, ARP_E_IO, errno, "open the state directory");
         int rc = file_write_durable(sub, base ? base + 1 : name, text, strlen(text), mode, err);

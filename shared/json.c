@@ -4,7 +4,9 @@
 #include "shared/json.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "shared/limits.h"
@@ -190,7 +192,41 @@ void json_kraw(struct json *j, const char *key, const char *text)
     json_raw(j, text);
 }
 
-/* cJSON accepts depth 1000 and \u0000 (which would end its C strings early), so both are refused before it runs. */
+/* Length of the number at p as RFC 8259 writes it, 0 when it is none. Of exponents, those that a double and the database can have. */
+static size_t number_len(const char *p, size_t len)
+{
+    static const char digits[] = "0123456789";
+    char text[64] = ""; /* as much as cJSON reads of one */
+    memcpy(text, p, len < sizeof(text) - 1 ? len : sizeof(text) - 1);
+    const char *at = text + (*text == '-');
+    size_t whole = strspn(at, digits);
+    if (whole == 0 || (*at == '0' && whole > 1))
+        return 0;
+    at += whole;
+    if (*at == '.') {
+        size_t fraction = strspn(at + 1, digits);
+        if (fraction == 0)
+            return 0;
+        at += 1 + fraction;
+    }
+    if (*at == 'e' || *at == 'E') {
+        at += 1 + (at[1] == '+' || at[1] == '-');
+        size_t exponent = strspn(at, digits);
+        if (exponent == 0 || exponent > 3)
+            return 0;
+        at += exponent;
+    }
+    return isfinite(strtod(text, NULL)) ? (size_t)(at - text) : 0;
+}
+
+/* What may stand outside of strings and numbers: structure, white space, letters (cJSON knows the three words). */
+static bool is_plain(char c)
+{
+    return strchr("{}[]:, \t\r\n", c) || (c >= 'a' && c <= 'z');
+}
+
+/* cJSON accepts more than JSON (depth 1000, \u0000, which would end its C strings early, raw control characters, numbers like 01 or
+ * 1e999), and what it accepted is passed on as it was to readers that don't: all of it is refused before cJSON runs. */
 static int scan(const char *p, size_t len, bool allow_nul_escape, struct arp_err *err)
 {
     int depth = 0;
@@ -200,7 +236,9 @@ static int scan(const char *p, size_t len, bool allow_nul_escape, struct arp_err
         if (c == '\0')
             return arp_fail(err, ARP_E_JSON, 0, "NUL byte at offset %zu", i);
         if (in_string) {
-            if (c == '"') {
+            if ((unsigned char)c < 0x20) {
+                return arp_fail(err, ARP_E_JSON, 0, "control character in a string at offset %zu", i);
+            } else if (c == '"') {
                 in_string = false;
             } else if (c == '\\') {
                 if (!allow_nul_escape && len - i >= 6 && memcmp(p + i, "\\u0000", 6) == 0)
@@ -214,6 +252,13 @@ static int scan(const char *p, size_t len, bool allow_nul_escape, struct arp_err
                 return arp_fail(err, ARP_E_JSON, 0, "nested deeper than %d", LIMIT_JSON_DEPTH);
         } else if (c == '}' || c == ']') {
             depth--;
+        } else if (c == '-' || (c >= '0' && c <= '9')) {
+            size_t n = number_len(p + i, len - i);
+            if (n == 0)
+                return arp_fail(err, ARP_E_JSON, 0, "not a number at offset %zu", i);
+            i += n - 1;
+        } else if (!is_plain(c)) {
+            return arp_fail(err, ARP_E_JSON, 0, "JSON syntax error at offset %zu", i);
         }
     }
     return 0;

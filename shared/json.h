@@ -3,7 +3,7 @@
  * Writer: cJSON prints big integers as doubles and ends strings at NUL, so lines that are hashed are written here. Output
  * has no white space and no line break; strings are escaped per RFC 8259; invalid UTF-8 becomes U+FFFD, one per bad byte;
  * U+0000..U+001F and U+007F are \u-escaped, so a line is always one line. Same calls, same bytes.
- * Reader: refuses invalid UTF-8, NUL, trailing bytes, duplicate keys and deep nesting before anything is believed.
+ * Reader: refuses invalid UTF-8, NUL, trailing bytes, duplicate keys, deep nesting and what is JSON to cJSON only.
  * Neither is shared between threads.
  */
 #ifndef ARP_SHARED_JSON_H

@@ -378,10 +378,7 @@ static void *ticker_main(void *arg)
     pthread_mutex_lock(&s->lock);
     while (s->ticking) {
         struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += TICK_MS * 1000000L;
-        until.tv_sec += until.tv_nsec / 1000000000L;
-        until.tv_nsec %= 1000000000L;
+        clock_deadline(TICK_MS, &until);
         pthread_cond_timedwait(&s->stop_ticking, &s->lock, &until);
         pthread_mutex_unlock(&s->lock);
         int64_t now = clock_mono_ns();
@@ -458,11 +455,7 @@ static struct http_server *server_new(const struct http_options *o)
     if (!s)
         return NULL;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->stop_ticking, &attr);
-    pthread_condattr_destroy(&attr);
+    clock_cond_init(&s->stop_ticking);
     s->listen_fd = -1;
     s->routes_ctx = o->routes_ctx;
     s->authenticate = o->authenticate;
@@ -523,12 +516,8 @@ void http_server_quiesce(struct http_server *s)
 {
     if (atomic_exchange(&s->quiescing, true))
         return;
-    MHD_socket fd = s->daemon ? MHD_quiesce_daemon(s->daemon) : MHD_INVALID_SOCKET;
-    if (fd != MHD_INVALID_SOCKET || !s->daemon) {
-        if (s->listen_fd >= 0)
-            close(s->listen_fd);
-        s->listen_fd = -1;
-    }
+    /* Connections are still accepted, to be told 503: MHD_quiesce_daemon (0.9.75) takes the listening socket out of the loop threads' epoll
+     * sets while they may be doing the same, and aborts the process when they meet. */
     if (s->hub)
         sse_hub_end_all(s->hub);
 }
@@ -578,8 +567,8 @@ void http_server_free(struct http_server *s, unsigned grace_ms)
         sleep_ms(5);
     stop_ticker(s);
     if (s->daemon)
-        MHD_stop_daemon(s->daemon);
-    if (s->listen_fd >= 0)
+        MHD_stop_daemon(s->daemon); /* closes the listening socket too */
+    else if (s->listen_fd >= 0)
         close(s->listen_fd);
     sse_hub_free(s->hub);
     conns_free(s->conns);

@@ -58,7 +58,7 @@ uint16_t http_server_port(const struct http_server *s);
 unsigned http_server_streams(struct http_server *s);
 /* Requests with a handler at work or a stream open. */
 unsigned http_server_in_flight(struct http_server *s);
-/* Step one: stop accepting, refuse new requests on open connections with 503, end all streams. Returns at once. */
+/* Step one: answer new requests with 503, end all streams. Returns at once. */
 void http_server_quiesce(struct http_server *s);
 /* Step two: wait up to grace_ms for requests in flight, answer the rest with 503, stop the threads, free. Implies step one.
  * Blocking handlers that are running are waited for however long they take. s may be NULL. */

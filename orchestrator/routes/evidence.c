@@ -14,6 +14,7 @@
 #include "orchestrator/store/bundles.h"
 #include "shared/fd.h"
 #include "shared/hash.h"
+#include "shared/log.h"
 
 static void reply_state(struct http_req *req, unsigned http_status, const char *state, const char *message)
 {
@@ -41,18 +42,34 @@ static void add_digest_header(struct http_req *req, const char *hex)
     http_req_add_header(req, "Repr-Digest", buf_str(&value));
 }
 
+/* A row that says ready and no file: the operator has lost evidence and must hear of it. */
+static void reply_missing(struct http_req *req, const struct bundle *b, const struct arp_err *err)
+{
+    struct log_ctx ctx = {0};
+    memcpy(ctx.user_id, b->user_id, sizeof(ctx.user_id));
+    memcpy(ctx.project_id, b->project_id, sizeof(ctx.project_id));
+    memcpy(ctx.workspace_id, b->workspace_id, sizeof(ctx.workspace_id));
+    memcpy(ctx.run_id, b->run_id, sizeof(ctx.run_id));
+    log_error(LOG_LEVEL_ERROR, &ctx, "the bundle file is missing from the evidence store", err);
+    reply_state(req, 500, "error", "the bundle file is missing from the evidence store");
+}
+
 static void reply_zip(const struct app *app, struct http_req *req, const struct bundle *b)
 {
     struct arp_err err;
     char disposition[128];
     char etag[SHA256_HEX_LEN + 3];
     cleanup_fd int root = open(app->cfg->evidence_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int fd = root < 0 ? -1 : fd_open_beneath(root, b->bundle_path, O_RDONLY, 0, &err);
+    int fd = root < 0 ? arp_fail(&err, ARP_E_IO, errno, "open the evidence store")
+                      : fd_open_beneath(root, b->bundle_path, O_RDONLY, 0, &err);
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        if (fd >= 0)
-            close(fd);
-        reply_state(req, 500, "error", "the bundle file is missing from the evidence store");
+    if (fd >= 0 && fstat(fd, &st) < 0) {
+        arp_fail(&err, ARP_E_IO, errno, "stat '%s'", b->bundle_path);
+        close(fd);
+        fd = -1;
+    }
+    if (fd < 0) {
+        reply_missing(req, b, &err);
         return;
     }
     snprintf(disposition, sizeof(disposition), "attachment; filename=\"%s.zip\"", b->run_id);

@@ -27,17 +27,29 @@ static void add_retry_after(struct http_req *req)
     http_req_add_header(req, "Retry-After", seconds);
 }
 
+/* Printable ASCII: bytes that are no UTF-8 are nothing the database can look for. */
+static int check_idempotency_key(const char *key, struct arp_err *err)
+{
+    size_t len = strlen(key);
+    bool ok = len > 0 && len <= IDEMPOTENCY_KEY_MAX;
+    for (const char *p = key; ok && *p; p++)
+        ok = *p >= ' ' && *p <= '~';
+    return ok ? 0
+              : arp_fail_field(err, "Idempotency-Key",
+                    "'Idempotency-Key' must have 1 to %d printable ASCII bytes", IDEMPOTENCY_KEY_MAX);
+}
+
 static int start(
     const struct app *app, struct http_req *req, bool streaming, struct run_started *ret, struct arp_err *err)
 {
     const char *key = http_req_header(req, "Idempotency-Key");
-    if (key && (*key == '\0' || strlen(key) > IDEMPOTENCY_KEY_MAX))
-        return arp_fail_field(
-            err, "Idempotency-Key", "'Idempotency-Key' must have 1 to %d bytes", IDEMPOTENCY_KEY_MAX);
+    int rc = key ? check_idempotency_key(key, err) : 0;
+    if (rc)
+        return rc;
     size_t len;
     const char *body = http_req_body(req, &len);
     cleanup_run_request struct run_request request = {0};
-    int rc = run_request_parse(body, len, app->cfg, &request, err);
+    rc = run_request_parse(body, len, app->cfg, &request, err);
     if (rc)
         return rc;
     struct run_submission s = {.user_id = http_req_identity(req)->user_id,

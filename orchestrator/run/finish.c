@@ -113,20 +113,22 @@ static int command_log_end(
     ssize_t n;
     while ((n = getline(&line, &cap, file)) > 0)
         chain_advance(&c, line, (size_t)n - (line[n - 1] == '\n'));
+    int why = errno;
+    bool whole = feof(file);
     fclose(file);
+    if (!whole)
+        return arp_fail(err, ARP_E_IO, why, "read the staged command log");
     ret->lines = c.next_seq;
     memcpy(ret->head, c.prev, sizeof(ret->head));
     return 0;
 }
 
-/* The patch as a client can have it: text of at most DIFF_COLUMN_MAX bytes, else nothing. */
-static void read_diff(const struct run_env *env, const char *run_id, struct buf *out)
+/* The patch as a client can have it: text of at most DIFF_COLUMN_MAX bytes. False when it is not that. */
+static bool read_diff(const struct run_env *env, const char *run_id, struct buf *out)
 {
-    struct arp_err err;
-    cleanup_fd int fd = open_staged(env, run_id, "diff.patch", &err);
-    if (fd < 0 || fd_read_all(fd, out, &err) != 0 || !utf8_valid(buf_str(out), out->len) ||
-        strlen(buf_str(out)) != out->len)
-        buf_reset(out);
+    cleanup_fd int fd = open_staged(env, run_id, "diff.patch", NULL);
+    return fd >= 0 && fd_read_all(fd, out, NULL) == 0 && utf8_valid(buf_str(out), out->len) &&
+           strlen(buf_str(out)) == out->len;
 }
 
 /* Compose both documents, stage them, move the row. */
@@ -147,7 +149,7 @@ static int seal_row(const struct run_env *env, const struct finish *f, const str
         rc = evidence_put(env->staging_root, f->run->id, "metadata.json", metadata.data, metadata.len, err);
     if (rc)
         return rc;
-    read_diff(env, f->run->id, &diff);
+    bool has_diff = r->evidence->has_diff && read_diff(env, f->run->id, &diff);
     const struct sink_facts *facts = r->facts;
     struct run_end end = {
         .status = facts->status,
@@ -155,7 +157,7 @@ static int seal_row(const struct run_env *env, const struct finish *f, const str
         .reason = facts->reason,
         .git_commit = facts->git_commit,
         .final_text = facts->final_text,
-        .diff = r->evidence->has_diff ? buf_str(&diff) : NULL,
+        .diff = has_diff ? buf_str(&diff) : NULL,
         .env_snapshot = buf_str(&snapshot),
     };
     return runs_finish(env->db, f->run->user_id, f->run->id, &end, ret_moved, err);

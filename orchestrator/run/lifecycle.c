@@ -164,21 +164,36 @@ static const char *reason_of(const struct job *job, int code)
         return "agent_timeout";
     case ARP_E_RUNTIME:
     case ARP_E_NOT_FOUND:
+    case ARP_E_GONE:
         return "runtime_error";
-    case ARP_E_CONFLICT:
-        return "warm_limit";
+    case ARP_E_CONFLICT: /* with a container it is the record: a write that failed had been done after all */
+        return job->has_runtime ? "database_error" : "warm_limit";
     case ARP_E_DATABASE:
         return "database_error";
+    case ARP_E_INTERNAL:
+    case ARP_E_NOMEM:
+    case ARP_E_IO:
+    case ARP_E_UNAVAILABLE:
+        return "internal_error";
     default:
         return "protocol_error";
     }
+}
+
+/* What the owner of the run is told. As in error answers, our own failures are told in the table's words: messages name paths, hosts and
+ * statements; they are in the log. */
+static const char *public_reason(const struct arp_err *why)
+{
+    int code = why->code;
+    bool ours = code == ARP_E_DATABASE || code == ARP_E_INTERNAL || code == ARP_E_NOMEM || code == ARP_E_IO;
+    return ours ? arp_err_public_text(code) : why->msg;
 }
 
 /* Close the chain in our own name. Lines that were accepted but not persisted go first. */
 static int close_chain(struct job *job, int code, const struct arp_err *why, struct arp_err *err)
 {
     enum run_status status = code == ARP_E_TIMEOUT ? RUN_TIMEOUT : RUN_FAILED;
-    const char *message = live_cancelled(job->live) ? "cancelled" : why->msg;
+    const char *message = live_cancelled(job->live) ? "cancelled" : public_reason(why);
     int rc = sink_write_completed(&job->sink, status, message, reason_of(job, code), err);
     return rc ? rc : sink_flush(&job->sink, err);
 }
@@ -214,7 +229,7 @@ static void run_to_end(struct job *job, struct arp_err *why)
         struct finish f = {.run = &job->run,
             .sink = &job->sink,
             .runtime = job->has_runtime ? &job->runtime : NULL,
-            .no_agent_reason = job->has_runtime ? NULL : why->msg};
+            .no_agent_reason = job->has_runtime ? NULL : public_reason(why)};
         rc = finish_run(job->env, &f, &job->finished, &err);
     }
     if (rc) {

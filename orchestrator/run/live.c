@@ -40,6 +40,7 @@ struct live_run {
     struct waiter *waiters;
     bool ended;
     bool cancelled;
+    bool told; /* live_cancel was called; else only marked by a stop */
     bool has_target;
     struct agent_target target;
     struct live_run *next; /* registry, under live.lock */
@@ -264,18 +265,23 @@ const char *live_lost_reason(struct live *l, const char *run_id)
     return reason;
 }
 
+/* From here on the run has its grace to end. Caller holds r->lock. */
+static void mark_cancelled(struct live_run *r)
+{
+    struct itimerspec when = {.it_value = {.tv_sec = CANCEL_GRACE_S}};
+    if (!r->cancelled)
+        timerfd_settime(r->cancel_fd, 0, &when, NULL);
+    r->cancelled = true;
+}
+
 void live_cancel(struct live_run *r)
 {
     pthread_mutex_lock(&r->lock);
-    bool first = !r->cancelled;
-    r->cancelled = true;
+    mark_cancelled(r);
+    r->told = true;
     bool tell = r->has_target;
     struct agent_target target = r->target;
     pthread_mutex_unlock(&r->lock);
-    if (first) {
-        struct itimerspec when = {.it_value = {.tv_sec = CANCEL_GRACE_S}};
-        timerfd_settime(r->cancel_fd, 0, &when, NULL);
-    }
     bool found;
     struct arp_err err;
     /* An agent that does not answer is given up on by the timer. */
@@ -315,13 +321,19 @@ static void wait_empty(struct live *l, int ms)
         ;
 }
 
-/* A run that nobody has asked to stop, with a reference; NULL: there is none. Caller holds l->lock. */
-static struct live_run *find_uncancelled(struct live *l)
+/* Mark all runs. Telling their agents is one after another, and an agent that hangs takes its time; none's grace waits for that of another.
+ * Returns, with a reference, a run whose agent is to be told; NULL: there is none. Caller holds l->lock. */
+static struct live_run *mark_all(struct live *l)
 {
-    struct live_run *r = l->runs;
-    while (r && live_cancelled(r))
-        r = r->next;
-    return r ? live_ref(r) : NULL;
+    struct live_run *untold = NULL;
+    for (struct live_run *r = l->runs; r; r = r->next) {
+        pthread_mutex_lock(&r->lock);
+        mark_cancelled(r);
+        if (!r->told)
+            untold = r;
+        pthread_mutex_unlock(&r->lock);
+    }
+    return untold ? live_ref(untold) : NULL;
 }
 
 void live_stop(struct live *l, int wait_ms)
@@ -330,7 +342,7 @@ void live_stop(struct live *l, int wait_ms)
     l->stopping = true;
     wait_empty(l, wait_ms);
     while (l->count > 0) {
-        struct live_run *r = find_uncancelled(l);
+        struct live_run *r = mark_all(l);
         if (!r) {
             pthread_cond_wait(&l->changed, &l->lock);
             continue;
@@ -349,4 +361,12 @@ unsigned live_count(struct live *l)
     unsigned n = l->count;
     pthread_mutex_unlock(&l->lock);
     return n;
+}
+
+bool live_stopping(struct live *l)
+{
+    pthread_mutex_lock(&l->lock);
+    bool stopping = l->stopping;
+    pthread_mutex_unlock(&l->lock);
+    return stopping;
 }

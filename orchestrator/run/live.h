@@ -60,5 +60,7 @@ int live_cancel_fd(const struct live_run *r);
 /* Shutdown: refuse new runs; wait up to wait_ms for the live ones; then cancel what is left and wait for it. */
 void live_stop(struct live *l, int wait_ms);
 unsigned live_count(struct live *l);
+/* live_stop was called: work that can wait for the next start should. */
+bool live_stopping(struct live *l);
 
 #endif

@@ -12,7 +12,7 @@
 #include "orchestrator/store/runs.h"
 #include "shared/log.h"
 
-/* A run that was just admitted is an orphan for the moment between its row and its lease; none needs longer than this. */
+/* Runs are admitted under their workspace's lease: a young orphan is one whose admission failed half way, and that can wait. */
 #define MIN_AGE_MS 2000
 #define BATCH      50
 
@@ -62,6 +62,14 @@ static int recover_locked(const struct run_env *env, const struct run *run, stru
     return rc;
 }
 
+/* A run of ours can look orphaned when this process was held up for longer than a lease; its thread will end it. */
+static bool is_live_here(const struct run_env *env, const struct run *run)
+{
+    struct live_run *live = live_find(env->live, run->user_id, run->id);
+    live_unref(live);
+    return live != NULL;
+}
+
 static bool recover_one(const struct run_env *env, const struct run *orphan)
 {
     struct log_ctx ctx = {0};
@@ -72,7 +80,7 @@ static bool recover_one(const struct run_env *env, const struct run *orphan)
     struct arp_err err;
     int64_t epoch;
     struct run run = {0};
-    if (workspace_lock(env, orphan->workspace_id, &epoch, &err) != 0)
+    if (is_live_here(env, orphan) || workspace_lock(env, orphan->workspace_id, &epoch, &err) != 0)
         return false; /* somebody else is at it */
     /* Read again under the lock: the list has no prompt, and it may have ended meanwhile. */
     int rc = runs_get(env->db, orphan->user_id, orphan->id, &run, &err);
@@ -97,7 +105,7 @@ unsigned recover_orphans(const struct run_env *env)
         return 0;
     }
     unsigned ended = 0;
-    for (size_t i = 0; i < orphans.n; i++)
+    for (size_t i = 0; i < orphans.n && !live_stopping(env->live); i++)
         ended += recover_one(env, &orphans.v[i]);
     runs_done(&orphans);
     return ended;

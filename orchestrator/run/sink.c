@@ -54,11 +54,28 @@ static bool take_str(char **ret, const cJSON *obj, const char *name)
     return !v || *ret;
 }
 
+/* The same for a Git object id. What is none is not taken over: the seal would refuse the whole record for it. */
+static bool take_object_id(char **ret, const cJSON *obj, const char *name)
+{
+    const char *v = json_get_str(obj, name);
+    size_t n = v ? strspn(v, "0123456789abcdef") : 0;
+    bool is_id = v && v[n] == '\0' && (n == 40 || n == 64);
+    free(*ret);
+    *ret = is_id ? strdup(v) : NULL;
+    return !is_id || *ret;
+}
+
 static enum run_status status_of(const char *name)
 {
     return strcmp(name, "succeeded") == 0 ? RUN_SUCCEEDED
            : strcmp(name, "timeout") == 0 ? RUN_TIMEOUT
                                           : RUN_FAILED;
+}
+
+static bool closed_by_orchestrator(const struct event_info *e)
+{
+    const char *by = json_get_str(e->obj, "closedBy");
+    return by && strcmp(by, "orchestrator") == 0;
 }
 
 /* Note what a checked line states. */
@@ -72,14 +89,15 @@ static int note_facts(struct sink_facts *f, const struct event_info *e, struct a
             memcpy(f->command_log_head, head, sizeof(f->command_log_head));
     } else if (e->type == EVENT_RUN_DIFF_READY) {
         ok = take_str(&f->diff_sha256, e->obj, "diffSha256") &&
-             take_str(&f->tree_before, e->obj, "treeBefore") && take_str(&f->tree_after, e->obj, "treeAfter");
+             take_object_id(&f->tree_before, e->obj, "treeBefore") &&
+             take_object_id(&f->tree_after, e->obj, "treeAfter");
     } else if (e->type == EVENT_RUN_COMPLETED) {
-        const char *by = json_get_str(e->obj, "closedBy");
         f->closed = true;
-        f->by_agent = !by || strcmp(by, "orchestrator") != 0;
+        f->by_agent = !closed_by_orchestrator(e);
         f->status = status_of(json_get_str(e->obj, "status"));
         ok = take_str(&f->error_message, e->obj, "errorMessage") && take_str(&f->reason, e->obj, "reason") &&
-             take_str(&f->final_text, e->obj, "finalText") && take_str(&f->git_commit, e->obj, "gitCommit") &&
+             take_str(&f->final_text, e->obj, "finalText") &&
+             take_object_id(&f->git_commit, e->obj, "gitCommit") &&
              take_str(&f->command_log_sha256, e->obj, "commandLogSha256") &&
              take_str(&f->outputs_sha256, e->obj, "outputsSha256") &&
              take_str(&f->env_sha256, e->obj, "envSha256");
@@ -87,14 +105,36 @@ static int note_facts(struct sink_facts *f, const struct event_info *e, struct a
     return ok ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "facts of a run");
 }
 
-/* Check a line, note its facts and move the chain. */
+/* What the agent may not say: the orchestrator's own lines. */
+static int check_speaker(const struct event_info *e, struct arp_err *err)
+{
+    if (e->type == EVENT_RUN_STARTED)
+        return arp_fail(err, ARP_E_CORRUPT, 0, "a RunStarted that the orchestrator did not write");
+    if (e->type == EVENT_RUN_COMPLETED && closed_by_orchestrator(e))
+        return arp_fail(err, ARP_E_CORRUPT, 0, "a RunCompleted in the orchestrator's name");
+    return 0;
+}
+
+/* Check a line, note its facts and move the chain. A line that is refused leaves the chain where it was: it will be closed there. */
 static int accept_line(
-    struct sink *s, const char *line, size_t len, struct event_info *e, struct arp_err *err)
+    struct sink *s, const char *line, size_t len, bool from_agent, struct event_info *e, struct arp_err *err)
 {
     if (s->facts.closed)
         return arp_fail(err, ARP_E_CORRUPT, 0, "a line after RunCompleted");
-    int rc = event_check(line, len, s->run_id, &s->chain, e, err);
-    return rc ? rc : note_facts(&s->facts, e, err);
+    if (from_agent &&
+        s->bytes + len + 1 > LIMIT_EVENTS_BYTES - LIMIT_LINE) /* room for our own RunCompleted */
+        return arp_fail(err, ARP_E_TOO_LARGE, 0, "the run's events are over %u bytes", LIMIT_EVENTS_BYTES);
+    struct chain moved = s->chain;
+    int rc = event_check(line, len, s->run_id, &moved, e, err);
+    if (rc == 0 && from_agent)
+        rc = check_speaker(e, err);
+    if (rc == 0)
+        rc = note_facts(&s->facts, e, err);
+    if (rc == 0) {
+        s->chain = moved;
+        s->bytes += len + 1;
+    }
+    return rc;
 }
 
 static int append_pending(
@@ -112,14 +152,8 @@ static int append_pending(
 int sink_agent_line(struct sink *s, const char *line, size_t len, struct arp_err *err)
 {
     cleanup_event_info struct event_info e = {0};
-    int rc = accept_line(s, line, len, &e, err);
-    if (rc)
-        return rc;
-    if (e.type == EVENT_RUN_STARTED)
-        return arp_fail(err, ARP_E_CORRUPT, 0, "a RunStarted that the orchestrator did not write");
-    if (e.type == EVENT_RUN_COMPLETED && !s->facts.by_agent)
-        return arp_fail(err, ARP_E_CORRUPT, 0, "a RunCompleted in the orchestrator's name");
-    return append_pending(s, line, len, e.seq, e.type == EVENT_RUN_COMPLETED, err);
+    int rc = accept_line(s, line, len, true, &e, err);
+    return rc ? rc : append_pending(s, line, len, e.seq, e.type == EVENT_RUN_COMPLETED, err);
 }
 
 /* Our own line stands in line: take it like any other, so that there is one way in. */
@@ -129,7 +163,7 @@ static int take_own(struct sink *s, const struct buf *line, struct arp_err *err)
     if (rc)
         return rc;
     cleanup_event_info struct event_info e = {0};
-    rc = accept_line(s, line->data, line->len, &e, err);
+    rc = accept_line(s, line->data, line->len, false, &e, err);
     return rc ? rc : append_pending(s, line->data, line->len, e.seq, e.type == EVENT_RUN_COMPLETED, err);
 }
 
@@ -179,7 +213,7 @@ static int resume_page(struct sink *s, const struct run_events_page *page, struc
         if (!lf)
             return arp_fail(err, ARP_E_CORRUPT, 0, "a stored line has no end");
         cleanup_event_info struct event_info e = {0};
-        int rc = accept_line(s, line, (size_t)(lf - line), &e, err);
+        int rc = accept_line(s, line, (size_t)(lf - line), false, &e, err);
         if (rc)
             return arp_wrap(err, "stored line %llu", (unsigned long long)s->chain.next_seq);
         if (e.type == EVENT_RUN_COMPLETED) {

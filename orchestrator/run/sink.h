@@ -44,6 +44,7 @@ struct sink {
     struct buf pending;        /* accepted lines that are not persisted yet, each with LF */
     uint64_t pending_first;    /* seq of the first of them */
     size_t pending_close;      /* offset of RunCompleted in pending; SIZE_MAX when it is not there */
+    uint64_t bytes;            /* of all accepted lines with their LFs */
     struct buf held;           /* persisted RunCompleted that waits to be shown */
     struct sink_facts facts;
 };
@@ -55,7 +56,8 @@ void sink_done(struct sink *s);
 /* Take up a chain that an earlier process began: read its persisted lines. Errors: those of run_events_read, ARP_E_CORRUPT. */
 int sink_resume(struct sink *s, struct arp_err *err);
 
-/* Accept one line of the agent (no LF). Errors: those of event_check; ARP_E_CORRUPT (a line after RunCompleted, a RunStarted). */
+/* Accept one line of the agent (no LF). Errors: those of event_check; ARP_E_CORRUPT (a line after RunCompleted, a RunStarted);
+ * ARP_E_TOO_LARGE (the whole log would be over LIMIT_EVENTS_BYTES). */
 int sink_agent_line(struct sink *s, const char *line, size_t len, struct arp_err *err);
 /* Write the orchestrator's own lines: RunStarted at the start of a chain, RunCompleted where no agent closed it. */
 int sink_write_started(struct sink *s, const char *project_id, const char *workspace_id, const char *prompt,

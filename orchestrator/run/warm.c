@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "orchestrator/run/live.h"
 #include "orchestrator/store/leases.h"
 #include "shared/clock.h"
 #include "shared/limits.h"
@@ -147,8 +148,12 @@ static bool cool_if_idle(const struct run_env *env, const struct workspace *ws)
         return false;
     int rc = warm_cool(env, ws->user_id, ws->id, &err);
     workspace_unlock(env, ws->id, epoch);
-    if (rc)
-        log_error(LOG_LEVEL_WARN, NULL, "workspace could not be cooled", &err);
+    if (rc) {
+        struct log_ctx ctx = {0};
+        snprintf(ctx.user_id, sizeof(ctx.user_id), "%s", ws->user_id);
+        snprintf(ctx.workspace_id, sizeof(ctx.workspace_id), "%s", ws->id);
+        log_error(LOG_LEVEL_WARN, &ctx, "workspace could not be cooled", &err);
+    }
     return rc == 0;
 }
 
@@ -238,8 +243,11 @@ int warm_ensure(
     rc = cold ? make_room(env, ws, err) : 0;
     if (rc == 0)
         rc = runtime_ensure(env->runtime, ws->id, ret, err);
-    if (rc == 0)
+    if (rc == 0) {
         rc = update_row(env, ws, ret, err);
+        if (rc && cold) /* a container whose row says cold is one that nobody would ever stop */
+            runtime_cool(env->runtime, ws->id, NULL);
+    }
     if (cold)
         pthread_mutex_unlock(stripe);
     return rc;
@@ -268,7 +276,7 @@ int64_t warm_cool_idle(const struct run_env *env)
         log_error(LOG_LEVEL_WARN, NULL, "idle workspaces could not be listed", &err);
         return timeout_us;
     }
-    for (size_t i = 0; i < idle.n; i++)
+    for (size_t i = 0; i < idle.n && !live_stopping(env->live); i++)
         cool_if_idle(env, &idle.v[i]);
     bool more = idle.n == IDLE_BATCH;
     workspaces_done(&idle);
@@ -340,9 +348,11 @@ int warm_reconcile(const struct run_env *env, struct arp_err *err)
         if (known[i] || !items[i].container_id[0])
             continue;
         /* Only the container goes: a volume may be somebody's work, and removing those is retention's decision. */
+        struct log_ctx ctx = {0};
+        snprintf(ctx.workspace_id, sizeof(ctx.workspace_id), "%s", items[i].workspace_id);
         rc = runtime_cool(env->runtime, items[i].workspace_id, err);
-        log_warn(
-            NULL, "container without a workspace row removed", LOG_STR("workspace", items[i].workspace_id));
+        if (rc == 0)
+            log_warn(&ctx, "container without a workspace row removed");
     }
     free(known);
     free(items);

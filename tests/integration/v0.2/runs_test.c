@@ -77,6 +77,18 @@ static void the_answer_of_a_run_and_its_row_agree(void)
     reply_done(&row);
 }
 
+static void a_diff_that_is_too_large_is_null_not_empty(void)
+{
+    struct reply r = {0};
+    ASSERT_INT(stack_run(stack, &tenant, "[[\"sh\",\"-c\",\"seq 300000 > big.txt\"]]", &r), 200);
+    ASSERT_STR(reply_str(&r, "status"), "succeeded");
+    ASSERT_TRUE(cJSON_IsNull(reply_at(&r, "diff")));
+    reply_done(&r);
+    ASSERT_INT(stack_run(stack, &tenant, "[[\"true\"]]", &r), 200);
+    ASSERT_STR(reply_str(&r, "diff"), "");
+    reply_done(&r);
+}
+
 static void a_failing_command_ends_the_run_with_its_exit_code(void)
 {
     struct reply r = {0};
@@ -473,10 +485,14 @@ static void an_unusable_idempotency_key_is_refused(void)
     ASSERT_INT(post_message(&tenant, "{\"commands\":[[\"true\"]]}", headers, &r), 400);
     ASSERT_STR(reply_str(&r, "error.details.field"), "Idempotency-Key");
     reply_done(&r);
+    const char *const no_text[] = {"Idempotency-Key: \xff\xfe", NULL};
+    ASSERT_INT(post_message(&tenant, "{\"commands\":[[\"true\"]]}", no_text, &r), 400);
+    ASSERT_STR(reply_str(&r, "error.details.field"), "Idempotency-Key");
+    reply_done(&r);
 }
 
 TEST_SUITE_WITH(runs_test, set_up, tear_down, TEST(the_answer_of_a_run_and_its_row_agree),
-    TEST(a_failing_command_ends_the_run_with_its_exit_code),
+    TEST(a_diff_that_is_too_large_is_null_not_empty), TEST(a_failing_command_ends_the_run_with_its_exit_code),
     TEST(a_command_over_its_time_ends_the_run_as_timeout), TEST(a_prompt_is_a_script_for_engine_shell),
     TEST(evidence_is_announced_when_it_is_ready), TEST(evidence_of_a_run_in_progress_is_pending),
     TEST(respond_async_answers_before_the_end), TEST(pages_neither_skip_nor_repeat_while_runs_are_added),

@@ -90,7 +90,10 @@ static void parser_refuses_what_is_not_one_clean_value(void)
         int code;
     } rows[] = {{"", ARP_E_JSON}, {"{", ARP_E_JSON}, {"{} x", ARP_E_JSON}, {"{\"a\":1,\"a\":2}", ARP_E_JSON},
         {"[{\"k\":{\"b\":1,\"b\":1}}]", ARP_E_JSON}, {"\"\\u0000\"", ARP_E_JSON}, {"\"\xff\"", ARP_E_UTF8},
-        {"nul", ARP_E_JSON}, {"{'a':1}", ARP_E_JSON}};
+        {"nul", ARP_E_JSON}, {"{'a':1}", ARP_E_JSON}, {"01", ARP_E_JSON}, {"-.5", ARP_E_JSON},
+        {"1.", ARP_E_JSON}, {"1e999", ARP_E_JSON}, {"1e-9999", ARP_E_JSON}, {"[1e]", ARP_E_JSON},
+        {"+1", ARP_E_JSON}, {"\"a\nb\"", ARP_E_JSON}, {"[1,\v2]", ARP_E_JSON}, {"\xef\xbb\xbf{}", ARP_E_JSON},
+        {"1-2", ARP_E_JSON}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         parser_refuses(rows[i].text, strlen(rows[i].text), rows[i].code);
     parser_refuses("1\0", 2, ARP_E_JSON);
@@ -98,6 +101,20 @@ static void parser_refuses_what_is_not_one_clean_value(void)
     memset(deep, '[', LIMIT_JSON_DEPTH + 1);
     memset(deep + LIMIT_JSON_DEPTH + 1, ']', LIMIT_JSON_DEPTH + 1);
     parser_refuses(deep, 2 * LIMIT_JSON_DEPTH + 2, ARP_E_JSON);
+}
+
+static void parser_takes_every_kind_of_number(void)
+{
+    static const struct {
+        const char *text;
+        double value;
+    } rows[] = {{"0", 0}, {"-0", 0}, {"10", 10}, {"-1.25", -1.25}, {"1e3", 1000}, {"1E+2", 100},
+        {"5e-1", 0.5}, {"9007199254740993", 9007199254740992.0}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        cleanup_cjson cJSON *v = NULL;
+        ASSERT_INT(json_parse(rows[i].text, strlen(rows[i].text), &v, NULL), 0);
+        ASSERT_TRUE(cJSON_IsNumber(v) && v->valuedouble == rows[i].value);
+    }
 }
 
 static void line_parser_accepts_escaped_nul_only(void)
@@ -138,4 +155,5 @@ static void object_check_names_the_field(void)
 TEST_SUITE(json_test, TEST(writer_escapes_to_one_clean_line),
     TEST(buffer_refuses_past_its_maximum_and_stays_failed), TEST(cut_never_splits_a_character),
     TEST(validation_knows_the_edges), TEST(parser_refuses_what_is_not_one_clean_value),
-    TEST(line_parser_accepts_escaped_nul_only), TEST(object_check_names_the_field))
+    TEST(parser_takes_every_kind_of_number), TEST(line_parser_accepts_escaped_nul_only),
+    TEST(object_check_names_the_field))

@@ -3,10 +3,15 @@
  */
 #include "orchestrator/run/live.h"
 
+#include <arpa/inet.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include "shared/clock.h"
 #include "tests/support/suite.h"
 
 #define USER  "11111111-1111-4111-8111-111111111111"
@@ -114,7 +119,9 @@ static void stop_cancels_what_does_not_end_and_refuses_what_comes(void)
     struct ender e = {l, add(l)};
     pthread_t thread;
     ASSERT_INT(pthread_create(&thread, NULL, end_when_cancelled, &e), 0);
+    ASSERT_TRUE(!live_stopping(l));
     live_stop(l, 10);
+    ASSERT_TRUE(live_stopping(l));
     ASSERT_INT(live_count(l), 0);
     ASSERT_INT(live_reserve(l, &err), ARP_E_UNAVAILABLE);
     pthread_join(thread, NULL);
@@ -158,7 +165,44 @@ static void stopping_cancels_every_run_also_one_that_comes_late(void)
     live_free(l);
 }
 
-TEST_SUITE(live_test, TEST(stopping_cancels_every_run_also_one_that_comes_late),
+/* A socket whose peers are never answered. */
+static int listen_silently(struct agent_target *ret)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(a);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ASSERT_TRUE(fd >= 0 && bind(fd, (struct sockaddr *)&a, len) == 0 && listen(fd, 8) == 0);
+    ASSERT_INT(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+    *ret = (struct agent_target){0};
+    snprintf(ret->address, sizeof(ret->address), "127.0.0.1:%u", ntohs(a.sin_port));
+    return fd;
+}
+
+static void an_agent_that_hangs_does_not_take_the_grace_of_others(void)
+{
+    struct live *l = live_new(2);
+    struct live_run *runs[2] = {add(l), add(l)};
+    struct agent_target silent;
+    pthread_t stopper;
+    int fd = listen_silently(&silent);
+    for (int i = 0; i < 2; i++)
+        ASSERT_TRUE(live_set_target(runs[i], &silent));
+    int64_t start_ns = clock_mono_ns();
+    ASSERT_INT(pthread_create(&stopper, NULL, stop, l), 0);
+    for (int i = 0; i < 2; i++)
+        wait_cancelled(runs[i]);
+    ASSERT_TRUE(clock_mono_ns() - start_ns < INT64_C(5000000000)); /* a call to the agent takes 10 s */
+    for (int i = 0; i < 2; i++) {
+        live_end(l, runs[i]);
+        live_unref(runs[i]);
+    }
+    close(fd); /* the one that is being told comes back */
+    pthread_join(stopper, NULL);
+    live_free(l);
+}
+
+TEST_SUITE(live_test, TEST(an_agent_that_hangs_does_not_take_the_grace_of_others),
+    TEST(stopping_cancels_every_run_also_one_that_comes_late),
     TEST(run_is_found_by_its_own_user_only_and_until_it_ends), TEST(places_are_limited_and_come_back),
     TEST(waiters_are_called_once_also_when_they_come_late),
     TEST(cancel_before_the_agent_is_known_keeps_the_run_from_starting),

@@ -3,6 +3,7 @@
  */
 #include "orchestrator/run/sink.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "orchestrator/store/projects.h"
@@ -133,6 +134,10 @@ static void agent_may_not_speak_for_the_orchestrator_or_after_the_end(void)
         agent_line(&line, &agent, run_id, rows[i].t, rows[i].members);
         ASSERT_INT(feed_line(&s, &line, &err), rows[i].rc);
         ASSERT_INT(s.pending.len, 0);
+        /* Nothing of it stays: the orchestrator can close the chain where it stood. */
+        ASSERT_INT(s.chain.next_seq, 0);
+        ASSERT_TRUE(!s.facts.closed);
+        ASSERT_INT(sink_write_completed(&s, RUN_FAILED, "lied", "protocol_error", &err), 0);
         sink_done(&s);
     }
     struct sink s;
@@ -147,6 +152,51 @@ static void agent_may_not_speak_for_the_orchestrator_or_after_the_end(void)
     ASSERT_INT(feed_line(&s, &line, &err), ARP_E_CORRUPT);
     ASSERT_CONTAINS(err.msg, "after RunCompleted");
     sink_done(&s);
+}
+
+static void agent_can_not_write_without_end(void)
+{
+    char run_id[UUID_LEN + 1];
+    struct arp_err err;
+    struct sink s;
+    cleanup_buf struct buf line;
+    buf_init(&line, LIMIT_LINE);
+    admit(run_id);
+    sink_init(&s, &env, user.id, run_id, NULL);
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    ASSERT_INT(s.bytes, s.pending.len);
+    s.bytes = LIMIT_EVENTS_BYTES - LIMIT_LINE; /* as after all but the last of them */
+    struct chain agent = s.chain;
+    agent_line(&line, &agent, run_id, EVENT_RUN_HEARTBEAT, NULL);
+    ASSERT_INT(feed_line(&s, &line, &err), ARP_E_TOO_LARGE);
+    ASSERT_INT(sink_write_completed(&s, RUN_FAILED, "too much", "protocol_error", &err), 0);
+    sink_done(&s);
+}
+
+static void what_is_no_object_id_is_not_taken_for_a_commit(void)
+{
+    static const char *const rows[][2] = {
+        {"\"0123456789abcdef0123456789abcdef01234567\"", "0123456789abcdef0123456789abcdef01234567"},
+        {"\"HEAD\"", NULL}, {"\"\"", NULL}, {"\"0123456789ABCDEF0123456789abcdef01234567\"", NULL},
+        {"null", NULL}, {"7", NULL}};
+    char run_id[UUID_LEN + 1];
+    struct arp_err err;
+    cleanup_buf struct buf line;
+    buf_init(&line, LIMIT_LINE);
+    admit(run_id);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct sink s;
+        char members[160];
+        sink_init(&s, &env, user.id, run_id, NULL);
+        struct chain agent = s.chain;
+        snprintf(members, sizeof(members), "\"status\":\"succeeded\",\"gitCommit\":%s", rows[i][0]);
+        agent_line(&line, &agent, run_id, EVENT_RUN_COMPLETED, members);
+        ASSERT_INT(feed_line(&s, &line, &err), 0);
+        if (rows[i][1])
+            ASSERT_STR(s.facts.git_commit, rows[i][1]);
+        ASSERT_TRUE((s.facts.git_commit != NULL) == (rows[i][1] != NULL));
+        sink_done(&s);
+    }
 }
 
 /* All framed bytes that a feed holds from seq 0 on. */
@@ -197,5 +247,6 @@ static void run_completed_is_stored_at_once_but_shown_only_at_the_end(void)
 }
 
 TEST_SUITE_WITH(sink_test, open_all, close_all, TEST(lines_are_stored_whole_and_the_chain_can_be_taken_up),
-    TEST(agent_may_not_speak_for_the_orchestrator_or_after_the_end),
+    TEST(agent_may_not_speak_for_the_orchestrator_or_after_the_end), TEST(agent_can_not_write_without_end),
+    TEST(what_is_no_object_id_is_not_taken_for_a_commit),
     TEST(run_completed_is_stored_at_once_but_shown_only_at_the_end))
