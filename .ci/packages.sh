@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install the Debian 12 packages that are missing. Quick and silent when none is.
-# usage: .ci/packages.sh [build] [run] [test]      without arguments: all three
+# usage: .ci/packages.sh [build] [run] [test] [bench]      without arguments: all four
 # Needs root or a sudo that asks nothing. A package with "/command" counts as there when that command is.
 set -eu
 
@@ -36,22 +36,27 @@ unzip                   opens evidence bundles
 util-linux              flock, setpriv
 '
 test='
-wrk                     load for bench/api
 valgrind                memory errors without a rebuild
 libclang-rt-14-dev      sanitizers of clang
 openssh-client          ssh-keygen -Y verify: a stock verifier of seals
 openssl                 another one
 '
+bench='
+wrk                     load for bench/api.sh
+nodejs/node             the servers bench/ compares with
+npm/npm                 installs them
+'
 
-[ $# -gt 0 ] || set -- build run test
+[ $# -gt 0 ] || set -- build run test bench
 missing=
 for group in "$@"; do
     case $group in
     build) list=$build ;;
     run) list=$run ;;
     test) list=$test ;;
+    bench) list=$bench ;;
     *)
-        printf 'packages.sh: unknown group "%s"; groups: build run test\n' "$group" >&2
+        printf 'packages.sh: unknown group "%s"; groups: build run test bench\n' "$group" >&2
         exit 1
         ;;
     esac

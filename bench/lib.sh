@@ -18,7 +18,7 @@ die() {
 
 need() {
     for c in "$@"; do
-        command -v "$c" >/dev/null || die "$c is missing: .ci/packages.sh build run test; apt-get install nodejs npm"
+        command -v "$c" >/dev/null || die "$c is missing: .ci/packages.sh build run bench"
     done
 }
 
