@@ -46,6 +46,14 @@ counted() {
     fi
 }
 
+# Run a step that counts nothing; its output shows only when it fails.
+quiet() {
+    "$@" >"$work/out" 2>&1 || {
+        cat "$work/out"
+        exit 1
+    }
+}
+
 step 'packages'
 .ci/packages.sh build run test
 
@@ -53,7 +61,7 @@ step 'build, unit tests, include directions, format'
 counted make --no-print-directory -j "$(nproc)" check
 
 step 'clang build'
-make --no-print-directory -j "$(nproc)" BUILD=build-clang CC=clang all | tail -n 3
+quiet make --no-print-directory -j "$(nproc)" BUILD=build-clang CC=clang-14 all
 
 step 'unit tests under AddressSanitizer and UBSan'
 counted make --no-print-directory -j "$(nproc)" asan
@@ -66,7 +74,7 @@ export ARP_TEST_DATABASE_URL
 images/build.sh arp-workspace:v0.3
 
 step 'suites: build'
-make --no-print-directory -j "$(nproc)" suites | tail -n 3
+quiet make --no-print-directory -j "$(nproc)" suites
 export FAIL_FAST=1
 for suite in integration/v0.1 integration/v0.2 integration/v0.3 tamper fault; do
     programs=$(find "build/tests/$suite" -name '*_test' -type f 2>/dev/null | sort)

@@ -3,19 +3,15 @@
  */
 #include "shared/clock.h"
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-
-static _Atomic int64_t wall_offset_us;
 
 int64_t clock_now_us(void)
 {
     struct timespec ts;
     clock_gettime(CLOCK_REALTIME, &ts);
-    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000 +
-           atomic_load_explicit(&wall_offset_us, memory_order_relaxed);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
 int64_t clock_mono_ns(void)
@@ -39,11 +35,6 @@ void clock_cond_init(pthread_cond_t *ret)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(ret, &attr);
     pthread_condattr_destroy(&attr);
-}
-
-void clock_set_offset_us(int64_t offset_us)
-{
-    atomic_store(&wall_offset_us, offset_us);
 }
 
 void clock_iso(int64_t us, char ret[CLOCK_ISO_LEN + 1])

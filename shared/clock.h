@@ -1,5 +1,5 @@
 /*
- * Wall and monotonic time. Thread-safe. Tests move the wall clock with clock_set_offset_us().
+ * Wall and monotonic time. Thread-safe.
  */
 #ifndef ARP_SHARED_CLOCK_H
 #define ARP_SHARED_CLOCK_H
@@ -26,7 +26,5 @@ int clock_parse_iso(const char *s, int64_t *ret_us, struct arp_err *err);
  * must not make a waiter sleep for hours). */
 void clock_deadline(int64_t ms, struct timespec *ret);
 void clock_cond_init(pthread_cond_t *ret);
-/* Tests only: shift what clock_now_us answers. */
-void clock_set_offset_us(int64_t offset_us);
 
 #endif

@@ -215,11 +215,6 @@ struct live_run *live_find(struct live *l, const char *user_id, const char *run_
     return r;
 }
 
-const char *live_run_id(const struct live_run *r)
-{
-    return r->id;
-}
-
 struct feed *live_feed(struct live_run *r)
 {
     return r->feed;

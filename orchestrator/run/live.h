@@ -37,7 +37,6 @@ struct live_run *live_find(struct live *l, const char *user_id, const char *run_
 struct live_run *live_ref(struct live_run *r);
 void live_unref(struct live_run *r);
 
-const char *live_run_id(const struct live_run *r);
 struct feed *live_feed(struct live_run *r); /* borrowed */
 
 /* Call fn(ctx) once when the run has ended: on the run's thread, or at once when it has ended already. Errors: ARP_E_NOMEM (fn is not called). */

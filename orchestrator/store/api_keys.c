@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "orchestrator/store/db.intern.h"
-#include "orchestrator/store/pipeline.intern.h"
 #include "orchestrator/store/rows.h"
 
 #define COLUMNS "id, user_id, name, prefix, scopes, created_at, revoked_at"
@@ -81,41 +80,6 @@ int api_keys_find(struct db *db, const char *key_hash, struct api_key_match *ret
     int rc = db_one(db, &FIND, &a, "API key", &res, err);
     if (rc == 0)
         map_match(res, ret);
-    return rc;
-}
-
-struct find_call {
-    api_keys_find_fn *done;
-    void *ctx;
-};
-
-static void find_answered(void *ctx, const PGresult *res, int code, const struct arp_err *err)
-{
-    struct find_call call = *(const struct find_call *)ctx;
-    free(ctx);
-    struct arp_err missing;
-    if (code == 0 && PQntuples(res) == 0) {
-        code = arp_fail(&missing, ARP_E_NOT_FOUND, 0, "API key not found");
-        err = &missing;
-    }
-    struct api_key_match m;
-    if (code == 0)
-        map_match(res, &m);
-    call.done(call.ctx, code == 0 ? &m : NULL, code, err);
-}
-
-int api_keys_find_async(
-    struct pipeline *p, const char *key_hash, api_keys_find_fn *answer, void *ctx, struct arp_err *err)
-{
-    struct find_call *call = malloc(sizeof(*call));
-    if (!call)
-        return arp_fail(err, ARP_E_NOMEM, 0, "no memory for a call");
-    *call = (struct find_call){answer, ctx};
-    struct sql_args a = {0};
-    args_text(&a, key_hash);
-    int rc = pipeline_submit(p, &FIND, &a, find_answered, call, err);
-    if (rc < 0)
-        free(call);
     return rc;
 }
 

@@ -40,12 +40,6 @@ struct api_key_match {
     unsigned scopes;
 };
 int api_keys_find(struct db *db, const char *key_hash, struct api_key_match *ret, struct arp_err *err);
-/* The same through the pipeline; contract of the callback: runs_get_async. m is NULL unless code is 0. */
-struct pipeline;
-typedef void api_keys_find_fn(void *ctx, const struct api_key_match *m, int code, const struct arp_err *err);
-int api_keys_find_async(
-    struct pipeline *p, const char *key_hash, api_keys_find_fn *done, void *ctx, struct arp_err *err);
-
 /* All keys of the user, revoked ones too, oldest first. */
 int api_keys_list(struct db *db, const char *user_id, struct api_keys *ret, struct arp_err *err);
 /* Idempotent. Errors: ARP_E_NOT_FOUND. */

@@ -15,11 +15,6 @@
 
 static const char *const statuses[] = {"pending", "ready", "error", "deleted"};
 
-const char *bundle_status_name(enum bundle_status s)
-{
-    return statuses[s];
-}
-
 static bool map(const PGresult *r, int row, void *element)
 {
     struct bundle *b = element;
@@ -133,18 +128,6 @@ int bundles_renew(struct db *db, const char *user_id, const char *id, const char
     claim_args(&a, user_id, id, holder);
     args_int(&a, ttl_ms);
     return change_claimed(db, &RENEW, &a, err);
-}
-
-int bundles_unclaim(
-    struct db *db, const char *user_id, const char *id, const char *holder, struct arp_err *err)
-{
-    static const struct sql UNCLAIM = {"bundles_unclaim",
-        "UPDATE evidence_bundles SET claim_holder = NULL, claim_expires_at = NULL, updated_at = "
-        "now()" CLAIMED,
-        false};
-    struct sql_args a = {0};
-    claim_args(&a, user_id, id, holder);
-    return change_claimed(db, &UNCLAIM, &a, err);
 }
 
 int bundles_get(

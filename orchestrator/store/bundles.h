@@ -12,8 +12,6 @@
 #include "shared/uuid.h"
 
 enum bundle_status { BUNDLE_PENDING, BUNDLE_READY, BUNDLE_ERROR, BUNDLE_DELETED };
-/* "pending", "ready", "error", "deleted". */
-const char *bundle_status_name(enum bundle_status s);
 
 struct bundle {
     char id[UUID_LEN + 1];
@@ -54,10 +52,6 @@ int bundles_set_error(struct db *db, const char *user_id, const char *id, const 
 /* Hold on to a claim for ttl_ms from now. Errors: ARP_E_CONFLICT (it was lost). */
 int bundles_renew(struct db *db, const char *user_id, const char *id, const char *holder, int64_t ttl_ms,
     struct arp_err *err);
-/* Give a claim back without a verdict (shutdown): it is open at once. Errors: ARP_E_CONFLICT. */
-int bundles_unclaim(
-    struct db *db, const char *user_id, const char *id, const char *holder, struct arp_err *err);
-
 /* Errors: ARP_E_NOT_FOUND (no such run, or it has not ended). */
 int bundles_get(
     struct db *db, const char *user_id, const char *run_id, struct bundle *ret, struct arp_err *err);

@@ -57,14 +57,3 @@ int users_get(struct db *db, const char *user_id, struct user *ret, struct arp_e
         rc = db_one(db, &GET, &a, "user", &res, err);
     return rc < 0 ? rc : row_to(res, sizeof(*ret), map, done, ret, err);
 }
-
-int users_any(struct db *db, bool *ret_any, struct arp_err *err)
-{
-    static const struct sql ANY = {"users_any", "SELECT EXISTS (SELECT 1 FROM users)", true};
-    const struct sql_args none = {0};
-    cleanup_pgresult PGresult *res = NULL;
-    int rc = db_one(db, &ANY, &none, "users", &res, err);
-    if (rc == 0)
-        *ret_any = row_bool(res, 0, 0);
-    return rc;
-}

@@ -26,7 +26,4 @@ int users_insert(
     struct db *db, const char *name, int64_t daily_run_limit, struct user *ret, struct arp_err *err);
 /* Errors: ARP_E_NOT_FOUND. */
 int users_get(struct db *db, const char *user_id, struct user *ret, struct arp_err *err);
-/* Is there any user? false: a fresh installation that still needs its first admin. */
-int users_any(struct db *db, bool *ret_any, struct arp_err *err);
-
 #endif

@@ -1,8 +1,5 @@
 #include "orchestrator/store/api_keys.h"
 
-#include <semaphore.h>
-
-#include "orchestrator/store/pipeline.h"
 #include "tests/unit/orchestrator/store/fixture.h"
 
 #define HASH_1 "1111111111111111111111111111111111111111111111111111111111111111"
@@ -51,37 +48,5 @@ static void bad_keys_are_refused(void)
     ASSERT_INT(api_keys_insert(db, NO_ID, "x", HASH_3, "p", 1, NULL, &err), ARP_E_NOT_FOUND);
 }
 
-struct found {
-    sem_t ready;
-    int code;
-    struct api_key_match m;
-};
-
-static void on_found(void *ctx, const struct api_key_match *m, int code, const struct arp_err *e)
-{
-    (void)e;
-    struct found *f = ctx;
-    f->code = code;
-    if (m)
-        f->m = *m;
-    sem_post(&f->ready);
-}
-
-static void pipeline_finds_the_same(void)
-{
-    cleanup_pipeline struct pipeline *p = NULL;
-    struct found f = {.code = 1};
-    sem_init(&f.ready, 0, 0);
-    OK(pipeline_open(pg_url(), 1, &p, &err));
-    OK(api_keys_find_async(p, HASH_2, on_found, &f, &err));
-    sem_wait(&f.ready);
-    ASSERT_INT(f.code, 0);
-    ASSERT_STR(f.m.user_id, user_b.id);
-    ASSERT_INT(f.m.scopes, API_SCOPE_ADMIN);
-    OK(api_keys_find_async(p, HASH_3, on_found, &f, &err));
-    sem_wait(&f.ready);
-    ASSERT_INT(f.code, ARP_E_NOT_FOUND);
-}
-
 FIXTURE_SUITE(api_keys_test, TEST(key_is_found_by_hash_until_revoked), TEST(list_shows_the_tenants_keys_only),
-    TEST(bad_keys_are_refused), TEST(pipeline_finds_the_same))
+    TEST(bad_keys_are_refused))

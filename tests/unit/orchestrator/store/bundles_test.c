@@ -57,19 +57,6 @@ static void pending_is_claimed_oldest_first_and_once(void)
     bundle_done(&second);
 }
 
-static void unclaimed_is_open_at_once(void)
-{
-    struct bundle b;
-    finish_one();
-    OK(bundles_claim_pending(db, "w1", 60000, &b, &err));
-    OK(bundles_unclaim(db, user_a.id, b.id, "w1", &err));
-    ASSERT_INT(bundles_unclaim(db, user_a.id, b.id, "w1", &err), ARP_E_CONFLICT);
-    bundle_done(&b);
-    OK(bundles_claim_pending(db, "w2", 60000, &b, &err));
-    OK(bundles_set_error(db, user_a.id, b.id, "w2", "x", &err));
-    bundle_done(&b);
-}
-
 static void a_renewed_claim_holds_and_a_lost_one_can_not_be_renewed(void)
 {
     struct bundle b, none;
@@ -132,6 +119,6 @@ static void custody_is_append_only(void)
     ASSERT_STR(pg_sql("SELECT count(*) FROM custody"), "1");
 }
 
-FIXTURE_SUITE(bundles_test, TEST(pending_is_claimed_oldest_first_and_once), TEST(unclaimed_is_open_at_once),
+FIXTURE_SUITE(bundles_test, TEST(pending_is_claimed_oldest_first_and_once),
     TEST(a_renewed_claim_holds_and_a_lost_one_can_not_be_renewed),
     TEST(two_workers_share_the_work_without_meeting), TEST(custody_is_append_only))
