@@ -51,6 +51,7 @@ awk -F: '$3 == 1000 { found = 1 } END { exit !found }' "$work/group" || echo 'ar
 chmod 0644 "$work/passwd" "$work/group"
 touch -d @"${SOURCE_DATE_EPOCH:-1763683200}" "$work/passwd" "$work/group"
 
+old=$(docker image inspect --format '{{.Id}}' "$tag" 2>/dev/null) || old=
 cp images/workspace/Dockerfile "$work/Dockerfile"
 # The classic builder: it is in every client, needs no plug-in, and asks no registry for a base that is present.
 DOCKER_BUILDKIT=0 docker build --quiet --network none --pull=false --build-arg BASE="$base" --build-arg AGENT_DIGEST="$digest" \
@@ -59,3 +60,5 @@ DOCKER_BUILDKIT=0 docker build --quiet --network none --pull=false --build-arg B
     die "docker build failed"
 }
 printf 'build.sh: made %s (agent %s on %s)\n' "$tag" "$digest" "$base"
+# The image that lost its tag goes, unless a container or another tag still needs it.
+if [ -n "$old" ]; then docker image rm "$old" >/dev/null 2>&1 || true; fi
