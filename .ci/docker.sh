@@ -37,8 +37,9 @@ start() {
     mkdir -p "$state"
     # Its own session, so that Ctrl-C in the caller's terminal does not reach it; started as root it writes its own pid.
     # shellcheck disable=SC2016
-    as_root setsid sh -c 'echo $$ >"$1/dockerd.pid"; exec dockerd --host "unix://$2" --pidfile "$1/dockerd.engine.pid" >"$1/dockerd.log" 2>&1' \
-        sh "$state" "$socket" </dev/null >/dev/null 2>&1 &
+    # Redirected by exec: a function's redirection leaves the shell a saved copy, and who reads our output would wait for dockerd's end.
+    (exec </dev/null >/dev/null 2>&1; as_root setsid sh -c 'echo $$ >"$1/dockerd.pid"; exec dockerd --host "unix://$2" --pidfile "$1/dockerd.engine.pid" >"$1/dockerd.log" 2>&1' \
+        sh "$state" "$socket") &
     waited=0
     until answers; do
         if [ $waited -ge $((wait_s * 5)) ] || { [ $waited -gt 10 ] && ! ours; }; then
