@@ -23,7 +23,7 @@
 /* A process that ignores SIGKILL this long sits in an uninterruptible call; the run goes on without it and says so. */
 #define KILL_PATIENCE_MS 5000
 
-enum source { SRC_OUT, SRC_ERR, SRC_CHILD, SRC_CANCEL, SRC_PEER };
+enum source { SRC_OUT, SRC_ERR, SRC_CHILD, SRC_CANCEL, SRC_PEER, SRC_EXTRA };
 
 struct pipe_state {
     int fd;
@@ -124,6 +124,9 @@ static void handle(struct capture *c, enum source src, struct arp_err *err)
         unwatch(c, c->spec->peer_fd);
         c->spec->on_peer_gone(c->spec->peer_ctx);
         break;
+    case SRC_EXTRA:
+        c->spec->on_extra(c->spec->extra_ctx);
+        break;
     case SRC_CHILD:
         break; /* the loop asks the reaper */
     }
@@ -214,6 +217,8 @@ static int setup(struct capture *c, struct arp_err *err)
         rc = watch(c, s->cancel_fd, SRC_CANCEL, EPOLLIN, err);
     if (rc == 0 && s->peer_fd >= 0)
         rc = watch(c, s->peer_fd, SRC_PEER, EPOLLRDHUP, err);
+    if (rc == 0 && s->extra_fd >= 0)
+        rc = watch(c, s->extra_fd, SRC_EXTRA, EPOLLIN, err);
     return rc;
 }
 

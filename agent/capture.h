@@ -62,6 +62,9 @@ struct capture_spec {
     int peer_fd;         /* a hang-up there calls on_peer_gone; -1 for none */
     void (*on_peer_gone)(void *ctx);
     void *peer_ctx;
+    int extra_fd; /* readable: on_extra is called, on this thread, until it no longer is; -1 for none. Borrowed. */
+    void (*on_extra)(void *ctx);
+    void *extra_ctx;
     struct capture_idle idle;
 };
 
