@@ -221,22 +221,27 @@ static void moved_files_are_named_and_the_patch_stays_small(void)
     record_done(&rec);
 }
 
+#define NEW_REPOSITORY                                                                                       \
+    "rm -rf .git && git init -q -b main && git -c user.name=t -c user.email=t@t commit -q --allow-empty -m " \
+    "1 && "
+
 /* Broken on purpose, in ways that cost time or memory: the run ends well, the reason is recorded, the diff is that of the files. */
 static void broken_repository_costs_its_commit_not_the_diff(void)
 {
-    static const char *const breaks[] = {"truncate -s 4G .git/refs/heads/main", "rm -rf .git && mkfifo .git",
-        "rm -rf .git && ln -s /workspace/evidence .git",
-        "rm -rf .git && echo 'gitdir: /workspace/.arp/git' > .git"};
+    static const char *const breaks[] = {NEW_REPOSITORY "truncate -s 4G .git/refs/heads/main",
+        NEW_REPOSITORY "rm -rf .git && mkfifo .git",
+        NEW_REPOSITORY "rm -rf .git && ln -s /workspace/evidence .git",
+        NEW_REPOSITORY "rm -rf .git && echo 'gitdir: /workspace/.arp/git' > .git"};
+    struct tenant t;
+    ASSERT_TRUE(stack_tenant(stack, "broken", -1, &t));
     for (size_t i = 0; i < sizeof(breaks) / sizeof(breaks[0]); i++) {
-        struct tenant t;
         struct record rec;
-        char name[32];
-        snprintf(name, sizeof(name), "broken%zu", i);
-        ASSERT_TRUE(stack_tenant(stack, name, -1, &t));
+        char script[64];
         run_script(&t, breaks[i], &rec);
         record_done(&rec);
         double begun = seconds();
-        run_script(&t, "echo new > results/file", &rec);
+        snprintf(script, sizeof(script), "echo new > results/file%zu", i);
+        run_script(&t, script, &rec);
         ASSERT_TRUE(seconds() - begun < 15);
         ASSERT_INT(num_at(rec.outputs, "diffSummary.filesChanged"), 1);
         ASSERT_TRUE(cJSON_IsNull(json_at(rec.outputs, "gitCommit")));
