@@ -24,6 +24,7 @@ static const char *const staged_names[] = {
     "events.jsonl",
     "metadata.json",
     "outputs.json",
+    "processes.jsonl",
 };
 #define STAGED_COUNT (sizeof(staged_names) / sizeof(staged_names[0]))
 
