@@ -27,6 +27,13 @@ struct walk {
     struct tally *tallies;  /* by commandId */
 };
 
+/* NULL when it is no JSON, or has U+0000: no argument or path has one, and a reader would lose what follows it. */
+static cJSON *strict_parse(const struct text_line *line)
+{
+    cJSON *obj = NULL;
+    return json_parse(line->text, line->len, &obj, NULL) == 0 ? obj : NULL;
+}
+
 /* A count: a whole number that is not negative. NULL is none. */
 static bool is_count(const cJSON *v)
 {
@@ -192,10 +199,10 @@ static void event_check(struct walk *w, size_t k, const cJSON *obj)
     static const char *const event_own[] = {
         "ts", "runId", "type", "phase", "at", "processHead", "seq", "prev", NULL};
     const struct seen_process *seen = &w->v->processes[k];
-    cleanup_cjson cJSON *event = line_parse(&seen->event);
+    cleanup_cjson cJSON *event = strict_parse(&seen->event);
     char hex[SHA256_HEX_LEN + 1];
     if (!event) {
-        check_fail(w->c, "memory is too short");
+        check_fail(w->c, "process record %zu: its RunProcess holds U+0000", k);
         return;
     }
     const cJSON *odd = odd_member(obj, line_own, event);
@@ -219,9 +226,9 @@ static void lines_check(struct walk *w)
 {
     const struct verification *v = w->v;
     for (size_t k = 0; k < v->process_line_count; k++) {
-        cleanup_cjson cJSON *obj = line_parse(&v->process_lines[k]);
+        cleanup_cjson cJSON *obj = strict_parse(&v->process_lines[k]);
         if (!obj)
-            check_fail(w->c, "memory is too short");
+            check_fail(w->c, "process record %zu holds U+0000", k);
         if (!obj || !line_check(w, k, obj))
             return;
         if (k < v->process_count)

@@ -13,7 +13,7 @@
 int staged_read(const char *staging_dir, struct entries *out, struct arp_err *err);
 
 /* Count the lines of the staged log and take the digest of its last one; the start value of the chain when it has none.
- * Errors: ARP_E_EVIDENCE (last line without LF, line over LIMIT_LINE), ARP_E_IO. */
+ * Errors: ARP_E_EVIDENCE (missing, last line without LF, line over LIMIT_LINE), ARP_E_IO. */
 int staged_chain_end(const char *staging_dir, const char *run_id, const char *file, struct bundle_chain *ret,
     struct arp_err *err);
 

@@ -197,7 +197,7 @@ static int check_process_line(struct process_walk *w, const char *line, size_t l
     cleanup_cjson cJSON *obj = NULL;
     if (len > LIMIT_LINE)
         return arp_fail(err, ARP_E_TOO_LARGE, 0, "line of %zu bytes", len);
-    int rc = json_parse_line(line, len, &obj, err);
+    int rc = json_parse(line, len, &obj, err); /* no path or argument holds U+0000 */
     if (rc != 0)
         return rc;
     const char *type = json_get_str(obj, "type");

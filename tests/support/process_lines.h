@@ -12,10 +12,10 @@ struct process_line {
     uint64_t command;
     int pid;
     /* exec */
-    const char *exe;          /* NULL: not known */
-    const char *script;       /* a #! file between the name and exe; NULL: none */
-    const char *const *argv;  /* NULL-terminated */
-    const char *flag;         /* NULL: none */
+    const char *exe;         /* NULL: not known */
+    const char *script;      /* a #! file between the name and exe; NULL: none */
+    const char *const *argv; /* NULL-terminated */
+    const char *flag;        /* NULL: none */
     bool unconfirmed;
     /* exit */
     uint64_t exec_seq;
