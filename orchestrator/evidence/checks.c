@@ -150,6 +150,25 @@ static bool is_digest_or_null(const cJSON *v)
     return cJSON_IsNull(v) || (text && strncmp(text, "sha256:", 7) == 0 && sha256_hex_ok(text + 7));
 }
 
+/* Known ones, each at most once, in the order of the format. */
+static bool are_flags(const cJSON *list)
+{
+    static const char *const known[] = {
+        "argv_changed", "path_changed", "memfd", "deleted", "traced", "unhashed"};
+    const size_t n = sizeof(known) / sizeof(known[0]);
+    const cJSON *item;
+    size_t i = 0;
+    cJSON_ArrayForEach(item, list)
+    {
+        const char *flag = cJSON_GetStringValue(item);
+        while (i < n && (!flag || strcmp(flag, known[i]) != 0))
+            i++;
+        if (i++ >= n)
+            return false;
+    }
+    return true;
+}
+
 static int check_exec(const cJSON *obj, struct arp_err *err)
 {
     int rc = check_members(obj, MEMBERS(exec_members), err);
@@ -159,12 +178,9 @@ static int check_exec(const cJSON *obj, struct arp_err *err)
     const cJSON *item;
     bool good = is_digest_or_null(cJSON_GetObjectItemCaseSensitive(obj, "exeSha256")) &&
                 is_digest_or_null(cJSON_GetObjectItemCaseSensitive(obj, "argvSha256")) &&
+                are_flags(cJSON_GetObjectItemCaseSensitive(obj, "flags")) &&
                 (!scripts || cJSON_IsArray(scripts));
     cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(obj, "argv"))
-    {
-        good = good && cJSON_IsString(item);
-    }
-    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(obj, "flags"))
     {
         good = good && cJSON_IsString(item);
     }

@@ -256,6 +256,9 @@ static void process_lines_of_another_form_are_refused(void)
         "\"argvSha256\":\"sha256:", "\"argvSha256\":\"sha256:x", ARP_E_CORRUPT, "a digest or a list");
     expect_bad_line("\"exeSha256\":null", "\"exeSha256\":\"" HEAD "\"", ARP_E_CORRUPT, "a digest or a list");
     expect_bad_line("\"-j2\"", "2", ARP_E_CORRUPT, "a digest or a list");
+    expect_bad_line("\"deleted\"", "\"fine\"", ARP_E_CORRUPT, "a digest or a list");
+    expect_bad_line("\"deleted\"", "\"deleted\",\"memfd\"", ARP_E_CORRUPT, "a digest or a list");
+    expect_bad_line("\"deleted\"", "\"deleted\",\"deleted\"", ARP_E_CORRUPT, "a digest or a list");
     expect_bad_line("\"deleted\"", "null", ARP_E_CORRUPT, "a digest or a list");
     expect_bad_line("[{\"path\":\"/t.sh\",", "[{", ARP_E_CORRUPT, "a digest or a list");
     expect_bad_line("\"flags\":[\"deleted\"],", "", ARP_E_CORRUPT, "no valid 'flags'");
