@@ -18,8 +18,9 @@
 enum fixture_kind {
     FIXTURE_FULL, /* three commands: text, binary output with NUL, 20 KiB on both streams and exit 3; thirteen process records: execs, scripts,
                      exits by code, by signal, unknown, a pid that comes again; a diff; artifacts */
-    FIXTURE_EMPTY, /* no command, no change */
-    FIXTURE_UNCLOSED, /* the agent was lost in the middle of the second command, one of its processes recorded but not streamed */
+    FIXTURE_EMPTY,    /* no command, no change */
+    FIXTURE_UNCLOSED, /* the agent was lost in the middle of the second command, two processes, one of the third command, recorded but not
+                         streamed */
     FIXTURE_DROPPED, /* one command with a shell, a script and their exits; 7 process records were over the limit */
 };
 

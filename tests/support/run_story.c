@@ -401,6 +401,7 @@ static void tell_run(struct story *s, enum fixture_kind kind)
         tell_command_started(s, &commands[1]);
         tell_process(s, &processes_1[0], true);
         tell_process(s, &processes_1[1], false);
+        tell_process(s, &processes_2[0], false);
         tell_lost(s);
         return;
     }

@@ -98,7 +98,7 @@ static void processes_over_the_limit_are_told(void)
 static void processes_of_a_lost_agent_may_go_on(void)
 {
     expect(unclosed, VERIFY_UNTRUSTED, NULL);
-    ASSERT_CONTAINS(reason_of("processes", CHECK_UNABLE), "6 lines, events.jsonl 5 RunProcess");
+    ASSERT_CONTAINS(reason_of("processes", CHECK_UNABLE), "7 lines, events.jsonl 5 RunProcess");
 }
 
 static void no_key_or_another_key_gives_no_trust(void)
