@@ -8,6 +8,7 @@
 
 #include "cli/checks.h"
 #include "shared/clock.h"
+#include "shared/limits.h"
 
 /* One line of processes.jsonl, as far as later lines and the command log refer to it. */
 struct record {
@@ -228,6 +229,11 @@ static void event_check(struct walk *w, size_t k, const cJSON *obj)
 static void lines_check(struct walk *w)
 {
     const struct verification *v = w->v;
+    if (v->process_line_count > LIMIT_PROCESS_RECORDS) {
+        check_fail(w->c, "processes.jsonl has %zu lines, a recorder makes at most %d", v->process_line_count,
+            LIMIT_PROCESS_RECORDS);
+        return;
+    }
     for (size_t k = 0; k < v->process_line_count; k++) {
         cleanup_cjson cJSON *obj = strict_parse(&v->process_lines[k]);
         if (!obj)

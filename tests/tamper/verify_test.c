@@ -15,6 +15,7 @@
 
 #include "shared/fd.h"
 #include "shared/json.h"
+#include "shared/limits.h"
 #include "tests/support/evidence_fixture.h"
 #include "tests/support/suite.h"
 #include "tests/support/verify_expect.h"
@@ -433,6 +434,22 @@ static void forged_words_about_processes_are_refused(void)
         "commands: command 0: denied differs");
 }
 
+static void more_processes_than_a_recorder_makes_are_refused(void)
+{
+    struct entries e;
+    size_t at = 0, end = 0;
+    cleanup_buf struct buf b;
+    buf_init(&b, 32u << 20);
+    fixture_unpack(full, &e);
+    const struct entry *log = entries_find(&e, "processes.jsonl");
+    ASSERT_TRUE(find_line(log, 0, &at, &end));
+    for (int i = 0; i <= LIMIT_PROCESS_RECORDS; i++)
+        buf_append(&b, log->bytes, end);
+    fixture_replace(&e, "processes.jsonl", b.data, b.len);
+    cover_up(&e, "processes.jsonl", COVER_CHAIN);
+    expect_changed(&e, "processes: processes.jsonl has 20001 lines, a recorder makes at most 20000");
+}
+
 /* A RunProcess before the start of its command, and one behind its end, with the chain made anew. */
 static void process_outside_its_command_is_refused(void)
 {
@@ -555,5 +572,6 @@ TEST_SUITE_WITH(verify_test, set_up, tear_down, TEST(good_bundles_verify),
     TEST(every_swapped_pair_of_lines_is_refused), TEST(every_dropped_or_foreign_file_is_refused),
     TEST(added_files_are_refused), TEST(swapped_blobs_are_refused), TEST(forged_content_is_refused),
     TEST(forged_processes_are_refused), TEST(forged_words_about_processes_are_refused),
-    TEST(process_outside_its_command_is_refused), TEST(other_runs_bundle_under_this_name_is_refused),
-    TEST(foreign_key_is_never_accepted), TEST(arpctl_gives_the_documented_exit_codes))
+    TEST(more_processes_than_a_recorder_makes_are_refused), TEST(process_outside_its_command_is_refused),
+    TEST(other_runs_bundle_under_this_name_is_refused), TEST(foreign_key_is_never_accepted),
+    TEST(arpctl_gives_the_documented_exit_codes))
