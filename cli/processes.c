@@ -18,7 +18,7 @@ struct record {
 
 /* Lines of one command. */
 struct tally {
-    uint64_t execs, exits;
+    uint64_t execs, exits, unconfirmed, changed;
 };
 
 struct walk {
@@ -40,6 +40,11 @@ static bool is_count(const cJSON *v)
 {
     return cJSON_IsNumber(v) && v->valuedouble >= 0 && v->valuedouble <= 0x1p53 &&
            v->valuedouble == (double)(uint64_t)v->valuedouble;
+}
+
+static bool is_count_or_null(const cJSON *v)
+{
+    return is_count(v) || cJSON_IsNull(v);
 }
 
 static bool is_text_or_null(const cJSON *v)
@@ -99,8 +104,8 @@ static bool are_scripts(const cJSON *list)
 /* The name of the first member of an exec that is not what the format says, or NULL. */
 static const char *exec_defect(const cJSON *obj)
 {
-    return !is_count(json_at(obj, "ppid"))                  ? "ppid"
-           : !is_count(json_at(obj, "uid"))                 ? "uid"
+    return !is_count_or_null(json_at(obj, "ppid"))          ? "ppid"
+           : !is_count_or_null(json_at(obj, "uid"))         ? "uid"
            : !cJSON_IsBool(json_at(obj, "confirmed"))       ? "confirmed"
            : !is_text_or_null(json_at(obj, "exe"))          ? "exe"
            : !is_digest_or_null(json_at(obj, "exeSha256"))  ? "exeSha256"
@@ -116,11 +121,10 @@ static const char *exec_defect(const cJSON *obj)
 
 static const char *exit_defect(const cJSON *obj)
 {
-    const cJSON *code = json_at(obj, "exitCode");
-    return !is_count(json_at(obj, "execSeq"))         ? "execSeq"
-           : !is_count(code) && !cJSON_IsNull(code)   ? "exitCode"
-           : !is_text_or_null(json_at(obj, "signal")) ? "signal"
-                                                      : NULL;
+    return !is_count(json_at(obj, "execSeq"))            ? "execSeq"
+           : !is_count_or_null(json_at(obj, "exitCode")) ? "exitCode"
+           : !is_text_or_null(json_at(obj, "signal"))    ? "signal"
+                                                         : NULL;
 }
 
 /* The exec that an exit ends stands earlier, is of the same process and command, and is ended once. */
@@ -134,6 +138,21 @@ static void exec_seq_check(struct walk *w, size_t k, const cJSON *obj)
         check_fail(w->c, "process record %zu: the exec at %.0f ends twice", k, at);
     else
         exec->ended = true;
+}
+
+static void tally_add(struct tally *t, bool is_exec, const cJSON *obj)
+{
+    const cJSON *flag;
+    bool changed = false;
+    cJSON_ArrayForEach(flag, json_at(obj, "flags"))
+    {
+        changed = changed || strcmp(flag->valuestring, "argv_changed") == 0 ||
+                  strcmp(flag->valuestring, "path_changed") == 0;
+    }
+    t->execs += is_exec;
+    t->exits += !is_exec;
+    t->unconfirmed += is_exec && !cJSON_IsTrue(json_at(obj, "confirmed"));
+    t->changed += changed;
 }
 
 /* The line by itself and against the lines before it. Returns false when it can't be held against anything. */
@@ -165,8 +184,7 @@ static bool line_check(struct walk *w, size_t k, const cJSON *obj)
     if (!is_exec)
         exec_seq_check(w, k, obj);
     if (known)
-        *(is_exec ? &w->tallies[(size_t)command->valuedouble].execs
-                  : &w->tallies[(size_t)command->valuedouble].exits) += 1;
+        tally_add(&w->tallies[(size_t)command->valuedouble], is_exec, obj);
     return true;
 }
 
@@ -254,27 +272,46 @@ static void lines_check(struct walk *w)
             v->process_line_count, v->process_count);
 }
 
-/* What the command log counts for each command. Returns how many records it says were dropped. */
+/* One count of a command: what it saw, of which its lines tell all but what was dropped. */
+static void count_check(
+    struct walk *w, size_t id, const cJSON *counts, const char *name, uint64_t lines, bool dropped)
+{
+    const cJSON *n = json_at(counts, name);
+    if (!is_count(n))
+        check_fail(w->c, "command %zu: command_log.jsonl does not count its %s", id, name);
+    else if (dropped ? n->valuedouble < (double)lines : n->valuedouble != (double)lines)
+        check_fail(w->c, "command %zu: command_log.jsonl counts %.0f %s, processes.jsonl has %" PRIu64, id,
+            n->valuedouble, name, lines);
+}
+
+/* What the command log counts for one command. Returns how many records it says were dropped. */
+static double tally_check(struct walk *w, size_t id)
+{
+    cleanup_cjson cJSON *entry = line_parse(&w->v->log_lines[id]);
+    const cJSON *counts = json_at(entry, "processes"), *lost = json_at(counts, "recordsDropped");
+    const struct tally *t = &w->tallies[id];
+    if (!is_count(lost)) {
+        check_fail(w->c, "command %zu: command_log.jsonl does not count its recordsDropped", id);
+        return 0;
+    }
+    bool dropped = lost->valuedouble > 0;
+    count_check(w, id, counts, "execs", t->execs, dropped);
+    count_check(w, id, counts, "exits", t->exits, dropped);
+    count_check(w, id, counts, "unconfirmed", t->unconfirmed, dropped);
+    count_check(w, id, counts, "changed", t->changed, dropped);
+    const cJSON *execs = json_at(counts, "execs"), *exits = json_at(counts, "exits");
+    if (is_count(execs) && is_count(exits) &&
+        execs->valuedouble + exits->valuedouble != (double)(t->execs + t->exits) + lost->valuedouble)
+        check_fail(
+            w->c, "command %zu: its execs and exits are not those in processes.jsonl and those dropped", id);
+    return lost->valuedouble;
+}
+
 static double tallies_check(struct walk *w)
 {
-    const struct verification *v = w->v;
     double dropped = 0;
-    for (size_t id = 0; id < v->command_count && id < v->log_line_count; id++) {
-        cleanup_cjson cJSON *entry = line_parse(&v->log_lines[id]);
-        const cJSON *execs = json_at(entry, "processes/execs"), *exits = json_at(entry, "processes/exits"),
-                    *lost = json_at(entry, "processes/recordsDropped");
-        if (!is_count(execs) || !is_count(exits) || !is_count(lost)) {
-            check_fail(w->c, "command %zu: command_log.jsonl does not count its processes", id);
-            continue;
-        }
-        dropped += lost->valuedouble;
-        if (v->complete && (execs->valuedouble != (double)w->tallies[id].execs ||
-                               exits->valuedouble != (double)w->tallies[id].exits))
-            check_fail(w->c,
-                "command %zu: command_log.jsonl counts %.0f execs and %.0f exits, processes.jsonl has "
-                "%" PRIu64 " and %" PRIu64,
-                id, execs->valuedouble, exits->valuedouble, w->tallies[id].execs, w->tallies[id].exits);
-    }
+    for (size_t id = 0; id < w->v->command_count && id < w->v->log_line_count && w->v->complete; id++)
+        dropped += tally_check(w, id);
     return dropped;
 }
 

@@ -105,12 +105,13 @@ struct process_member {
     int kinds;
 };
 #define KIND_TEXT_OR_NULL (cJSON_String | cJSON_NULL)
+#define KIND_NUM_OR_NULL  (cJSON_Number | cJSON_NULL)
 #define KIND_BOOL         (cJSON_True | cJSON_False)
 static const struct process_member exec_members[] = {
     {"commandId", cJSON_Number},
     {"pid", cJSON_Number},
-    {"ppid", cJSON_Number},
-    {"uid", cJSON_Number},
+    {"ppid", KIND_NUM_OR_NULL},
+    {"uid", KIND_NUM_OR_NULL},
     {"confirmed", KIND_BOOL},
     {"exe", KIND_TEXT_OR_NULL},
     {"exeSha256", KIND_TEXT_OR_NULL},
@@ -125,7 +126,7 @@ static const struct process_member exit_members[] = {
     {"commandId", cJSON_Number},
     {"pid", cJSON_Number},
     {"execSeq", cJSON_Number},
-    {"exitCode", cJSON_Number | cJSON_NULL},
+    {"exitCode", KIND_NUM_OR_NULL},
     {"signal", KIND_TEXT_OR_NULL},
 };
 #define MEMBERS(a) (a), sizeof(a) / sizeof((a)[0])

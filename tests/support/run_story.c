@@ -112,8 +112,8 @@ static void put_process_counts(struct story *s, struct json *j, const struct com
     }
     json_key(j, "processes");
     json_obj_open(j);
-    json_kuint(j, "execs", counts[0]);
-    json_kuint(j, "exits", counts[1]);
+    json_kuint(j, "execs", counts[0] + s->dropped - s->dropped / 2);
+    json_kuint(j, "exits", counts[1] + s->dropped / 2);
     json_kuint(j, "unconfirmed", unconfirmed);
     json_kuint(j, "changed", changed);
     json_kuint(j, "failedExecs", 0);

@@ -425,11 +425,19 @@ static void forged_words_about_processes_are_refused(void)
     forge("events.jsonl", "\"processesSha256\":\"sha256:", "\"processesSha256\":\"sha255:",
         "processes.jsonl is not the file whose digest is recorded as processesSha256");
     forge("command_log.jsonl", "\"execs\":2", "\"execs\":1",
-        "processes: command 0: command_log.jsonl counts 1 execs and 2 exits, processes.jsonl has 2 and 2");
+        "processes: command 0: command_log.jsonl counts 1 execs, processes.jsonl has 2");
+    forge("command_log.jsonl", "\"exits\":2", "\"exits\":3",
+        "processes: command 0: command_log.jsonl counts 3 exits");
+    forge("command_log.jsonl", "\"unconfirmed\":1", "\"unconfirmed\":0",
+        "processes: command 1: command_log.jsonl counts 0 unconfirmed, processes.jsonl has 1");
+    forge("command_log.jsonl", "\"changed\":1", "\"changed\":2",
+        "processes: command 1: command_log.jsonl counts 2 changed, processes.jsonl has 1");
+    forge("command_log.jsonl", "\"recordsDropped\":0", "\"recordsDropped\":1",
+        "its execs and exits are not those in processes.jsonl and those dropped");
+    forge("command_log.jsonl", "\"recordsDropped\":0", "\"recordsDropped\":null",
+        "does not count its recordsDropped");
     forge(
-        "command_log.jsonl", "\"exits\":2", "\"exits\":3", "processes: command 0: command_log.jsonl counts");
-    forge("command_log.jsonl", "\"exits\":2", "\"exits\":\"2\"",
-        "command_log.jsonl does not count its processes");
+        "command_log.jsonl", "\"exits\":2", "\"exits\":\"2\"", "command_log.jsonl does not count its exits");
     forge("command_log.jsonl", "\"denied\":{\"mount\":1}", "\"denied\":{}",
         "commands: command 0: denied differs");
 }
