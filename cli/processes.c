@@ -10,6 +10,9 @@
 #include "shared/clock.h"
 #include "shared/limits.h"
 
+/* 2^53: up to here a double holds every integer. */
+#define WHOLE_MAX 9007199254740992.0
+
 /* One line of processes.jsonl, as far as later lines and the command log refer to it. */
 struct record {
     double command, pid;
@@ -38,7 +41,7 @@ static cJSON *strict_parse(const struct text_line *line)
 /* A count: a whole number that is not negative. NULL is none. */
 static bool is_count(const cJSON *v)
 {
-    return cJSON_IsNumber(v) && v->valuedouble >= 0 && v->valuedouble <= 0x1p53 &&
+    return cJSON_IsNumber(v) && v->valuedouble >= 0 && v->valuedouble <= WHOLE_MAX &&
            v->valuedouble == (double)(uint64_t)v->valuedouble;
 }
 

@@ -92,6 +92,9 @@ static const struct need needs[] = {
     {EVENT_RUN_PROCESS, "pid", JSON_INT},
 };
 
+/* 2^53: up to here a double holds every integer. */
+#define WHOLE_MAX 9007199254740992.0
+
 static bool has_kind(const cJSON *v, enum json_kind kind)
 {
     switch (kind) {
@@ -99,7 +102,7 @@ static bool has_kind(const cJSON *v, enum json_kind kind)
         return cJSON_IsString(v);
     case JSON_INT:
         /* Bounded first: the conversion of a larger double is undefined, and an agent may send any. */
-        return cJSON_IsNumber(v) && v->valuedouble >= -0x1p53 && v->valuedouble <= 0x1p53 &&
+        return cJSON_IsNumber(v) && v->valuedouble >= -WHOLE_MAX && v->valuedouble <= WHOLE_MAX &&
                v->valuedouble == (double)(int64_t)v->valuedouble;
     case JSON_OBJECT:
         return cJSON_IsObject(v);
