@@ -107,8 +107,8 @@ static bool are_scripts(const cJSON *list)
 /* The name of the first member of an exec that is not what the format says, or NULL. */
 static const char *exec_defect(const cJSON *obj)
 {
-    return !is_count_or_null(json_at(obj, "ppid"))          ? "ppid"
-           : !is_count_or_null(json_at(obj, "uid"))         ? "uid"
+    return !is_count(json_at(obj, "ppid"))                  ? "ppid"
+           : !is_count(json_at(obj, "uid"))                 ? "uid"
            : !cJSON_IsBool(json_at(obj, "confirmed"))       ? "confirmed"
            : !is_text_or_null(json_at(obj, "exe"))          ? "exe"
            : !is_digest_or_null(json_at(obj, "exeSha256"))  ? "exeSha256"

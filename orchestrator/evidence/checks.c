@@ -110,8 +110,8 @@ struct process_member {
 static const struct process_member exec_members[] = {
     {"commandId", cJSON_Number},
     {"pid", cJSON_Number},
-    {"ppid", KIND_NUM_OR_NULL},
-    {"uid", KIND_NUM_OR_NULL},
+    {"ppid", cJSON_Number},
+    {"uid", cJSON_Number},
     {"confirmed", KIND_BOOL},
     {"exe", KIND_TEXT_OR_NULL},
     {"exeSha256", KIND_TEXT_OR_NULL},
