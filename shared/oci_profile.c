@@ -313,16 +313,29 @@ static const char *shared_name(const struct oci_rule *a, const struct oci_rule *
     return NULL;
 }
 
-/* A rule without conditions covers every other rule for its call; where their actions differ the compiler drops one of them unsaid. */
+static bool same_conditions(const struct oci_rule *a, const struct oci_rule *b)
+{
+    bool same = a->condition_count == b->condition_count;
+    for (size_t i = 0; same && i < a->condition_count; i++) {
+        const struct oci_condition *x = &a->conditions[i], *y = &b->conditions[i];
+        same = x->index == y->index && x->op == y->op && x->value == y->value && x->value_two == y->value_two;
+    }
+    return same;
+}
+
+/* A rule without conditions covers every other rule for its call, and equal conditions one another; where the actions differ libseccomp
+ * drops one of the rules unsaid. */
 static int check_conflicts(const struct oci_profile *p, const char *path, struct arp_err *err)
 {
     for (size_t i = 0; i < p->rule_count; i++) {
         for (size_t k = i + 1; k < p->rule_count; k++) {
             const struct oci_rule *a = &p->rules[i], *b = &p->rules[k];
             bool same = a->action == b->action && a->sys_errno == b->sys_errno;
-            const char *name = same || (a->condition_count && b->condition_count) ? NULL : shared_name(a, b);
+            bool covers = a->condition_count == 0 || b->condition_count == 0 || same_conditions(a, b);
+            const char *name = covers && !same ? shared_name(a, b) : NULL;
             if (name)
-                return arp_fail_field(err, path, "two rules answer %s differently, one of them always", name);
+                return arp_fail_field(
+                    err, path, "two rules answer %s differently, and one covers the other", name);
         }
     }
     return 0;

@@ -178,6 +178,11 @@ static void profile_is_refused_with_its_reason(void)
                "\"action\":"
                "\"SCMP_ACT_KILL\",\"args\":[{\"index\":0,\"value\":1,\"op\":\"SCMP_CMP_EQ\"}]}"),
             ARP_E_FIELD, "answer mkdir differently"},
+        {ALLOW(
+             "{\"names\":[\"mkdir\"],\"action\":\"SCMP_ACT_KILL\",\"args\":[{\"index\":0,\"value\":1,\"op\":"
+             "\"SCMP_CMP_EQ\"}]},{\"names\":[\"mkdir\"],\"action\":\"SCMP_ACT_ERRNO\",\"args\":[{\"index\":0,"
+             "\"value\":1,\"op\":\"SCMP_CMP_EQ\"}]}"),
+            ARP_E_FIELD, "answer mkdir differently"},
         /* what no command can do without */
         {"{\"defaultAction\":\"SCMP_ACT_ERRNO\"}", ARP_E_FIELD, "must allow execve"},
         {"{\"defaultAction\":\"SCMP_ACT_KILL_PROCESS\",\"syscalls\":[]}", ARP_E_FIELD, "must allow execve"},
