@@ -12,18 +12,19 @@
 #include "shared/json.h"
 #include "shared/limits.h"
 #include "shared/oci_needs.h"
+#include "shared/seccomp_names.h"
 
+/* The native architecture as Docker's dialect names it in "arches". */
 #if defined(__x86_64__)
-#define NATIVE_SCMP "SCMP_ARCH_X86_64"
-#define NATIVE_GO   "amd64"
+#define NATIVE_GO "amd64"
 #elif defined(__aarch64__)
-#define NATIVE_SCMP "SCMP_ARCH_AARCH64"
-#define NATIVE_GO   "arm64"
+#define NATIVE_GO "arm64"
 #endif
 
-/* "minKernel" up to here holds everywhere (docs/AGENT.md, Requirements); what asks for more can't be decided at registration. */
+/* "minKernel" up to here holds wherever commands run: the listener needs WAIT_KILLABLE_RECV. What asks for more can't be decided when a
+ * profile is registered. */
 #define KERNEL_MAJOR 5
-#define KERNEL_MINOR 11
+#define KERNEL_MINOR 19
 
 #define ERRNO_MAX 4095 /* MAX_ERRNO of the kernel */
 #define COUNT(a)  (sizeof(a) / sizeof((a)[0]))
@@ -374,15 +375,15 @@ static int check_architectures(const cJSON *obj, const char *path, struct arp_er
     bool native = !list && !map;
     int rc = list && map ? arp_fail_field(err, path, "either architectures or archMap") : 0;
     if (rc == 0 && list)
-        rc = look_for(list, NATIVE_SCMP, path, &native, err);
+        rc = look_for(list, SECCOMP_NATIVE_ARCH, path, &native, err);
     cJSON_ArrayForEach(item, map)
     {
         if (rc == 0)
             rc = json_check_object(item, arch_fields, COUNT(arch_fields), path, err);
-        native |= rc == 0 && strcmp(json_get_str(item, "architecture"), NATIVE_SCMP) == 0;
+        native |= rc == 0 && strcmp(json_get_str(item, "architecture"), SECCOMP_NATIVE_ARCH) == 0;
     }
     if (rc == 0 && !native)
-        rc = arp_fail_field(err, path, "the profile is not for this machine: no " NATIVE_SCMP);
+        rc = arp_fail_field(err, path, "the profile is not for this machine: no " SECCOMP_NATIVE_ARCH);
     return rc;
 }
 
@@ -447,7 +448,7 @@ int oci_profile_write(const struct oci_profile *p, struct buf *out, struct arp_e
     json_init(&j, out);
     json_obj_open(&j);
     put_action(&j, "defaultAction", "defaultErrnoRet", p->default_action, p->default_errno);
-    json_kraw(&j, "architectures", "[\"" NATIVE_SCMP "\"]");
+    json_kraw(&j, "architectures", "[\"" SECCOMP_NATIVE_ARCH "\"]");
     json_key(&j, "syscalls");
     json_arr_open(&j);
     for (size_t i = 0; i < p->rule_count; i++)

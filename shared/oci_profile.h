@@ -2,7 +2,7 @@
  * OCI profile: a seccomp profile as a caller writes it, parsed into rules and checked, without libseccomp, so that the orchestrator
  * refuses a profile when it is registered for the very reasons the agent would. Format: the "seccomp" object of the OCI runtime
  * specification (config-linux.md, 1.1) and the dialect of Docker's --security-opt seccomp=FILE: "archMap", "name", "comment", and
- * "includes"/"excludes", which are decided here for what a command has: no capability, the native architecture, Linux 5.11 or newer.
+ * "includes"/"excludes", which are decided here for what a command has: no capability, the native architecture, Linux 5.19 or newer.
  * Everything else is refused by name. Limits: shared/limits.h. Pure; an object belongs to one thread.
  */
 #ifndef ARP_SHARED_OCI_PROFILE_H

@@ -7,6 +7,13 @@
 #ifndef ARP_SHARED_SECCOMP_NAMES_H
 #define ARP_SHARED_SECCOMP_NAMES_H
 
+/* This machine's ABI as OCI profiles call it. */
+#if defined(__x86_64__)
+#define SECCOMP_NATIVE_ARCH "SCMP_ARCH_X86_64"
+#elif defined(__aarch64__)
+#define SECCOMP_NATIVE_ARCH "SCMP_ARCH_AARCH64"
+#endif
+
 /* Allowed everywhere; some are looked at by argument. */
 extern const char *const seccomp_names_allowed[];
 /* Allowed by "default" and "no-network", refused by "strict". */

@@ -170,7 +170,7 @@ static void profile_is_refused_with_its_reason(void)
         {RULE(",\"args\":[{\"index\":1,\"value\":1,\"op\":\"SCMP_CMP_GE\"},{\"index\":1,\"value\":9,\"op\":"
               "\"SCMP_CMP_LE\"}]"),
             ARP_E_FIELD, "two conditions on argument 1"},
-        {RULE(",\"includes\":{\"minKernel\":\"6.1\"}"), ARP_E_FIELD, "minKernel over 5.11"},
+        {RULE(",\"includes\":{\"minKernel\":\"6.1\"}"), ARP_E_FIELD, "minKernel over 5.19"},
         {RULE(",\"includes\":{\"minKernel\":\"new\"}"), ARP_E_FIELD, "MAJOR.MINOR"},
         {RULE(",\"includes\":{\"users\":[]}"), ARP_E_UNKNOWN_FIELD, "users"},
         {RULE(",\"excludes\":{\"caps\":[1]}"), ARP_E_FIELD, "strings"},
