@@ -185,6 +185,16 @@ static void seccomp_lets_few_sockets_through(void)
     check_probes(SECCOMP_STRICT, list, COUNT(list));
 }
 
+static void seccomp_lets_four_families_through(void)
+{
+    struct probe list[64];
+    for (int f = 0; f < 64; f++) {
+        bool open = f == AF_UNIX || f == AF_INET || f == AF_INET6 || f == AF_NETLINK;
+        list[f] = (struct probe){SYS_socket, {f, SOCK_DGRAM, 0}, open ? 0 : EAFNOSUPPORT, false};
+    }
+    check_probes(SECCOMP_DEFAULT, list, COUNT(list));
+}
+
 static void seccomp_pretends_to_make_undumpable(void)
 {
     static const struct probe list[] = {{SYS_prctl, {PR_SET_DUMPABLE, 0, 0}, 0, false},
@@ -570,12 +580,12 @@ static void seccomp_profile_names_round_trip(void)
 
 TEST_SUITE_WITH(seccomp_test, set_up, tear_down, TEST(seccomp_refuses_by_name_and_counts),
     TEST(seccomp_looks_at_arguments), TEST(seccomp_lets_few_sockets_through),
-    TEST(seccomp_pretends_to_make_undumpable), TEST(seccomp_profiles_differ_where_they_should),
-    TEST(seccomp_kills_foreign_abis), TEST(seccomp_shows_exec_and_its_confirmation),
-    TEST(seccomp_sees_a_confirmation_with_high_bits), TEST(seccomp_lets_debuggers_work_and_counts_them),
-    TEST(seccomp_takes_no_trace_request_with_high_bits), TEST(seccomp_holds_under_nested_programs),
-    TEST(seccomp_fails_closed_without_its_listener), TEST(seccomp_helper_refuses_by_itself),
-    TEST(seccomp_loads_a_custom_profile_beside_its_own),
+    TEST(seccomp_lets_four_families_through), TEST(seccomp_pretends_to_make_undumpable),
+    TEST(seccomp_profiles_differ_where_they_should), TEST(seccomp_kills_foreign_abis),
+    TEST(seccomp_shows_exec_and_its_confirmation), TEST(seccomp_sees_a_confirmation_with_high_bits),
+    TEST(seccomp_lets_debuggers_work_and_counts_them), TEST(seccomp_takes_no_trace_request_with_high_bits),
+    TEST(seccomp_holds_under_nested_programs), TEST(seccomp_fails_closed_without_its_listener),
+    TEST(seccomp_helper_refuses_by_itself), TEST(seccomp_loads_a_custom_profile_beside_its_own),
     TEST(seccomp_counts_unknown_names_of_a_custom_profile), TEST(seccomp_judges_only_what_it_knows),
     TEST(seccomp_names_calls), TEST(seccomp_programs_are_reproducible),
     TEST(seccomp_profile_names_round_trip))
