@@ -255,6 +255,7 @@ static int execute(
             .peer_fd = run->peer_fd,
             .on_peer_gone = on_peer_gone,
             .peer_ctx = run,
+            .extra_fd = -1,
             .idle = {.call = on_idle, .ctx = run}};
         rc = capture_run(&spec, &run->io, err);
     }

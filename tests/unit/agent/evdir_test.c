@@ -69,6 +69,29 @@ static void evdir_does_not_follow_links(void)
     evdir_close(&d);
 }
 
+/* Whether bytes are on the disk can't be seen from here; that no blob is passed over can: one that can't be opened is an error. */
+static void evdir_sync_visits_every_blob(void)
+{
+    static const char *const id = "33333333-8a4b-4c5d-9e6f-0a1b2c3d4e5f";
+    struct evdir d;
+    struct arp_err err;
+    char name[80] = "sha256-";
+    ASSERT_INT(evdir_create(root_fd, id, &d, &err), 0);
+    memset(name + 7, 'a', 64);
+    for (char c = 'a'; c <= 'f'; c++) {
+        name[7 + 63] = c;
+        int fd = openat(d.blobs_fd, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        ASSERT_INT(fd_write_all(fd, &c, 1, &err), 0);
+        close(fd);
+    }
+    ASSERT_INT(evdir_sync(&d, &err), 0);
+    name[7 + 63] = '0';
+    ASSERT_INT(symlinkat("/etc/passwd", d.blobs_fd, name), 0);
+    ASSERT_INT(evdir_sync(&d, &err), ARP_E_IO);
+    ASSERT_CONTAINS(err.msg, name);
+    evdir_close(&d);
+}
+
 static void cmdlog_lines_are_chained_and_cut(void)
 {
     static const char *const id = "22222222-8a4b-4c5d-9e6f-0a1b2c3d4e5f";
@@ -120,4 +143,4 @@ static void cmdlog_lines_are_chained_and_cut(void)
 
 TEST_SUITE_WITH(evdir_test, set_up, tear_down, TEST(evdir_is_made_once_and_private),
     TEST(evdir_answers_only_its_own_names), TEST(evdir_does_not_follow_links),
-    TEST(cmdlog_lines_are_chained_and_cut))
+    TEST(evdir_sync_visits_every_blob), TEST(cmdlog_lines_are_chained_and_cut))
