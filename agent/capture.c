@@ -170,7 +170,7 @@ static int drain_rest(struct capture *c, struct arp_err *err)
                 return arp_fail(err, ARP_E_IO, 0, "the end of the output could not be taken");
         }
         int64_t left = until - clock_mono_ns();
-        if (left <= 0)
+        if (left <= 0 || !(c->pipes[0].open || c->pipes[1].open))
             return 0;
         struct pollfd p[2] = {{.fd = c->pipes[0].open ? c->pipes[0].fd : -1, .events = POLLIN},
             {.fd = c->pipes[1].open ? c->pipes[1].fd : -1, .events = POLLIN}};

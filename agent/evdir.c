@@ -16,7 +16,7 @@
 #include "shared/json.h"
 
 static const char *const fixed_names[] = {
-    "command_log.jsonl", "diff.patch", "env.json", "events.jsonl", "outputs.json"};
+    "command_log.jsonl", "diff.patch", "env.json", "events.jsonl", "outputs.json", "processes.jsonl"};
 #define FIXED_NAMES (sizeof(fixed_names) / sizeof(fixed_names[0]))
 #define BLOB_PREFIX "blobs/sha256-"
 

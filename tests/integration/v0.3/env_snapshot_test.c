@@ -186,6 +186,10 @@ static void runtime_metadata_is_what_the_container_has(void)
     ASSERT_TRUE(cJSON_IsObject(m));
     ASSERT_STR(str_at(m, "kernel"), DOCKER_EXEC(t.workspace_id, "uname", "-r"));
     ASSERT_STR(str_at(m, "arch"), DOCKER_EXEC(t.workspace_id, "uname", "-m"));
+    ASSERT_STR(str_at(m, "libc"), DOCKER_EXEC(t.workspace_id, "getconf", "GNU_LIBC_VERSION"));
+    ASSERT_STR(str_at(m, "sandbox.layers.6"), "seccomp");
+    ASSERT_STR(str_at(m, "sandbox.profiles.3"), "custom");
+    ASSERT_INT(num_at(m, "sandbox.landlockAbi") > 0, 1); /* of the kernel this suite wants */
     ASSERT_STR(str_at(m, "tools.git"), DOCKER_EXEC(t.workspace_id, "git", "--version"));
     ASSERT_STR(str_at(m, "tools.python3"), DOCKER_EXEC(t.workspace_id, "python3", "--version"));
     ASSERT_TRUE(json_at(m, "tools.node") == NULL);
@@ -345,9 +349,10 @@ static void evidence_pointers_of_a_whole_run_point_at_files_that_exist(void)
     snprintf(path, sizeof(path), "/workspace/evidence/%s", run);
     ASSERT_STR(run_column(run, "env_snapshot->>'evidencePath'"), path);
     ASSERT_STR(run_column(run, "env_snapshot->>'hasCommandLog'"), "true");
+    ASSERT_STR(run_column(run, "env_snapshot->>'hasProcessLog'"), "true");
     ASSERT_STR(run_column(run, "env_snapshot->>'hasOutputsManifest'"), "true");
     static const char *const names[] = {
-        "command_log.jsonl", "outputs.json", "events.jsonl", "diff.patch", "env.json"};
+        "command_log.jsonl", "processes.jsonl", "outputs.json", "events.jsonl", "diff.patch", "env.json"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         snprintf(file, sizeof(file), "%s/%s", path, names[i]);
         ASSERT_TRUE(DOCKER_EXEC(t.workspace_id, "test", "-f", file) != NULL);
@@ -367,6 +372,7 @@ static void evidence_pointers_are_false_when_the_agent_was_killed(void)
     ASSERT_STR(reply_str(&r, "status"), "failed");
     reply_done(&r);
     ASSERT_STR(run_column(run, "env_snapshot->>'hasCommandLog'"), "false");
+    ASSERT_STR(run_column(run, "env_snapshot->>'hasProcessLog'"), "false");
     ASSERT_STR(run_column(run, "env_snapshot->>'hasOutputsManifest'"), "false");
     ASSERT_STR(run_column(run, "env_snapshot->>'complete'"), "false");
     ASSERT_TRUE(strlen(run_column(run, "env_snapshot#>>'{problems,0}'")) > 0);

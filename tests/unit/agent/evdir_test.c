@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "agent/cmdlog.h"
 #include "shared/fd.h"
@@ -103,8 +104,15 @@ static void cmdlog_lines_are_chained_and_cut(void)
     char dot[] = ".";
     char *argv[] = {word, word, NULL};
     struct command c = {.argv = argv, .argc = 2, .text = word, .cwd = dot};
-    struct cmd_rec rec = {
-        .ts = "2026-01-01T00:00:00.000Z", .command = &c, .cwd = "/workspace/repo", .io = &io};
+    static struct recorder_tally tally = {.counts = {.execs = 2, .exits = 1}, .records_dropped = 3};
+    struct sandbox_layers layers = {.uid = true, .no_new_privs = true, .seccomp = true};
+    struct cmd_rec rec = {.ts = "2026-01-01T00:00:00.000Z",
+        .command = &c,
+        .cwd = "/workspace/repo",
+        .io = &io,
+        .layers = &layers,
+        .tally = &tally};
+    tally.denied[SYS_mount] = 2;
     memset(io.out.head, 'a', sizeof(io.out.head));
     memcpy(io.out.head + LIMIT_CAPTURE_HEAD - 1, "\xc3\xa9", 2); /* a character across the limit */
     io.out.head_len = LIMIT_CAPTURE_HEAD + 1;
@@ -130,6 +138,10 @@ static void cmdlog_lines_are_chained_and_cut(void)
         ASSERT_CONTAINS(line, "\"stderr\":\"\xef\xbf\xbd\xef\xbf\xbd"
                               "e\"");
         ASSERT_CONTAINS(line, "\"truncated\":true");
+        ASSERT_CONTAINS(line, "\"sandbox\":[\"uid\",\"no_new_privs\",\"seccomp\"]");
+        ASSERT_CONTAINS(line,
+            "\"processes\":{\"execs\":2,\"exits\":1,\"unconfirmed\":0,\"changed\":0,"
+            "\"failedExecs\":0,\"recordsDropped\":3},\"denied\":{\"mount\":2},\"observed\":{}");
         ASSERT_INT(json_parse(line, (size_t)(end - line), &obj, &err), 0);
         ASSERT_INT(strlen(json_get_str(obj, "stdout")), LIMIT_CAPTURE_HEAD - 1);
         ASSERT_INT(chain_accept(&chain, line, (size_t)(end - line), obj, &err), 0);
