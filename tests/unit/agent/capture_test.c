@@ -308,5 +308,6 @@ TEST_SUITE_WITH(capture_test, set_up, tear_down, TEST(capture_keeps_both_streams
     TEST(capture_hashes_all_and_cuts_the_head), TEST(capture_ends_a_command_over_its_time),
     TEST(capture_does_not_wait_for_a_daemon), TEST(capture_obeys_cancel),
     TEST(capture_loses_nothing_when_it_is_slow), TEST(capture_takes_what_the_pipe_holds_at_the_end),
-    TEST(capture_ends_with_its_streams), TEST(capture_of_closed_streams_is_empty), TEST(capture_serves_the_extra_source),
-    TEST(exec_reports_a_missing_program), TEST(exec_drops_every_right), TEST(tree_kill_refuses_root))
+    TEST(capture_ends_with_its_streams), TEST(capture_of_closed_streams_is_empty),
+    TEST(capture_serves_the_extra_source), TEST(exec_reports_a_missing_program), TEST(exec_drops_every_right),
+    TEST(tree_kill_refuses_root))
