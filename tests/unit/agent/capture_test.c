@@ -225,22 +225,21 @@ static void capture_takes_what_the_pipe_holds_at_the_end(void)
  * CAPTURE_DRAIN_MS is for processes that still die. */
 static void capture_ends_with_its_streams(void)
 {
-    int64_t best = INT64_MAX;
+    int slow = 0;
     wake_us = 100000;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 7; i++) {
         struct evdir dir;
         wake_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
         int64_t start = clock_mono_ns();
         ASSERT_INT(run_sh("echo x", 10000, &dir), 0);
-        int64_t took = clock_mono_ns() - start - wake_us * 1000ll;
-        best = took < best ? took : best;
+        slow += clock_mono_ns() - start > (wake_us + CAPTURE_DRAIN_MS * 900ll) * 1000;
         ASSERT_INT(io.out.bytes, 2);
         close(wake_fd);
         evdir_close(&dir);
     }
     wake_fd = -1;
     wake_us = 0;
-    ASSERT_TRUE(best < CAPTURE_DRAIN_MS * 900000ll);
+    ASSERT_TRUE(slow < 3); /* on a machine that is busy one or two may be */
 }
 
 static void capture_of_closed_streams_is_empty(void)
