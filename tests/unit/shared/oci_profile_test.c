@@ -31,12 +31,12 @@ static void write_text(const struct oci_profile *p, struct buf *out)
 
 /* What every allow-list must hold, as Docker's default writes it: clone by its flags. */
 #define NEEDED                                                                                               \
-    "{\"names\":[\"execve\",\"execveat\",\"wait4\",\"close_range\",\"dup2\",\"dup3\",\"setsid\",\"fchdir\"," \
-    "\"sendmsg\",\"recvmsg\",\"sendto\",\"recvfrom\",\"setresuid\",\"setresgid\",\"prctl\",\"getpid\","      \
-    "\"exit\",\"exit_group\",\"read\",\"write\",\"close\",\"futex\",\"rt_sigaction\",\"rt_sigprocmask\","    \
-    "\"rt_sigreturn\",\"mmap\",\"munmap\",\"mprotect\",\"brk\",\"arch_prctl\",\"access\",\"faccessat\","     \
-    "\"faccessat2\",\"openat\",\"fstat\",\"newfstatat\",\"pread64\",\"set_tid_address\"],"                   \
-    "\"action\":\"SCMP_ACT_ALLOW\"},"
+    "{\"names\":[\"execve\",\"wait4\",\"close_range\",\"dup2\",\"dup3\",\"setsid\",\"vfork\",\"fchdir\","    \
+    "\"sendmsg\","                                                                                           \
+    "\"recvmsg\",\"setresuid\",\"getpid\",\"exit\",\"exit_group\",\"read\",\"write\",\"close\",\"futex\","   \
+    "\"rt_sigaction\",\"rt_sigprocmask\",\"rt_sigreturn\",\"mmap\",\"munmap\",\"mprotect\",\"brk\","         \
+    "\"arch_prctl\",\"access\",\"faccessat\",\"faccessat2\",\"openat\",\"fstat\",\"newfstatat\","            \
+    "\"pread64\",\"set_tid_address\"],\"action\":\"SCMP_ACT_ALLOW\"},"
 #define CLONE_BY_FLAGS                                                                                       \
     "{\"names\":[\"clone\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[{\"index\":0,\"value\":2114060288,"      \
     "\"op\":\"SCMP_CMP_MASKED_EQ\"}],\"excludes\":{\"caps\":[\"CAP_SYS_ADMIN\"],"                            \
