@@ -170,7 +170,7 @@ static int parse_filter(const cJSON *obj, const char *path, struct rule_filter *
 /* Whether the rule is for a command: see the header. As moby's profiles/seccomp/seccomp_linux.go. */
 static int applies(const cJSON *obj, const char *path, bool *ret, struct arp_err *err)
 {
-    struct rule_filter in, out;
+    struct rule_filter in = {0}, out = {0};
     int rc = parse_filter(get(obj, "includes"), path, &in, err);
     if (rc == 0)
         rc = parse_filter(get(obj, "excludes"), path, &out, err);
@@ -504,6 +504,24 @@ int oci_profile_write(const struct oci_profile *p, struct buf *out, struct arp_e
     json_arr_close(&j);
     json_obj_close(&j);
     return buf_error(out, err);
+}
+
+int oci_profile_canonical(const cJSON *obj, const char *path, char **ret_text,
+    char ret_sha256[SHA256_HEX_LEN + 1], struct arp_err *err)
+{
+    cleanup_oci_profile struct oci_profile *p = NULL;
+    cleanup_buf struct buf text;
+    buf_init(&text, LIMIT_SECCOMP_BYTES);
+    int rc = oci_profile_parse(obj, path, &p, err);
+    if (rc == 0)
+        rc = oci_profile_write(p, &text, err);
+    if (rc == ARP_E_TOO_LARGE)
+        rc = arp_fail_field(err, path, "the profile is over %u bytes", LIMIT_SECCOMP_BYTES);
+    if (rc)
+        return rc;
+    sha256_hex_of(text.data, text.len, ret_sha256);
+    *ret_text = buf_steal(&text);
+    return 0;
 }
 
 void oci_profile_free(struct oci_profile *p)
