@@ -82,6 +82,8 @@ int box_spawn(struct box *b, uint64_t command_id, const struct launch *launch, s
         return rc;
     recorder_begin(b->recorder, command_id, launch, child);
     rc = launcher_spawn(b->launcher, launch, ret, err);
+    /* A launcher that is gone may have left a process that is about to ask for its exec. */
+    recorder_disown(b->recorder);
     /* Killed between the launcher's fork and its first exec: there is nobody whose end could be waited for. */
     if (rc == 0 && ret->stage == EXEC_STARTED && child->pid == 0)
         *ret = (struct exec_outcome){.stage = EXEC_SETUP, .sys_errno = ECHILD, .step = "start a process"};
