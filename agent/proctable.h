@@ -46,8 +46,8 @@ void proctable_asked(
     struct proctable *t, pid_t pid, const struct seccomp_data *call, struct tracee_asked *known);
 /* pid is held at the first thing a new program's libc does. */
 void proctable_confirmed(struct proctable *t, pid_t pid);
-/* pid is held in a ptrace request that makes somebody its tracer. */
-void proctable_tracing(struct proctable *t);
+/* caller is held in a ptrace request that makes somebody a tracer. */
+void proctable_tracing(struct proctable *t, pid_t caller, const struct seccomp_data *call);
 /* epoll reported this entry. */
 void proctable_ended(struct proctable *t, void *entry);
 /* Judge attempts that nobody confirmed for PROCTABLE_LATE_MS. Returns the ms until it wants to be called again, -1 for not. */

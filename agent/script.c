@@ -53,18 +53,6 @@ static char *kernel_path(const struct tracee_asked *a)
     return strdup(text);
 }
 
-static int open_asked(pid_t pid, const struct tracee_asked *a)
-{
-    char path[64];
-    if (a->file_fd < 0)
-        return a->path ? tracee_open(pid, a->base_fd, a->path) : -1;
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", a->file_fd);
-    struct stat st;
-    if (fstat(a->file_fd, &st) < 0 || !S_ISREG(st.st_mode))
-        return -1;
-    return open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-}
-
 static void note_script(struct script_chain *c, int fd, const char *path, struct process_record *ret)
 {
     struct stat st;
@@ -104,17 +92,25 @@ static bool is_file(pid_t pid, const char *path, const struct stat *exe)
     return tracee_stat_asked(pid, &plain, &st) == 0 && st.st_dev == exe->st_dev && st.st_ino == exe->st_ino;
 }
 
+bool script_is_program(int fd)
+{
+    char magic[4];
+    return pread(fd, magic, sizeof(magic), 0) == sizeof(magic) && memcmp(magic, "\177ELF", sizeof(magic)) == 0;
+}
+
 bool script_follow(struct script_chain *c, const struct tracee_asked *asked, const struct stat *exe,
     struct process_record *ret)
 {
-    cleanup_fd int first = open_asked(c->pid, asked);
+    cleanup_fd int first = tracee_open_asked(c->pid, asked);
     bool more = add_level(c, first, kernel_path(asked), ret);
     while (more) {
         const char *interpreter = c->levels[c->count - 1].interpreter;
-        if (is_file(c->pid, interpreter, exe))
+        if (exe && is_file(c->pid, interpreter, exe))
             return true;
-        cleanup_fd int fd = c->count < TRACEE_SCRIPTS ? tracee_open(c->pid, -1, interpreter) : -1;
-        more = fd >= 0 && add_level(c, fd, strdup(interpreter), ret);
+        cleanup_fd int fd = tracee_open(c->pid, -1, interpreter);
+        if (!exe && fd >= 0 && script_is_program(fd))
+            return true;
+        more = fd >= 0 && c->count < TRACEE_SCRIPTS && add_level(c, fd, strdup(interpreter), ret);
     }
     script_chain_done(c);
     for (; ret && ret->script_count > 0; ret->script_count--)
