@@ -5,11 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent/capture.h"
@@ -51,6 +52,19 @@ static int compile(const char *flags, const char *source, const char *out, char 
     return 0;
 }
 
+/* The agent has no CAP_SYS_PTRACE: with it a recorder would see what it can't see in its container. */
+static int drop_ptrace(void)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct sets[2];
+    if (syscall(SYS_capget, &head, sets) < 0)
+        return -1;
+    sets[0].effective &= ~(1u << CAP_SYS_PTRACE);
+    sets[0].permitted &= ~(1u << CAP_SYS_PTRACE);
+    sets[0].inheritable = 0;
+    return (int)syscall(SYS_capset, &head, sets);
+}
+
 int lab_set_up(void)
 {
     if (geteuid() != 0) {
@@ -73,6 +87,8 @@ int lab_set_up(void)
         compile("-pthread -static", "prey.c", lab.prey_static, lab.prey_static_sha256) ||
         compile("-static -nostdlib -ffreestanding -fno-stack-protector -fno-pie -no-pie", "prey_bare.c",
             lab.bare, lab.bare_sha256))
+        return 1;
+    if (drop_ptrace() < 0)
         return 1;
     lab.work_fd = open(lab.work, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     lab.cache = exehash_new();

@@ -311,7 +311,7 @@ static int mode_lie(int argc, char **argv)
         pid_t victim = getpid();
         if (fork() == 0)
             mem_helper(victim);
-        sleep_ms(2);
+        sleep_ms(20);
     } else if (is(how, "poke") || is(how, "poke-detach") || is(how, "code")) {
         flipping = 1;
         pid_t victim = getpid();
@@ -461,7 +461,8 @@ static int mode_storm(int argc, char **argv)
     for (int i = 0; i < atoi(argv[2]); i++) {
         if (fork() == 0) {
             timer_t timer;
-            struct sigaction act = {.sa_handler = on_signal};
+            /* Without SA_RESTART the kernel gives an exec that nobody has received yet EINTR. */
+            struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
             /* Its default is to be ignored: the new program survives what is still under way. */
             struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGURG};
             struct itimerspec every = {{0, 100000}, {0, 100000}};

@@ -64,8 +64,8 @@ static void write_file(const char *name, const char *text, mode_t mode)
 {
     int fd = openat(lab.work_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     CU_ASSERT_FATAL(fd >= 0 && fd_write_all(fd, text, strlen(text), NULL) == 0);
-    CU_ASSERT_EQUAL_FATAL(fchmod(fd, mode), 0);
     CU_ASSERT_EQUAL_FATAL(fchown(fd, lab.ids.uid, lab.ids.uid), 0);
+    CU_ASSERT_EQUAL_FATAL(fchmod(fd, mode), 0);
     close(fd);
 }
 
@@ -79,8 +79,8 @@ static void copy_file(const char *path, const char *name, const char *tail, mode
     buf_append_str(&b, tail);
     int fd = openat(lab.work_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     CU_ASSERT_FATAL(fd >= 0 && fd_write_all(fd, b.data, b.len, &err) == 0);
-    CU_ASSERT_EQUAL_FATAL(fchmod(fd, mode), 0);
     CU_ASSERT_EQUAL_FATAL(fchown(fd, lab.ids.uid, lab.ids.uid), 0);
+    CU_ASSERT_EQUAL_FATAL(fchmod(fd, mode), 0);
     close(fd);
 }
 
@@ -444,8 +444,9 @@ static void recorder_hashes_what_it_does_not_keep(void)
     RUN_PREY(&box, &run, "fill", lab.prey, "60", "120000");
     check_counts(&run);
     ASSERT_CONTAINS(buf_str(&run.out), "errno 7"); /* E2BIG */
-    ASSERT_INT(total(&run, false), 1);
-    ASSERT_INT(run.tally.counts.failed_execs, 1);
+    /* The file could have run and the process ended without another word: it is not claimed to have run, nor that it did not. */
+    ASSERT_INT(total(&run, false), 2);
+    ASSERT_INT(run.tally.counts.unconfirmed, 1);
     lab_run_done(&run);
     lab_close(&box);
 }
@@ -515,40 +516,6 @@ static void recorder_follows_a_script_on_a_descriptor(void)
     ASSERT_INT(p->flags, 0);
     ASSERT_INT(p->script_count, 1);
     ASSERT_STR(p->scripts[0].path, "/dev/fd/3");
-    lab_run_done(&run);
-    lab_close(&box);
-}
-
-/* A page that stays mapped is written without a trace in the file's times. */
-static void recorder_hashes_a_script_each_time(void)
-{
-    struct lab_box box;
-    struct lab_run run;
-    char hex[SHA256_HEX_LEN + 1];
-    lab_open(&box, SECCOMP_DEFAULT);
-    write_file("script", "#!/bin/sh\necho 1\n", 0755);
-    lab_sh(&box,
-        "python3 -c '\n"
-        "import mmap, os, subprocess, time\n"
-        "m = mmap.mmap(os.open(\"script\", os.O_RDWR), 0)\n"
-        "m[15:16] = b\"2\"\n"
-        "time.sleep(0.3)\n"
-        "subprocess.call([\"./script\"])\n"
-        "m[15:16] = b\"3\"\n"
-        "subprocess.call([\"./script\"])'",
-        1000, &run);
-    ASSERT_STR(buf_str(&run.out), "2\n3\n");
-    const struct process_record *seen[2] = {NULL, NULL};
-    unsigned n = 0;
-    for (const struct process_record *p = run.records; p && n < 2; p = p->next) {
-        if (p->script_count == 1)
-            seen[n++] = p;
-    }
-    CU_ASSERT_EQUAL_FATAL(n, 2);
-    sha256_hex_of("#!/bin/sh\necho 2\n", 17, hex);
-    ASSERT_STR(seen[0]->scripts[0].sha256, hex);
-    sha256_hex_of("#!/bin/sh\necho 3\n", 17, hex);
-    ASSERT_STR(seen[1]->scripts[0].sha256, hex);
     lab_run_done(&run);
     lab_close(&box);
 }
@@ -893,7 +860,8 @@ static void recorder_holds_execs_until_records_are_taken(void)
     lab_open(&box, SECCOMP_DEFAULT);
     start_untaken(&box, argv, &launch, &child);
     CU_ASSERT(!reaper_wait(lab.reaper, &child, 4000)); /* 1500 take less than that when nothing holds them */
-    for (int i = 0; i < 400 && !recorder_wait_end(box.recorder, 50); i++) {
+    int64_t until_ns = clock_mono_ns() + 20000000000ll;
+    while (!recorder_wait_end(box.recorder, 50) && clock_mono_ns() < until_ns) {
         struct process_record *list = recorder_take(box.recorder);
         for (struct process_record *p = list; p; p = p->next)
             taken++;
@@ -986,7 +954,7 @@ LAB_SUITE(recorder_test, TEST(recorder_records_a_command), TEST(recorder_sees_ev
     TEST(recorder_flags_files_without_a_name), TEST(recorder_understands_execveat),
     TEST(recorder_keeps_strange_arguments), TEST(recorder_hashes_what_it_does_not_keep),
     TEST(recorder_follows_scripts), TEST(recorder_follows_a_script_on_a_descriptor),
-    TEST(recorder_hashes_a_script_each_time), TEST(recorder_hashes_a_program_on_tmpfs_each_time),
+    TEST(recorder_hashes_a_program_on_tmpfs_each_time),
     TEST(recorder_counts_failed_attempts), TEST(recorder_counts_a_search_of_many_directories),
     TEST(lie_sibling_flips_arguments), TEST(lie_sibling_flips_path),
     TEST(lie_process_on_the_same_memory_flips), TEST(lie_shared_mapping_is_flipped),
