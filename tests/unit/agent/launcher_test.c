@@ -4,6 +4,7 @@
  */
 #include "agent/launcher.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -39,10 +40,12 @@ static void run_argv(const char *const *argv)
 /* The pid of the launcher: the child of this process with the launcher's real uid. */
 static pid_t launcher_pid(void)
 {
-    char name[64], line[256];
-    for (pid_t pid = getpid(); pid < getpid() + 100000; pid++) {
+    pid_t found = -1;
+    DIR *d = opendir("/proc");
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char name[300], line[256];
         unsigned uid = 0, ppid = 0;
-        snprintf(name, sizeof(name), "/proc/%d/status", pid);
+        snprintf(name, sizeof(name), "/proc/%s/status", e->d_name);
         FILE *f = fopen(name, "re");
         while (f && fgets(line, sizeof(line), f)) {
             sscanf(line, "PPid: %u", &ppid);
@@ -51,9 +54,10 @@ static pid_t launcher_pid(void)
         if (f)
             fclose(f);
         if (uid == lab.ids.own_uid && ppid == (unsigned)getpid())
-            return pid;
+            found = (pid_t)atoi(e->d_name);
     }
-    return -1;
+    closedir(d);
+    return found;
 }
 
 static void launcher_reads_its_layers_back(void)
