@@ -22,19 +22,34 @@ void script_chain_done(struct script_chain *c)
     c->count = 0;
 }
 
-/* "#!", blanks, interpreter, blanks, one argument. False when it is no such line. */
-static bool parse_line(char *text, size_t len, struct script_level *ret)
+static bool is_blank(char c)
 {
-    if (len < 3 || text[0] != '#' || text[1] != '!')
+    return c == ' ' || c == '\t';
+}
+
+/* "#!", blanks, interpreter, blanks, one argument, as load_script() of the kernel reads them: within the file's first 256 bytes, to which it
+ * appends zeros. text: at least TRACEE_SHEBANG bytes. False when it is no such line. */
+static bool parse_line(char *text, struct script_level *ret)
+{
+    if (text[0] != '#' || text[1] != '!')
         return false;
-    text[len] = 0;
-    char *line = text + 2;
-    line[strcspn(line, "\n")] = 0;
-    size_t n = strlen(line);
-    while (n > 0 && (line[n - 1] == ' ' || line[n - 1] == '\t'))
-        line[--n] = 0;
-    line += strspn(line, " \t");
-    n = strcspn(line, " \t");
+    char *last = text + TRACEE_SHEBANG - 1;
+    char *end = memchr(text, '\n', strnlen(text, TRACEE_SHEBANG));
+    if (!end) { /* a line that is cut may lose its argument's end, but not the interpreter's */
+        char *name = text + 2;
+        while (name < last && is_blank(*name))
+            name++;
+        while (name < last && *name && !is_blank(*name))
+            name++;
+        if (*name && !is_blank(*name))
+            return false;
+        end = last;
+    }
+    while (is_blank(end[-1]))
+        end--;
+    *end = 0;
+    char *line = text + 2 + strspn(text + 2, " \t");
+    size_t n = strcspn(line, " \t");
     if (n == 0)
         return false;
     char *rest = line + n + strspn(line + n, " \t");
@@ -70,10 +85,10 @@ static void note_script(struct script_chain *c, int fd, const char *path, struct
 /* Add the level of an open file that is called path (taken over). False when it is no script. */
 static bool add_level(struct script_chain *c, int fd, char *path, struct process_record *ret)
 {
-    char text[TRACEE_SHEBANG + 1];
+    char text[TRACEE_SHEBANG] = {0};
     struct script_level level = {.path = path};
     ssize_t n = fd < 0 || !path ? -1 : pread(fd, text, TRACEE_SHEBANG, 0);
-    if (n <= 0 || !parse_line(text, (size_t)n, &level)) {
+    if (n <= 0 || !parse_line(text, &level)) {
         free(path);
         return false;
     }
