@@ -361,11 +361,13 @@ static bool is_target(const struct proctable *t, pid_t pid)
 
 static struct proc *add(struct proctable *t, pid_t pid, int pidfd)
 {
-    struct proc *p = calloc(1, sizeof(*p));
+    struct proc *p = calloc(1, sizeof(*p)); /* errno tells who failed */
     struct epoll_event e = {.events = t->tells_exit ? 0 : EPOLLIN, .data.ptr = p};
     if (!p || epoll_ctl(t->config.epoll_fd, EPOLL_CTL_ADD, pidfd, &e) < 0) {
+        int saved = errno;
         free(p);
         close(pidfd);
+        errno = saved;
         return NULL;
     }
     *p = (struct proc){.pid = pid, .pidfd = pidfd, .traced = is_target(t, pid)};
@@ -399,16 +401,17 @@ static struct proc *process_of(struct proctable *t, pid_t tid)
     return p ? p : pidfd >= 0 ? add(t, ids.tgid, pidfd) : NULL;
 }
 
-void proctable_asked(
+bool proctable_asked(
     struct proctable *t, pid_t tid, const struct seccomp_data *call, struct tracee_asked *known)
 {
     struct attempt *a = calloc(1, sizeof(*a));
     struct proc *p = a ? process_of(t, tid) : NULL;
     if (!p) {
+        bool gone = errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOSPC;
         free(a);
         if (known)
             tracee_asked_done(known);
-        return;
+        return gone;
     }
     a->image = image_of(t, tid);
     if (p->attempts && a->image != 0 && a->image != p->attempts->image)
@@ -434,6 +437,7 @@ void proctable_asked(
     t->attempts++;
     if (t->check_ns == 0)
         t->check_ns = a->asked_ns + LATE_NS;
+    return true;
 }
 
 void proctable_confirmed(struct proctable *t, pid_t pid)

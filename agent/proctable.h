@@ -40,9 +40,10 @@ void proctable_free(struct proctable *t);
 
 /* A command begins; none of the one before lives any more. */
 void proctable_begin(struct proctable *t, uint64_t command_id);
-/* pid (a thread's id) is held in execve or execveat. known: what it asks for when that can't be read from its memory (the command's own
+/* pid (a thread's id) is held in execve or execveat. False when there is no memory or descriptor to follow it with: then it must not go on.
+ * known: what it asks for when that can't be read from its memory (the command's own
  * first exec), taken over; NULL otherwise. */
-void proctable_asked(
+bool proctable_asked(
     struct proctable *t, pid_t pid, const struct seccomp_data *call, struct tracee_asked *known);
 /* pid is held at the first thing a new program's libc does. */
 void proctable_confirmed(struct proctable *t, pid_t pid);

@@ -128,7 +128,8 @@ static void adopt(struct recorder *r, const struct seccomp_notif *n)
     r->child = NULL;
 }
 
-static void see_exec(struct recorder *r, const struct seccomp_notif *n)
+/* False: it must be refused, as it could not be recorded. */
+static bool see_exec(struct recorder *r, const struct seccomp_notif *n)
 {
     struct tracee_asked known;
     bool first = false;
@@ -138,7 +139,7 @@ static void see_exec(struct recorder *r, const struct seccomp_notif *n)
         read_known(r, &known);
         first = true;
     }
-    proctable_asked(r->table, (pid_t)n->pid, &n->data, first ? &known : NULL);
+    return proctable_asked(r->table, (pid_t)n->pid, &n->data, first ? &known : NULL);
 }
 
 static void count_denied(struct recorder *r, int nr)
@@ -152,7 +153,10 @@ static void answer(struct recorder *r, const struct seccomp_notif *n)
     int refusal = 0;
     switch (seccomp_judge(r->spec.profile, &n->data, &refusal)) {
     case SECCOMP_SEE_EXEC:
-        see_exec(r, n);
+        if (!see_exec(r, n)) {
+            resp.flags = 0;
+            resp.error = -EAGAIN;
+        }
         break;
     case SECCOMP_SEE_CONFIRM:
         proctable_confirmed(r->table, (pid_t)n->pid);

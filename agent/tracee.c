@@ -281,7 +281,8 @@ int tracee_open_asked(pid_t pid, const struct tracee_asked *a)
 
 /* --- what runs --- */
 
-int tracee_stat_exe(pid_t pid, struct stat *ret)
+/* 0 or an errno. */
+static int stat_exe(pid_t pid, struct stat *ret)
 {
     char path[64];
     snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
@@ -339,7 +340,7 @@ static void read_cmdline(pid_t pid, struct tracee_args *ret)
 void tracee_look(pid_t pid, struct tracee_seen *ret)
 {
     *ret = (struct tracee_seen){0};
-    if (tracee_stat_exe(pid, &ret->exe_stat) != 0)
+    if (stat_exe(pid, &ret->exe_stat) != 0)
         ret->exe_stat = (struct stat){0};
     ret->exe = read_proc_link(pid, "exe");
     ret->cwd = read_proc_link(pid, "cwd");

@@ -70,8 +70,6 @@ struct tracee_seen {
 };
 void tracee_look(pid_t pid, struct tracee_seen *ret);
 void tracee_seen_done(struct tracee_seen *s);
-/* Only the file that runs. 0 or an errno. */
-int tracee_stat_exe(pid_t pid, struct stat *ret);
 /* The running file for reading; -1 when it can't be opened. */
 int tracee_open_exe(pid_t pid);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -295,6 +296,24 @@ static void full_table_counts_only(void)
     close_table();
 }
 
+static void exec_that_can_not_be_followed_is_refused(void)
+{
+    struct actor a;
+    struct rlimit old, none;
+    open_table();
+    actor_start(&a, path_cat);
+    getrlimit(RLIMIT_NOFILE, &old);
+    none = (struct rlimit){0, old.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &none);
+    bool followed = proctable_asked(table, a.pid, &a.call, NULL);
+    setrlimit(RLIMIT_NOFILE, &old);
+    CU_ASSERT(!followed);
+    CU_ASSERT(proctable_asked(table, a.pid, &a.call, NULL));
+    actor_ends(&a);
+    CU_ASSERT(proctable_asked(table, a.pid, &a.call, NULL)); /* gone: nothing to refuse */
+    close_table();
+}
+
 static void abandoned_processes_are_forgotten(void)
 {
     struct actor a;
@@ -312,4 +331,4 @@ static void abandoned_processes_are_forgotten(void)
 TEST_SUITE(proctable_test, TEST(exec_is_recorded_when_confirmed), TEST(exec_is_recorded_however_late_it_comes),
     TEST(exec_nobody_confirms_is_seen_late_and_once), TEST(false_confirmation_closes_nothing),
     TEST(attempts_that_fail_are_counted), TEST(number_that_comes_back_is_another_process),
-    TEST(tracer_leaves_a_flag), TEST(full_table_counts_only), TEST(abandoned_processes_are_forgotten))
+    TEST(tracer_leaves_a_flag), TEST(full_table_counts_only), TEST(exec_that_can_not_be_followed_is_refused), TEST(abandoned_processes_are_forgotten))
