@@ -110,7 +110,8 @@ static bool is_file(pid_t pid, const char *path, const struct stat *exe)
 bool script_is_program(int fd)
 {
     char magic[4];
-    return pread(fd, magic, sizeof(magic), 0) == sizeof(magic) && memcmp(magic, "\177ELF", sizeof(magic)) == 0;
+    return pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
+           memcmp(magic, "\177ELF", sizeof(magic)) == 0;
 }
 
 bool script_follow(struct script_chain *c, const struct tracee_asked *asked, const struct stat *exe,

@@ -182,7 +182,8 @@ void tracee_read_asked(pid_t tid, const struct seccomp_data *call, struct tracee
 /* What a process calls itself is not what we are. */
 static const char *path_seen_by(pid_t pid, const char *path, char ret[TRACEE_PATH_MAX + 32])
 {
-    static const char *const own[][2] = {{"/proc/self/", ""}, {"/proc/thread-self/", ""}, {"/dev/fd/", "fd/"}};
+    static const char *const own[][2] = {
+        {"/proc/self/", ""}, {"/proc/thread-self/", ""}, {"/dev/fd/", "fd/"}};
     for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
         size_t n = strlen(own[i][0]);
         if (strncmp(path, own[i][0], n) != 0)

@@ -254,7 +254,8 @@ const struct process_record *lab_find(const struct lab_run *r, const char *exe)
     return NULL;
 }
 
-const struct process_record *lab_find_pid(const struct lab_run *r, pid_t pid, const char *exe, unsigned *ret_n)
+const struct process_record *lab_find_pid(
+    const struct lab_run *r, pid_t pid, const char *exe, unsigned *ret_n)
 {
     const struct process_record *found = NULL;
     *ret_n = 0;

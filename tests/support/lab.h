@@ -16,9 +16,11 @@
 
 /* Made once per program by lab_set_up. */
 struct lab {
-    struct launcher_ids ids; /* this process's own: two programs at a time must not kill each other's commands */
-    char root[64];  /* 0755, root's */
-    char work[96];  /* root/work, ids.uid's, the commands' working directory and the only place they may write to */
+    struct launcher_ids
+        ids;       /* this process's own: two programs at a time must not kill each other's commands */
+    char root[64]; /* 0755, root's */
+    char work
+        [96]; /* root/work, ids.uid's, the commands' working directory and the only place they may write to */
     char prey[128]; /* root/prey: dynamic */
     char prey_static[128];
     char bare[128]; /* static, without libc */
@@ -66,7 +68,8 @@ void lab_run_done(struct lab_run *r);
 unsigned lab_count(const struct lab_run *r, const char *exe);
 const struct process_record *lab_find(const struct lab_run *r, const char *exe);
 /* The last exec record of process pid with that executable (NULL: any). NULL when there is none; *ret_n: how many. */
-const struct process_record *lab_find_pid(const struct lab_run *r, pid_t pid, const char *exe, unsigned *ret_n);
+const struct process_record *lab_find_pid(
+    const struct lab_run *r, pid_t pid, const char *exe, unsigned *ret_n);
 /* The exit record that belongs to exec record e, NULL when there is none. */
 const struct process_record *lab_exit_of(const struct lab_run *r, const struct process_record *e);
 /* Argument n of a record, NULL when there are fewer. */

@@ -36,7 +36,8 @@ static void start(struct box *b, uint64_t id, const char *name, struct exec_outc
     struct recorder_tally tally;
     const char *argv[] = {name, NULL};
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    struct launch launch = {.argv = argv, .cwd_fd = lab.work_fd, .in_fd = null, .out_fd = null, .err_fd = null};
+    struct launch launch = {
+        .argv = argv, .cwd_fd = lab.work_fd, .in_fd = null, .out_fd = null, .err_fd = null};
     int rc = box_spawn(b, id, &launch, &child, ret, &err);
     ASSERT_INT(rc, 0);
     if (ret->stage == EXEC_STARTED) {

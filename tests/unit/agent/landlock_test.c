@@ -108,7 +108,7 @@ static int check_outside(void)
     NEED(truncate(path, 0) < 0 && errno == EACCES);
     NEED(unlink(path) < 0 && errno == EACCES);
     NEED(open(path, O_RDONLY | O_CLOEXEC) >= 0); /* reading is what modes are for */
-    NEED(rmdir(a) < 0); /* itself lies outside */
+    NEED(rmdir(a) < 0);                          /* itself lies outside */
     return 0;
 }
 

@@ -82,7 +82,8 @@ static void commands_have_every_layer(void)
     const char *out = buf_str(&run.out);
     char want[128];
     unsigned u = lab.ids.uid;
-    snprintf(want, sizeof(want), "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nGroups:\t", u, u, u, u, u, u, u, u);
+    snprintf(
+        want, sizeof(want), "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nGroups:\t", u, u, u, u, u, u, u, u);
     ASSERT_CONTAINS(out, want);
     static const char *const caps[] = {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"};
     for (size_t i = 0; i < sizeof(caps) / sizeof(caps[0]); i++) {
@@ -105,7 +106,8 @@ static void commands_start_as_after_login(void)
         const char *out = buf_str(&run.out);
         CU_ASSERT(strstr(out, "blocked") == NULL);
         CU_ASSERT(strstr(out, "handled") == NULL);
-        ASSERT_CONTAINS(out, "fd 0\nfd 1\nfd 2\nenv PATH=/usr/bin:/bin\nenv HOME=/tmp\nenv LANG=C.UTF-8\nenv PREY=");
+        ASSERT_CONTAINS(
+            out, "fd 0\nfd 1\nfd 2\nenv PATH=/usr/bin:/bin\nenv HOME=/tmp\nenv LANG=C.UTF-8\nenv PREY=");
         CU_ASSERT(strstr(out, "env USER=") == NULL);
         snprintf(want, sizeof(want), "BARE=%s\nlimit 0 0 0\nlimit 1 %u %u\nlimit 2 %llu %llu\n", lab.bare,
             SANDBOX_NOFILE, SANDBOX_NOFILE, SANDBOX_FSIZE, SANDBOX_FSIZE);
@@ -386,17 +388,21 @@ static void commands_write_where_they_may_only(void)
     ASSERT_INT(chmod(open_dir, 0777), 0);
     char outside[160];
     snprintf(outside, sizeof(outside), "%s/x", open_dir);
-    RUN(lab.prey, "write", outside, "inside", "/dev/null", "/proc/self/oom_score_adj", "/proc/self/mem", "/proc/self/comm", "/tmp/arp-lab-x");
+    RUN(lab.prey, "write", outside, "inside", "/dev/null", "/proc/self/oom_score_adj", "/proc/self/mem",
+        "/proc/self/comm", "/tmp/arp-lab-x");
     snprintf(want, sizeof(want),
-        "write %s 13\nwrite inside 0\nwrite /dev/null 0\nwrite /proc/self/oom_score_adj 13\nwrite /proc/self/mem 13\n"
+        "write %s 13\nwrite inside 0\nwrite /dev/null 0\nwrite /proc/self/oom_score_adj 13\nwrite "
+        "/proc/self/mem 13\n"
         "write /proc/self/comm 13\nwrite /tmp/arp-lab-x 13\n",
         outside);
     ASSERT_STR(buf_str(&run.out), want);
     lab_run_done(&run);
     /* within and between writable directories, not out of them */
     snprintf(want, sizeof(want),
-        "mkdir a b && echo 1 > a/f && mv a/f b/f && cat b/f && ln b/f a/g && mv b/f /dev/shm/arp-lab-$$ && mv /dev/shm/arp-lab-$$ b/f && echo ok;"
-        "mv b/f %s/f 2>/dev/null; ln b/f %s/g 2>/dev/null; ln -s x %s/s 2>/dev/null; mkdir %s/d 2>/dev/null; ls -A %s; rm -r a b inside",
+        "mkdir a b && echo 1 > a/f && mv a/f b/f && cat b/f && ln b/f a/g && mv b/f /dev/shm/arp-lab-$$ && "
+        "mv /dev/shm/arp-lab-$$ b/f && echo ok;"
+        "mv b/f %s/f 2>/dev/null; ln b/f %s/g 2>/dev/null; ln -s x %s/s 2>/dev/null; mkdir %s/d 2>/dev/null; "
+        "ls -A %s; rm -r a b inside",
         open_dir, open_dir, open_dir, open_dir, open_dir);
     lab_sh(&box, want, 500, &run);
     ASSERT_STR(buf_str(&run.out), "1\nok\n");
@@ -407,7 +413,9 @@ static void commands_write_where_they_may_only(void)
 static void commands_can_not_escape_the_oom_score(void)
 {
     lab_open(&box, SECCOMP_DEFAULT);
-    lab_sh(&box, "cat /proc/self/oom_score_adj; echo 0 > /proc/self/oom_score_adj; cat /proc/self/oom_score_adj", 500, &run);
+    lab_sh(&box,
+        "cat /proc/self/oom_score_adj; echo 0 > /proc/self/oom_score_adj; cat /proc/self/oom_score_adj", 500,
+        &run);
     CU_ASSERT(strncmp(buf_str(&run.out), SANDBOX_OOM_SCORE "\n", 4) == 0);
     const char *last = strrchr(buf_str(&run.out), '\n') - 3;
     ASSERT_STR(last, SANDBOX_OOM_SCORE "\n");

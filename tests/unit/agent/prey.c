@@ -329,7 +329,8 @@ static int mode_lie(int argc, char **argv)
     } else if (is(how, "undumpable")) {
         prctl(PR_SET_DUMPABLE, 0);
         pthread_create(&t, NULL, flip_thread, NULL);
-    } else if (is(how, "setfs")) { /* the first thread sets its base again and again while another one executes */
+    } else if (is(how,
+                   "setfs")) { /* the first thread sets its base again and again while another one executes */
         pthread_create(&t, NULL, late_exec_thread, said);
         set_fs_thread(NULL);
     } else if (is(how, "setfs-thread")) {
@@ -528,7 +529,9 @@ static void attack(const char *name, long rc)
 static int mode_attack(int argc, char **argv)
 {
     char path[64];
-    struct { unsigned long cur, max; } limit = {1, 1};
+    struct {
+        unsigned long cur, max;
+    } limit = {1, 1};
     pid_t pid = atoi(argv[2]);
     attack("kill", kill(pid, SIGKILL));
     attack("stop", kill(pid, SIGSTOP));
@@ -541,7 +544,9 @@ static int mode_attack(int argc, char **argv)
     static const char *const files[] = {"mem", "environ", "maps", "auxv", "fd", "root", "cwd", "exe"};
     for (int i = 0; i < 8; i++) {
         snprintf(path, sizeof(path), "/proc/%d/%s", pid, files[i]);
-        attack(files[i], i < 4 ? open(path, O_RDONLY) : i == 4 ? open(path, O_RDONLY | O_DIRECTORY) : readlink(path, path, 8));
+        attack(files[i], i < 4    ? open(path, O_RDONLY)
+                         : i == 4 ? open(path, O_RDONLY | O_DIRECTORY)
+                                  : readlink(path, path, 8));
     }
     snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
     attack("oom", open(path, O_WRONLY));
@@ -584,7 +589,8 @@ static int mode_state(int argc, char **argv)
     }
     mode_t mask = umask(0);
     char cwd[4096];
-    say("umask %o\nsession %d\nleader %d\ncwd %s\n", mask, getsid(0) == getpid(), getpgrp() == getpid(), getcwd(cwd, sizeof(cwd)));
+    say("umask %o\nsession %d\nleader %d\ncwd %s\n", mask, getsid(0) == getpid(), getpgrp() == getpid(),
+        getcwd(cwd, sizeof(cwd)));
     say("ids %d %d %d %d groups %d\n", getuid(), geteuid(), getgid(), getegid(), getgroups(0, NULL));
     return 0;
 }

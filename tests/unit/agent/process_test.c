@@ -39,7 +39,8 @@ static void exec_record_has_all_members_in_order(void)
     r->script_count = 1;
     r->flags = PROCESS_ARGV_CHANGED | PROCESS_UNHASHED;
     ASSERT_STR(put(r),
-        "{\"commandId\":3,\"pid\":42,\"ppid\":41,\"uid\":1000,\"confirmed\":true,\"exe\":\"/bin/\xef\xbf\xbd\","
+        "{\"commandId\":3,\"pid\":42,\"ppid\":41,\"uid\":1000,\"confirmed\":true,\"exe\":\"/bin/"
+        "\xef\xbf\xbd\","
         "\"exeSha256\":\"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\","
         "\"scripts\":[{\"path\":\"./x\",\"sha256\":null}],\"argv\":[\"a\",\"\",\"b\\nc\"],\"argvBytes\":7,"
         "\"argvTruncated\":false,\"argvSha256\":\"sha256:"
@@ -86,8 +87,8 @@ static void all_flags_have_names_in_order(void)
 {
     struct process_record *r = process_record_new(false, 0, 1);
     r->flags = (1u << PROCESS_FLAGS) - 1;
-    ASSERT_CONTAINS(
-        put(r), "\"flags\":[\"argv_changed\",\"path_changed\",\"memfd\",\"deleted\",\"traced\",\"unhashed\"]");
+    ASSERT_CONTAINS(put(r),
+        "\"flags\":[\"argv_changed\",\"path_changed\",\"memfd\",\"deleted\",\"traced\",\"unhashed\"]");
     process_record_free(r);
     buf_done(&text);
 }

@@ -102,7 +102,8 @@ static void full_log_takes_nothing_more(void)
     open_dir();
     ASSERT_INT(proclog_open(&log, &dir, RUN_ID, &err), 0);
     struct process_record *r = process_record_new(false, 1, 100);
-    r->args = (struct tracee_args){.bytes = malloc(TRACEE_ARGV_KEEP), .len = TRACEE_ARGV_KEEP, .total = 1 << 20};
+    r->args =
+        (struct tracee_args){.bytes = malloc(TRACEE_ARGV_KEEP), .len = TRACEE_ARGV_KEEP, .total = 1 << 20};
     memset(r->args.bytes, 1, TRACEE_ARGV_KEEP); /* the longest a byte can become: six characters */
     for (bool written = true; written && lines < 100000; lines += written) {
         ASSERT_INT(proclog_append(&log, r, &written, &err), 0);

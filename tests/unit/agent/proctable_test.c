@@ -328,7 +328,8 @@ static void abandoned_processes_are_forgotten(void)
     close_table();
 }
 
-TEST_SUITE(proctable_test, TEST(exec_is_recorded_when_confirmed), TEST(exec_is_recorded_however_late_it_comes),
-    TEST(exec_nobody_confirms_is_seen_late_and_once), TEST(false_confirmation_closes_nothing),
-    TEST(attempts_that_fail_are_counted), TEST(number_that_comes_back_is_another_process),
-    TEST(tracer_leaves_a_flag), TEST(full_table_counts_only), TEST(exec_that_can_not_be_followed_is_refused), TEST(abandoned_processes_are_forgotten))
+TEST_SUITE(proctable_test, TEST(exec_is_recorded_when_confirmed),
+    TEST(exec_is_recorded_however_late_it_comes), TEST(exec_nobody_confirms_is_seen_late_and_once),
+    TEST(false_confirmation_closes_nothing), TEST(attempts_that_fail_are_counted),
+    TEST(number_that_comes_back_is_another_process), TEST(tracer_leaves_a_flag), TEST(full_table_counts_only),
+    TEST(exec_that_can_not_be_followed_is_refused), TEST(abandoned_processes_are_forgotten))

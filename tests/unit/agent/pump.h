@@ -56,7 +56,8 @@ static inline void temp_make(char ret[64])
         abort();
 }
 
-__attribute__((unused)) static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+__attribute__((unused)) static int remove_one(
+    const char *path, const struct stat *st, int type, struct FTW *at)
 {
     (void)st;
     (void)type;

@@ -160,7 +160,9 @@ static void recorder_tells_the_end_of_what_is_killed(void)
     struct lab_run run;
     lab_open(&box, SECCOMP_DEFAULT);
     const char *argv[] = {"sh", "-c",
-        "for i in 1 2 3 4 5; do setsid sh -c 'sleep 100 & exec sleep 200' & done >/dev/null 2>&1; sleep 1; echo up", NULL};
+        "for i in 1 2 3 4 5; do setsid sh -c 'sleep 100 & exec sleep 200' & done >/dev/null 2>&1; sleep 1; "
+        "echo up",
+        NULL};
     lab_run(&box, argv, 0, &run); /* no time for the daemons: they are killed */
     check_counts(&run);
     unsigned killed = 0;
@@ -480,7 +482,8 @@ static void recorder_follows_scripts(void)
     sha256_hex_of("#!two x\n", 8, hex);
     ASSERT_STR(p->scripts[1].sha256, hex);
     /* The record's arguments are those that the program says it got. */
-    snprintf(text, sizeof(text), "\t./interp\tsay  two words\t./one\ttwo\tx\t%s/three\ty z\t./four\ta b\t\n", lab.work);
+    snprintf(text, sizeof(text), "\t./interp\tsay  two words\t./one\ttwo\tx\t%s/three\ty z\t./four\ta b\t\n",
+        lab.work);
     ASSERT_STR(lab_arg(p, 1), "say  two words");
     ASSERT_STR(lab_arg(p, 2), "./one");
     ASSERT_STR(lab_arg(p, 6), "y z");
@@ -531,7 +534,8 @@ static void recorder_hashes_a_program_on_tmpfs_each_time(void)
     lab_open(&box, SECCOMP_DEFAULT);
     snprintf(script, sizeof(script),
         "cp $PREY_STATIC %s; printf '0%%09999d' 0 >> %s; sleep 0.3; %s say;"
-        "python3 -c 'import mmap, os; m = mmap.mmap(os.open(\"%s\", os.O_RDWR), 0); x = m[len(m)-5]; m[len(m)-5] = 49; m.close()';"
+        "python3 -c 'import mmap, os; m = mmap.mmap(os.open(\"%s\", os.O_RDWR), 0); x = m[len(m)-5]; "
+        "m[len(m)-5] = 49; m.close()';"
         "%s say",
         path, path, path, path, path);
     lab_sh(&box, script, 1000, &run);
@@ -834,15 +838,16 @@ static void recorder_counts_what_is_over_its_budget(void)
 }
 
 /* Start a command and leave its records where they are. */
-static void start_untaken(struct lab_box *box, const char *const *argv, struct launch *launch, struct child *child)
+static void start_untaken(
+    struct lab_box *box, const char *const *argv, struct launch *launch, struct child *child)
 {
     struct arp_err err = {0};
     struct exec_outcome outcome;
     static int null = -1;
     if (null < 0)
         null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    *launch = (struct launch){
-        .argv = argv, .cwd_fd = lab.work_fd, .in_fd = null, .out_fd = null, .err_fd = null};
+    *launch =
+        (struct launch){.argv = argv, .cwd_fd = lab.work_fd, .in_fd = null, .out_fd = null, .err_fd = null};
     CU_ASSERT_EQUAL_FATAL(reaper_prepare(child, &err), 0);
     recorder_begin(box->recorder, 7, launch, child);
     CU_ASSERT_EQUAL_FATAL(launcher_spawn(box->launcher, launch, &outcome, &err), 0);
@@ -914,11 +919,14 @@ static void recorder_counts_refused_calls(void)
     struct lab_box box;
     struct lab_run run;
     lab_open(&box, SECCOMP_STRICT);
-    lab_sh(&box, "unshare -U true; unshare -U true; mount -t tmpfs x /mnt; python3 -c 'import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)'; $PREY attack 1", 1000, &run);
-    ASSERT_INT(run.tally.denied[272], 2); /* unshare */
+    lab_sh(&box,
+        "unshare -U true; unshare -U true; mount -t tmpfs x /mnt; python3 -c 'import socket; "
+        "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)'; $PREY attack 1",
+        1000, &run);
+    ASSERT_INT(run.tally.denied[272], 2);                                                        /* unshare */
     CU_ASSERT(run.tally.denied[165] >= 1 || run.tally.denied[430] + run.tally.denied[428] >= 1); /* mount */
-    ASSERT_INT(run.tally.denied[41], 1); /* socket */
-    CU_ASSERT(run.tally.denied[101] >= 2); /* ptrace */
+    ASSERT_INT(run.tally.denied[41], 1);                                                         /* socket */
+    CU_ASSERT(run.tally.denied[101] >= 2);                                                       /* ptrace */
     ASSERT_INT(run.tally.ptrace, 0);
     lab_run_done(&run);
     lab_sh(&box, "true", 0, &run); /* of one command, not of the run */
@@ -954,15 +962,13 @@ LAB_SUITE(recorder_test, TEST(recorder_records_a_command), TEST(recorder_sees_ev
     TEST(recorder_flags_files_without_a_name), TEST(recorder_understands_execveat),
     TEST(recorder_keeps_strange_arguments), TEST(recorder_hashes_what_it_does_not_keep),
     TEST(recorder_follows_scripts), TEST(recorder_follows_a_script_on_a_descriptor),
-    TEST(recorder_hashes_a_program_on_tmpfs_each_time),
-    TEST(recorder_counts_failed_attempts), TEST(recorder_counts_a_search_of_many_directories),
-    TEST(lie_sibling_flips_arguments), TEST(lie_sibling_flips_path),
-    TEST(lie_process_on_the_same_memory_flips), TEST(lie_shared_mapping_is_flipped),
-    TEST(lie_writer_of_proc_mem_is_refused), TEST(lie_tracer_pokes_arguments),
-    TEST(lie_tracer_replaces_the_program), TEST(lie_program_without_a_file),
+    TEST(recorder_hashes_a_program_on_tmpfs_each_time), TEST(recorder_counts_failed_attempts),
+    TEST(recorder_counts_a_search_of_many_directories), TEST(lie_sibling_flips_arguments),
+    TEST(lie_sibling_flips_path), TEST(lie_process_on_the_same_memory_flips),
+    TEST(lie_shared_mapping_is_flipped), TEST(lie_writer_of_proc_mem_is_refused),
+    TEST(lie_tracer_pokes_arguments), TEST(lie_tracer_replaces_the_program), TEST(lie_program_without_a_file),
     TEST(lie_undumpable_process_hides_nothing), TEST(lie_false_confirmation_hides_nothing),
     TEST(lie_path_of_a_program_without_libc), TEST(recorder_ignores_false_confirmations),
     TEST(recorder_records_once_under_a_storm_of_signals), TEST(recorder_counts_what_is_over_its_budget),
     TEST(recorder_holds_execs_until_records_are_taken), TEST(recorder_ends_while_execs_are_held),
-    TEST(recorder_counts_refused_calls),
-    TEST(recorder_and_reaper_survive_a_command_that_wants_to_be_traced))
+    TEST(recorder_counts_refused_calls), TEST(recorder_and_reaper_survive_a_command_that_wants_to_be_traced))

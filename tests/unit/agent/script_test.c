@@ -83,7 +83,8 @@ static void check(const char *name, const char *line, size_t len, bool runs)
     asked.path = path;
     char args[64] = "zero";
     memcpy(args + 5, tail, sizeof(tail));
-    asked.args = (struct tracee_args){.bytes = args, .len = 5 + sizeof(tail), .total = 5 + sizeof(tail), .readable = true};
+    asked.args = (struct tracee_args){
+        .bytes = args, .len = 5 + sizeof(tail), .total = 5 + sizeof(tail), .readable = true};
     ASSERT_INT(script_follow(&chain, &asked, &exe, NULL), runs);
     if (runs) {
         script_expect(&chain, &asked, &expected);

@@ -198,5 +198,6 @@ static void strange_names_do_not_hide_ids(void)
 }
 
 TEST_SUITE(tracee_test, TEST(path_and_arguments_are_read), TEST(text_that_ends_with_its_page_is_read),
-    TEST(what_can_not_be_read_is_unknown), TEST(long_ones_are_cut), TEST(names_of_oneself_are_the_processs_own),
-    TEST(every_exec_makes_a_new_image), TEST(end_is_told_after_the_fact), TEST(strange_names_do_not_hide_ids))
+    TEST(what_can_not_be_read_is_unknown), TEST(long_ones_are_cut),
+    TEST(names_of_oneself_are_the_processs_own), TEST(every_exec_makes_a_new_image),
+    TEST(end_is_told_after_the_fact), TEST(strange_names_do_not_hide_ids))
