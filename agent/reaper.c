@@ -96,7 +96,11 @@ void reaper_collect(struct reaper *r)
         struct rusage usage;
         pthread_mutex_lock(&r->lock);
         pid_t pid = wait4(-1, &status, WNOHANG | __WALL, &usage);
-        for (struct child *c = pid > 0 ? r->children : NULL; c; c = c->next) {
+        /* A stop is told to tracers only: that process made us one (PTRACE_TRACEME), and would stand there for ever. */
+        bool stopped = pid > 0 && WIFSTOPPED(status);
+        if (stopped)
+            kill(pid, SIGKILL);
+        for (struct child *c = pid > 0 && !stopped ? r->children : NULL; c; c = c->next) {
             if (c->pid != pid || c->done)
                 continue;
             c->done = true;
