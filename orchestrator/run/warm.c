@@ -228,8 +228,8 @@ static int read_again(const struct run_env *env, struct workspace *ws, struct ar
     return 0;
 }
 
-int warm_ensure(
-    const struct run_env *env, struct workspace *ws, struct runtime_workspace *ret, struct arp_err *err)
+int warm_ensure(const struct run_env *env, struct workspace *ws, const struct runtime_environment *e,
+    struct runtime_workspace *ret, struct arp_err *err)
 {
     int rc = read_again(env, ws, err);
     if (rc)
@@ -242,7 +242,7 @@ int warm_ensure(
         pthread_mutex_lock(stripe);
     rc = cold ? make_room(env, ws, err) : 0;
     if (rc == 0)
-        rc = runtime_ensure(env->runtime, ws->id, ret, err);
+        rc = runtime_ensure(env->runtime, ws->id, e, ret, err);
     if (rc == 0) {
         rc = update_row(env, ws, ret, err);
         if (rc && cold) /* a container whose row says cold is one that nobody would ever stop */
