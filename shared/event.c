@@ -85,6 +85,7 @@ static const struct need needs[] = {
     {EVENT_RUN_COMMAND_FINISHED, "stderr", JSON_STRING},
     {EVENT_RUN_DIFF_READY, "diffSummary", JSON_OBJECT},
     {EVENT_RUN_COMPLETED, "status", JSON_STRING},
+    {EVENT_TOOL_CONTEXT, "container_context", JSON_OBJECT},
 };
 
 static bool has_kind(const cJSON *v, enum json_kind kind)

@@ -35,7 +35,11 @@
 #define LIMIT_EVENTS_BYTES (256u << 20)
 /* Wall clock of a run and of one command. */
 #define LIMIT_RUN_TIMEOUT_MS (24ll * 3600 * 1000)
-/* Names of users, projects, keys. */
+/* A container's definition: a seccomp profile such as Docker's own is 12 KiB, 60 KiB with white space. */
+#define LIMIT_CONTAINER_BODY (128u << 10)
+/* Agents that one request may name containers for. */
+#define LIMIT_OVERRIDES 32
+/* Names of users, projects, keys, containers, agents. */
 #define LIMIT_NAME 128
 /* Rows of one listing page. */
 #define LIMIT_PAGE 200
