@@ -11,11 +11,10 @@ ALTER TABLE containers ADD COLUMN pids integer CHECK (pids > 0);
 UPDATE containers SET network_policy = 'internal';
 ALTER TABLE containers ALTER COLUMN network_policy SET DEFAULT 'internal', ADD CHECK (network_policy = 'internal');
 
--- The name of a built-in profile, or a seccomp object in the form of the OCI runtime specification.
-ALTER TABLE containers ALTER COLUMN sandbox_profile DROP DEFAULT;
-ALTER TABLE containers ALTER COLUMN sandbox_profile TYPE jsonb USING to_jsonb(sandbox_profile);
+-- JSON: the name of a built-in profile, or the canonical text of an OCI seccomp profile. Text, never jsonb: its SHA-256 stands in the evidence.
+UPDATE containers SET sandbox_profile = to_json(sandbox_profile)::text;
 ALTER TABLE containers ALTER COLUMN sandbox_profile SET DEFAULT '"default"',
-    ADD CHECK (jsonb_typeof(sandbox_profile) IN ('string', 'object'));
+    ADD CHECK (jsonb_typeof(sandbox_profile::jsonb) IN ('string', 'object'));
 
 -- Which container a run was given, and which engine container that became: the object of its ToolContext event.
 ALTER TABLE runs ADD COLUMN container_id uuid, -- of the tenant's container, null for auto

@@ -25,7 +25,7 @@ static bool map(const PGresult *r, int row, void *element)
     c->updated_us = row_time(r, row, 11);
     return row_text(r, row, 2, &c->name) && row_text(r, row, 3, &c->image_name) &&
            row_text(r, row, 4, &c->image_digest) && row_text(r, row, 8, &c->network_policy) &&
-           row_json(r, row, 9, &c->sandbox_profile);
+           row_text(r, row, 9, &c->sandbox_profile);
 }
 
 static void done(void *element)
@@ -93,7 +93,7 @@ int containers_insert(struct db *db, const char *user_id, const struct container
         " c AS (INSERT INTO containers (user_id, name, image_name, image_digest, cpu_millis, memory_bytes, "
         "pids, sandbox_profile)"
         " SELECT id, $3, $4, $5, nullif($6::integer, 0), nullif($7::bigint, 0), nullif($8::integer, 0), "
-        "$9::jsonb FROM u RETURNING *)"
+        "$9 FROM u RETURNING *)"
         " SELECT " COLUMNS " FROM c",
         false};
     struct sql_args a = {0};
@@ -159,7 +159,7 @@ int containers_update(struct db *db, const char *user_id, const char *id, const 
         "image_digest = coalesce($5, image_digest),"
         " cpu_millis = nullif(coalesce($6::integer, cpu_millis), 0), memory_bytes = "
         "nullif(coalesce($7::bigint, memory_bytes), 0),"
-        " pids = nullif(coalesce($8::integer, pids), 0), sandbox_profile = coalesce($9::jsonb, "
+        " pids = nullif(coalesce($8::integer, pids), 0), sandbox_profile = coalesce($9, "
         "sandbox_profile), updated_at = now()"
         " WHERE c.user_id = $1 AND c.id = $2 AND c.deleted_at IS NULL RETURNING " COLUMNS,
         false};

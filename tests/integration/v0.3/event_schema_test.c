@@ -55,6 +55,14 @@ static const struct field schema[] = {
     {"RunStarted", "projectId", STRING},
     {"RunStarted", "workspaceId", STRING},
     {"RunStarted", "prompt", STRING},
+    {"ToolContext", "container_context", OBJECT},
+    {"ToolContext", "container_context.agent_key", STRING},
+    {"ToolContext", "container_context.source", STRING},
+    {"ToolContext", "container_context.container_id", STRING},
+    {"ToolContext", "container_context.name", STRING},
+    {"ToolContext", "container_context.engine_container_id", HEX},
+    {"ToolContext", "container_context.image_name", STRING},
+    {"ToolContext", "container_context.image_digest", DIGEST},
     {"RunToken", "sequence", INT},
     {"RunToken", "delta", STRING},
     {"RunCommandStarted", "command", STRING},
@@ -155,7 +163,7 @@ static const struct {
     const char *type, *sse;
 } names[] = {{"RunStarted", "run-start"}, {"RunToken", "token"}, {"RunCommandStarted", "command-start"},
     {"RunCommandFinished", "command-finish"}, {"RunDiffReady", "diff"}, {"RunCompleted", "run-complete"},
-    {"RunHeartbeat", "heartbeat"}};
+    {"RunHeartbeat", "heartbeat"}, {"ToolContext", "tool-context"}};
 
 static const char *sse_name(const char *type)
 {
@@ -182,13 +190,14 @@ static void expect_event(const cJSON *e, const char *line)
     }
 }
 
-/* Where each type may stand: RunStarted, pairs of one command each, RunDiffReady, RunCompleted; heartbeats anywhere between. */
+/* Where each type may stand: RunStarted, ToolContext, pairs of one command each, RunDiffReady, RunCompleted; heartbeats anywhere between. */
 static void expect_order(const struct jsonl *events)
 {
     char order[512] = "";
     for (size_t i = 0; i < events->n; i++) {
         const char *type = str_at(events->obj[i], "type");
         char c = strcmp(type, "RunStarted") == 0           ? 'S'
+                 : strcmp(type, "ToolContext") == 0        ? 'T'
                  : strcmp(type, "RunCommandStarted") == 0  ? '('
                  : strcmp(type, "RunCommandFinished") == 0 ? ')'
                  : strcmp(type, "RunDiffReady") == 0       ? 'D'
@@ -199,8 +208,8 @@ static void expect_order(const struct jsonl *events)
         order[n] = c; /* a heartbeat adds nothing */
     }
     size_t n = strlen(order);
-    ASSERT_TRUE(n >= 3 && order[0] == 'S' && strcmp(order + n - 2, "DC") == 0);
-    for (size_t i = 1; i < n - 2; i += 2)
+    ASSERT_TRUE(n >= 4 && order[0] == 'S' && order[1] == 'T' && strcmp(order + n - 2, "DC") == 0);
+    for (size_t i = 2; i < n - 2; i += 2)
         ASSERT_TRUE(order[i] == '(' && order[i + 1] == ')');
 }
 

@@ -221,9 +221,9 @@ static void events_in_the_zip_are_the_bytes_the_stream_sent(void)
                    "{\"commands\":[[\"sh\",\"-c\",\"echo hi > results/a.txt; git add -A; exit 3\"]]}", &st),
         200);
     static const char *const order[] = {
-        "run-start", "command-start", "command-finish", "diff", "run-complete"};
-    ASSERT_INT(st.n, 5);
-    for (size_t i = 0; i < 5; i++)
+        "run-start", "tool-context", "command-start", "command-finish", "diff", "run-complete"};
+    ASSERT_INT(st.n, 6);
+    for (size_t i = 0; i < 6; i++)
         ASSERT_STR(st.events[i].name, order[i]);
     ASSERT_TRUE(record_open(stack, &t, st.run_id, &rec));
     char *sent = stream_lines(&st);

@@ -42,7 +42,7 @@ static void what_was_registered_is_read_back(void)
     ASSERT_INT(read.memory_bytes, 5000000000);
     ASSERT_INT(read.pids, 77);
     ASSERT_STR(read.network_policy, "internal");
-    ASSERT_STR(read.sandbox_profile, "{\"defaultAction\": \"SCMP_ACT_ALLOW\"}");
+    ASSERT_STR(read.sandbox_profile, "{\"defaultAction\":\"SCMP_ACT_ALLOW\"}");
     ASSERT_TRUE(read.created_us > 0 && read.created_us == made.created_us);
     container_done(&made);
     container_done(&read);
