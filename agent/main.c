@@ -124,7 +124,7 @@ static void *collect_metadata(void *arg)
     buf_init(&text, LIMIT_METADATA);
     struct metadata_spec spec = {.reaper = a->reaper,
         .env = &a->env,
-        .seccomp = runner_seccomp(a->runner, SECCOMP_DEFAULT),
+        .seccomp = runner_helper_seccomp(a->runner),
         .info = &a->info,
         .cwd_fd = a->workspace.fd};
     pthread_mutex_lock(runner_workload_lock(a->runner));

@@ -234,7 +234,7 @@ static int execute(
             .uid = SANDBOX_UID,
             .gid = SANDBOX_GID,
             .fsize = SANDBOX_FSIZE,
-            .seccomp = runner_seccomp(run->runner, run->req->profile)};
+            .seccomp = runner_helper_seccomp(run->runner)};
         rc = exec_spawn(run->config->reaper, &spec, &child, outcome, err);
     }
     int read_out = p.out[0];
@@ -382,7 +382,7 @@ static void write_env(struct run *run)
         .after = &run->after,
         .info = run->config->info,
         .env = run->config->env,
-        .seccomp = runner_seccomp(run->runner, run->req->profile)};
+        .seccomp = runner_helper_seccomp(run->runner)};
     int rc = envjson_write(&spec, &text, &err);
     keep_file(run, "env.json", rc, &text, run->env_hex, &err);
 }

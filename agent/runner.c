@@ -12,7 +12,7 @@
 
 struct runner {
     struct runner_config config;
-    struct seccomp_prog *seccomp[SECCOMP_PROFILES];
+    struct seccomp_prog *helper;
     pthread_mutex_t workload;
     pthread_mutex_t lock; /* the members below */
     pthread_cond_t idle;
@@ -31,12 +31,9 @@ int runner_new(const struct runner_config *config, struct runner **ret, struct a
     pthread_mutex_init(&r->workload, NULL);
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->idle, NULL);
-    int rc = 0;
-    for (int p = 0; rc == 0 && p < SECCOMP_PROFILES; p++)
-        rc = seccomp_compile((enum seccomp_profile)p, &r->seccomp[p], err);
+    int rc = seccomp_compile(SECCOMP_HELPER, NULL, &r->helper, err);
     if (rc == 0)
-        rc = snapshot_start(
-            config->reaper, config->workspace->root, r->seccomp[SECCOMP_NO_NETWORK], &r->spare, err);
+        rc = snapshot_start(config->reaper, config->workspace->root, r->helper, &r->spare, err);
     if (rc) {
         runner_free(r);
         return rc;
@@ -56,8 +53,7 @@ static void *thread_main(void *arg)
     pthread_mutex_unlock(&r->lock);
     run_execute(run);
     run_free(run);
-    if (snapshot_start(
-            r->config.reaper, r->config.workspace->root, r->seccomp[SECCOMP_NO_NETWORK], &spare, &err) != 0)
+    if (snapshot_start(r->config.reaper, r->config.workspace->root, r->helper, &spare, &err) != 0)
         log_error(LOG_LEVEL_WARN, NULL, "no spare snapshot helper", &err);
     pthread_mutex_lock(&r->lock);
     if (!r->spare && !r->closed) {
@@ -161,8 +157,7 @@ void runner_free(struct runner *r)
     if (!r)
         return;
     runner_shutdown(r);
-    for (int p = 0; p < SECCOMP_PROFILES; p++)
-        seccomp_prog_free(r->seccomp[p]);
+    seccomp_prog_free(r->helper);
     pthread_mutex_destroy(&r->workload);
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->idle);
@@ -174,9 +169,9 @@ const struct runner_config *runner_config(const struct runner *r)
     return &r->config;
 }
 
-const struct seccomp_prog *runner_seccomp(const struct runner *r, enum seccomp_profile p)
+const struct seccomp_prog *runner_helper_seccomp(const struct runner *r)
 {
-    return r->seccomp[p];
+    return r->helper;
 }
 
 pthread_mutex_t *runner_workload_lock(struct runner *r)
@@ -193,8 +188,7 @@ int runner_take_snapshot(struct runner *r, struct snapshot **ret, struct arp_err
     if (*ret && snapshot_alive(*ret))
         return 0;
     snapshot_stop(*ret);
-    return snapshot_start(
-        r->config.reaper, r->config.workspace->root, r->seccomp[SECCOMP_NO_NETWORK], ret, err);
+    return snapshot_start(r->config.reaper, r->config.workspace->root, r->helper, ret, err);
 }
 
 void runner_finished(struct runner *r)

@@ -48,7 +48,8 @@ void runner_shutdown(struct runner *r);
 void runner_free(struct runner *r);
 
 const struct runner_config *runner_config(const struct runner *r);
-const struct seccomp_prog *runner_seccomp(const struct runner *r, enum seccomp_profile p);
+/* For processes without a listener. */
+const struct seccomp_prog *runner_helper_seccomp(const struct runner *r);
 /* Held by whoever has processes of the workload's uid: tree kill knows only the uid. */
 pthread_mutex_t *runner_workload_lock(struct runner *r);
 

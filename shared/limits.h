@@ -35,8 +35,15 @@
 #define LIMIT_EVENTS_BYTES (256u << 20)
 /* Wall clock of a run and of one command. */
 #define LIMIT_RUN_TIMEOUT_MS (24ll * 3600 * 1000)
-/* A container's definition: a seccomp profile such as Docker's own is 12 KiB, 60 KiB with white space. */
-#define LIMIT_CONTAINER_BODY (128u << 10)
+/* A caller's seccomp profile: Docker's own has 30 rules with 600 names and 20 conditions. Each name costs about 2 and each condition about
+ * 6 of the 4096 instructions a program may have. */
+#define LIMIT_SECCOMP_RULES      256
+#define LIMIT_SECCOMP_NAMES      1024
+#define LIMIT_SECCOMP_CONDITIONS 256
+/* Its canonical text: 1024 names of 67 bytes and 256 conditions of 90 stay under it. */
+#define LIMIT_SECCOMP_BYTES (128u << 10)
+/* A container's definition: such a profile, with the white space that people write. */
+#define LIMIT_CONTAINER_BODY (2u * LIMIT_SECCOMP_BYTES)
 /* Agents that one request may name containers for. */
 #define LIMIT_OVERRIDES 32
 /* Names of users, projects, keys, containers, agents. */

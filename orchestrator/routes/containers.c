@@ -101,7 +101,7 @@ static int read_definition(
         {"cpuMillis", JSON_INT, false}, {"memoryBytes", JSON_INT, false}, {"pids", JSON_INT, false},
         {"network", JSON_STRING, false}, {"sandboxProfile", JSON_ANY, false}};
     *d = (struct definition){0};
-    buf_init(&d->profile, 2 * LIMIT_CONTAINER_BODY);
+    buf_init(&d->profile, LIMIT_SECCOMP_BYTES);
     int rc = render_read_body(req, fields, sizeof(fields) / sizeof(fields[0]), &d->body, err);
     if (rc == 0)
         rc = read_fields(d, err);

@@ -9,6 +9,7 @@
 
 #include "shared/json.h"
 #include "shared/limits.h"
+#include "shared/oci_profile.h"
 
 /* Below these an agent and a shell don't fit, or a command takes minutes to start. */
 #define CPU_MILLIS_MIN 10
@@ -56,11 +57,21 @@ int container_check_network(const char *policy, struct arp_err *err)
         CONTAINER_NETWORK);
 }
 
+static int write_oci_profile(const cJSON *obj, struct buf *out, struct arp_err *err)
+{
+    cleanup_oci_profile struct oci_profile *profile = NULL;
+    int rc = oci_profile_parse(obj, "sandboxProfile", &profile, err);
+    return rc ? rc : oci_profile_write(profile, out, err);
+}
+
 int container_profile(const cJSON *profile, struct buf *out, struct arp_err *err)
 {
     static const char *const names[] = {"default", "no-network", "strict"};
+    if (cJSON_IsObject(profile))
+        return write_oci_profile(profile, out, err);
     if (!cJSON_IsString(profile))
-        return arp_fail_field(err, "sandboxProfile", "'sandboxProfile' must be the name of a profile");
+        return arp_fail_field(
+            err, "sandboxProfile", "'sandboxProfile' must be the name of a profile or a seccomp object");
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(profile->valuestring, names[i]) == 0) {
             buf_printf(out, "\"%s\"", names[i]);

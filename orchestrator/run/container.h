@@ -29,8 +29,8 @@ int container_check(
     const struct run_env *env, const struct container_fields *f, char ret_digest[80], struct arp_err *err);
 /* The only policy the runtime has is CONTAINER_NETWORK. Errors: ARP_E_FIELD. */
 int container_check_network(const char *policy, struct arp_err *err);
-/* A sandbox profile as it came: the name of a built-in one or a seccomp object of the OCI runtime specification. out: its JSON text.
- * Errors: ARP_E_FIELD. */
+/* A sandbox profile as it came: the name of a built-in one, or an OCI profile. out: its JSON text, canonical, at most LIMIT_SECCOMP_BYTES.
+ * Errors: ARP_E_FIELD, those of oci_profile_parse. */
 int container_profile(const cJSON *profile, struct buf *out, struct arp_err *err);
 
 /* --- what a run gets --- */
