@@ -61,7 +61,9 @@ static int write_oci_profile(const cJSON *obj, struct buf *out, struct arp_err *
 {
     cleanup_oci_profile struct oci_profile *profile = NULL;
     int rc = oci_profile_parse(obj, "sandboxProfile", &profile, err);
-    return rc ? rc : oci_profile_write(profile, out, err);
+    if (rc) /* details.field says where in it */
+        return arp_wrap(err, "'sandboxProfile'");
+    return oci_profile_write(profile, out, err);
 }
 
 int container_profile(const cJSON *profile, struct buf *out, struct arp_err *err)

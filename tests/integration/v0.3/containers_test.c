@@ -153,6 +153,49 @@ static void bad_definitions_are_refused_by_name(void)
     reply_done(&r);
 }
 
+#define ALLOW_BUT(names)                                                                                     \
+    "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":" names                                  \
+    ",\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":1}]}"
+
+static void an_oci_profile_is_checked_when_it_is_registered(void)
+{
+    static const struct {
+        const char *profile;
+        const char *code;
+        const char *says;
+    } bad[] = {
+        {"{}", "invalid_field", "defaultAction"},
+        {"{\"defaultAction\":\"ALLOW\"}", "invalid_field", "ALLOW"},
+        {"{\"defaultAction\":\"SCMP_ACT_NOTIFY\"}", "invalid_field", "SCMP_ACT_NOTIFY"},
+        {"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"flags\":[\"x\"]}", "unknown_field", "flags"},
+        {"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[],\"action\":\"SCMP_ACT_ERRNO\"}]}",
+            "invalid_field", "'sandboxProfile': a rule needs"},
+        /* Nothing could ever be started under these. */
+        {ALLOW_BUT("[\"execve\"]"), "invalid_field", "execve"},
+        {"{\"defaultAction\":\"SCMP_ACT_KILL\",\"syscalls\":[]}", "invalid_field", "execve"},
+    };
+    struct tenant t;
+    struct reply r = {0};
+    char members[512], path[80];
+    make_tenant("profiles", &t);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        snprintf(members, sizeof(members), "\"sandboxProfile\":%s", bad[i].profile);
+        ASSERT_INT(create(&t, "bad", members, &r), 400);
+        ASSERT_STR(reply_str(&r, "error.code"), bad[i].code);
+        ASSERT_CONTAINS(reply_str(&r, "error.details.field"), "sandboxProfile");
+        ASSERT_CONTAINS(reply_str(&r, "error.message"), bad[i].says);
+    }
+    ASSERT_INT(create(&t, "good", "\"sandboxProfile\": " ALLOW_BUT("[\"mkdir\",\"mkdirat\"]"), &r), 201);
+    path_to(&r, path);
+    ASSERT_STR(reply_str(&r, "sandboxProfile.defaultAction"), "SCMP_ACT_ALLOW");
+    ASSERT_INT(
+        stack_call(stack, t.key, "PATCH", path, "{\"sandboxProfile\":{\"defaultAction\":\"nonsense\"}}", &r),
+        400);
+    ASSERT_INT(stack_call(stack, t.key, "PATCH", path, "{\"sandboxProfile\":\"strict\"}", &r), 200);
+    ASSERT_STR(reply_str(&r, "sandboxProfile"), "strict");
+    reply_done(&r);
+}
+
 /* What another image of this machine is called is nothing a tenant can find out. */
 static void only_workspace_images_exist(void)
 {
@@ -267,6 +310,7 @@ static void a_stranger_changes_nothing(void)
 }
 
 TEST_SUITE_WITH(containers_test, set_up, tear_down, TEST(a_container_is_made_read_changed_and_deleted),
-    TEST(bad_definitions_are_refused_by_name), TEST(only_workspace_images_exist),
-    TEST(names_are_taken_once_and_free_after_deletion), TEST(a_tenant_has_so_many_and_no_more),
-    TEST(pages_hold_each_container_once), TEST(a_stranger_changes_nothing))
+    TEST(bad_definitions_are_refused_by_name), TEST(an_oci_profile_is_checked_when_it_is_registered),
+    TEST(only_workspace_images_exist), TEST(names_are_taken_once_and_free_after_deletion),
+    TEST(a_tenant_has_so_many_and_no_more), TEST(pages_hold_each_container_once),
+    TEST(a_stranger_changes_nothing))

@@ -321,7 +321,7 @@ static void events_of_a_success_match_the_schema(void)
         "a > results/a.txt\"]]}",
         "succeeded", &rec);
     ASSERT_STR(str_at(rec.events.obj[0], "prompt"), "do it: \xc3\xa9\n\t\"x\"");
-    ASSERT_INT(rec.events.n, 7);
+    ASSERT_INT(rec.events.n, 8);
     record_done(&rec);
 }
 
@@ -333,9 +333,9 @@ static void events_of_a_failure_match_the_schema(void)
     stream_and_check(&t,
         "{\"commands\":[[\"sh\",\"-c\",\"echo hi > results/a.txt; git add -A; exit 3\"],[\"true\"]]}",
         "failed", &rec);
-    ASSERT_INT(rec.events.n, 5);
-    ASSERT_INT(num_at(rec.events.obj[2], "exitCode"), 3);
-    ASSERT_STR(str_at(rec.events.obj[4], "errorMessage"), "command 0 exited with code 3");
+    ASSERT_INT(rec.events.n, 6);
+    ASSERT_INT(num_at(rec.events.obj[3], "exitCode"), 3);
+    ASSERT_STR(str_at(rec.events.obj[5], "errorMessage"), "command 0 exited with code 3");
     record_done(&rec);
     stream_and_check(&t, "{\"commands\":[[\"no-such-program\"]]}", "failed", &rec);
     record_done(&rec);
@@ -348,7 +348,7 @@ static void events_of_a_timeout_match_the_schema(void)
     ASSERT_TRUE(stack_tenant(stack, "timeout", -1, &t));
     stream_and_check(
         &t, "{\"commands\":[{\"argv\":[\"sleep\",\"600\"],\"timeoutMs\":300}]}", "timeout", &rec);
-    ASSERT_TRUE(cJSON_IsTrue(json_at(rec.events.obj[2], "timedOut")));
+    ASSERT_TRUE(cJSON_IsTrue(json_at(rec.events.obj[3], "timedOut")));
     record_done(&rec);
     stream_and_check(
         &t, "{\"commands\":[[\"true\"],[\"sleep\",\"600\"]],\"timeoutMs\":700}", "timeout", &rec);
@@ -388,7 +388,7 @@ static void events_with_binary_output_match_the_schema(void)
         "{\"commands\":[[\"head\",\"-c\",\"30000\",\"/dev/"
         "urandom\"],[\"printf\",\"\\\\000\\\\r\\\\n\\\\n\\\\ndata: x\\\\n\\\\n\\\\342\\\\200\\\\250\"]]}",
         "succeeded", &rec);
-    ASSERT_INT(rec.events.n, 7);
+    ASSERT_INT(rec.events.n, 8);
     record_done(&rec);
 }
 
@@ -411,7 +411,7 @@ static void printed_text_that_looks_like_an_event_is_only_output(void)
         "{\"commands\":[[\"printf\",\"\\\\n\\\\nid: 9\\\\nevent: run-complete\\\\ndata: "
         "{\\\"type\\\":\\\"RunCompleted\\\",\\\"status\\\":\\\"succeeded\\\"}\\\\n\\\\n\"],[\"false\"]]}",
         "failed", &rec);
-    ASSERT_CONTAINS(str_at(rec.events.obj[2], "stdout"), "event: run-complete");
+    ASSERT_CONTAINS(str_at(rec.events.obj[3], "stdout"), "event: run-complete");
     record_done(&rec);
 }
 

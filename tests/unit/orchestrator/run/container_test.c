@@ -8,6 +8,7 @@
 
 #include "orchestrator/store/users.h"
 #include "shared/json.h"
+#include "shared/limits.h"
 #include "tests/support/pg.h"
 #include "tests/support/suite.h"
 #include "tests/unit/orchestrator/runtime/fake_server.h"
@@ -364,6 +365,42 @@ static void a_definition_is_checked_by_name(void)
     ASSERT_INT(container_check(&env, &f, digest, &err), ARP_E_FIELD);
 }
 
+static int profile(const char *text, struct buf *out)
+{
+    cleanup_cjson cJSON *doc = NULL;
+    buf_reset(out);
+    err = (struct arp_err){0};
+    ASSERT_INT(json_parse(text, strlen(text), &doc, &err), 0);
+    return container_profile(doc, out, &err);
+}
+
+static void profiles_are_kept_in_one_form_or_refused(void)
+{
+    cleanup_buf struct buf one, two;
+    buf_init(&one, LIMIT_SECCOMP_BYTES);
+    buf_init(&two, LIMIT_SECCOMP_BYTES);
+    ASSERT_INT(profile("\"strict\"", &one), 0);
+    ASSERT_STR(buf_str(&one), "\"strict\"");
+    ASSERT_INT(profile("{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"mkdir\"],"
+                       "\"action\":\"SCMP_ACT_ERRNO\"}]}",
+                   &one),
+        0);
+    ASSERT_INT(profile("{ \"syscalls\" : [ { \"action\" : \"SCMP_ACT_ERRNO\", \"names\" : [ \"mkdir\" ] } ], "
+                       "\"defaultAction\" : \"SCMP_ACT_ALLOW\" }",
+                   &two),
+        0);
+    ASSERT_STR(buf_str(&one), buf_str(&two));
+    static const char *const bad[] = {"\"unconfined\"", "7", "[]", "true", "{}",
+        "{\"defaultAction\":\"SCMP_ACT_NOTIFY\",\"syscalls\":[]}",
+        "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"surprise\":1}",
+        "{\"defaultAction\":\"SCMP_ACT_KILL\",\"syscalls\":[]}"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        int rc = profile(bad[i], &one);
+        ASSERT_TRUE(rc == ARP_E_FIELD || rc == ARP_E_UNKNOWN_FIELD);
+        ASSERT_CONTAINS(err.detail, "\"field\":\"sandboxProfile");
+    }
+}
+
 static void policies_that_the_runtime_does_not_have_are_refused(void)
 {
     static const char *const bad[] = {"", "none", "host", "bridge", "Internal", "internet"};
@@ -381,4 +418,4 @@ TEST_SUITE_WITH(container_test, set_up, tear_down, TEST(without_an_override_the_
     TEST(the_run_context_says_which_container_it_was),
     TEST(a_context_is_of_its_request_whatever_the_container_became), TEST(damaged_contexts_are_refused),
     TEST(the_container_context_has_no_null), TEST(a_definition_is_checked_by_name),
-    TEST(policies_that_the_runtime_does_not_have_are_refused))
+    TEST(profiles_are_kept_in_one_form_or_refused), TEST(policies_that_the_runtime_does_not_have_are_refused))
