@@ -237,7 +237,7 @@ static void container_with_an_older_releases_settings_is_replaced(void)
         OPENING, INSPECT(old), REMOVE(204), NETWORK, VOLUME, CREATE(201), START(204), INSPECT(running)};
     struct runtime_workspace ws;
     ASSERT_INT(begin(answers, N(answers)), 0);
-    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, &ws, &err), 0);
+    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, runtime_own(rt), &ws, &err), 0);
     ASSERT_TRUE(ws.created);
     ASSERT_CONTAINS(ws.applied, "\"seccomp\":\"arp\"");
     end();
