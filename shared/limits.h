@@ -31,6 +31,12 @@
 #define LIMIT_OUTPUTS_JSON (64u << 20)
 /* /metadata and env.json answers of an agent. */
 #define LIMIT_METADATA (256u << 10)
+/* Lines of processes.jsonl in one run: a parallel build of a large project starts some thousand processes, and each is an exec and an exit
+ * line. More are dropped and counted: the other evidence of a run must not drown in them. */
+#define LIMIT_PROCESS_RECORDS 20000
+/* All bytes of processes.jsonl: 20000 lines of ordinary length (400 to 800 bytes). They stand in events.jsonl a second time, where they take
+ * at most an eighth of LIMIT_EVENTS_BYTES. */
+#define LIMIT_PROCESS_BYTES (16u << 20)
 /* A whole events.jsonl or command_log.jsonl as the orchestrator accepts it. */
 #define LIMIT_EVENTS_BYTES (256u << 20)
 /* Wall clock of a run and of one command. */

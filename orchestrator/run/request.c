@@ -195,6 +195,20 @@ static int read_overrides(const cJSON *body, struct run_request *r, struct arp_e
     return 0;
 }
 
+static int write_artifacts(struct run_request *r, const struct config *cfg, struct arp_err *err)
+{
+    struct json j;
+    json_init(&j, &r->artifacts);
+    json_arr_open(&j);
+    for (const char *p = cfg->artifacts; *p;) {
+        size_t n = strcspn(p, ",");
+        json_strn(&j, p, n);
+        p += n + (p[n] == ',');
+    }
+    json_arr_close(&j);
+    return buf_error(&r->artifacts, err);
+}
+
 static int write_context(struct run_request *r, struct arp_err *err)
 {
     struct json j;
@@ -205,7 +219,7 @@ static int write_context(struct run_request *r, struct arp_err *err)
     json_kstr(&j, "prompt", r->prompt);
     json_kraw(&j, "commands", buf_str(&r->commands));
     json_kint(&j, "timeoutMs", r->timeout_ms);
-    json_kraw(&j, "artifacts", "[\"results/**\",\"artifacts/**\"]");
+    json_kraw(&j, "artifacts", buf_str(&r->artifacts));
     json_key(&j, "container_overrides");
     json_obj_open(&j);
     for (size_t i = 0; i < r->override_count; i++)
@@ -237,7 +251,9 @@ static int read_body(const cJSON *body, struct run_request *r, const struct conf
     r->prompt = strdup(prompt);
     if (!r->prompt)
         return arp_fail(err, ARP_E_NOMEM, 0, "request");
-    rc = write_commands(body, r, cfg, err);
+    rc = write_artifacts(r, cfg, err);
+    if (rc == 0)
+        rc = write_commands(body, r, cfg, err);
     if (rc == 0)
         rc = read_overrides(body, r, err);
     return rc ? rc : write_context(r, err);
@@ -251,6 +267,7 @@ int run_request_parse(
     if (rc)
         return rc;
     struct run_request r = {0};
+    buf_init(&r.artifacts, CONTEXT_MAX);
     buf_init(&r.commands, CONTEXT_MAX);
     buf_init(&r.context, CONTEXT_MAX);
     rc = read_body(root, &r, cfg, err);
@@ -273,6 +290,7 @@ void run_request_done(struct run_request *r)
     free(r->overrides);
     r->overrides = NULL;
     r->override_count = 0;
+    buf_done(&r->artifacts);
     buf_done(&r->commands);
     buf_done(&r->context);
 }

@@ -20,9 +20,10 @@ struct run_override {
 };
 
 struct run_request {
-    char *prompt;        /* owned; "" when none was given */
-    int64_t timeout_ms;  /* of the whole run */
-    struct buf commands; /* canonical JSON array of {"argv","shell","timeoutMs","cwd"} */
+    char *prompt;         /* owned; "" when none was given */
+    int64_t timeout_ms;   /* of the whole run */
+    struct buf artifacts; /* JSON array: the patterns of what outputs.json lists */
+    struct buf commands;  /* canonical JSON array of {"argv","shell","timeoutMs","cwd"} */
     struct run_override *overrides;
     size_t override_count;
     struct buf context; /* canonical JSON: the run context up to the container, its object still open */

@@ -143,6 +143,7 @@ static void seccomp_looks_at_arguments(void)
         {SYS_prlimit64, {HIGH | 1, 7, 0}, EPERM, true},
         {SYS_prlimit64, {0, 7, 0}, 0, false},
         {SYS_personality, {0xffffffff, 0, 0}, 0, false},
+        {SYS_personality, {0x0040000, 0, 0}, 0, false},      /* ADDR_NO_RANDOMIZE */
         {SYS_personality, {0x0400000, 0, 0}, ENOSYS, false}, /* READ_IMPLIES_EXEC */
         {SYS_personality, {HIGH | 8, 0, 0}, ENOSYS, false},
     };
