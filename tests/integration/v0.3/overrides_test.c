@@ -214,6 +214,33 @@ static void limits_and_profile_of_the_row_are_applied(void)
     record_done(&rec);
 }
 
+#define NO_MKDIR                                                                                             \
+    ",\"sandboxProfile\":{\"syscalls\":[{\"names\":[\"mkdir\",\"mkdirat\"],\"action\":\"SCMP_ACT_ERRNO\","   \
+    "\"errnoRet\":1}],\"defaultAction\":\"SCMP_ACT_ALLOW\"}"
+
+/* The bytes that were registered are the bytes that the agent says it loaded. */
+static void an_oci_profile_of_the_row_is_what_commands_run_under(void)
+{
+    struct tenant t;
+    struct record rec;
+    char strange[40], run[40], sql[160], digest[65];
+    make_tenant("oci", &t);
+    register_container(&t, "no mkdir", docker_image(), NO_MKDIR, strange);
+    run_in(&t, strange, "[[\"sh\",\"-c\",\"touch file; mkdir dir 2>&1; test ! -e dir\"]]", run);
+    ASSERT_TRUE(record_open(stack, &t, run, &rec));
+    ASSERT_CONTAINS(str_at(rec.commands.obj[0], "stdout"), "Operation not permitted");
+    snprintf(sql, sizeof(sql), "SELECT sandbox_profile FROM containers WHERE id = '%s'", strange);
+    const char *text = pg_sql(sql);
+    hex_sha256(text, strlen(text), digest);
+    ASSERT_CONTAINS(str_at(rec.snapshot, "agent.sandbox.profileSha256"), digest);
+    cJSON *stored = cJSON_Parse(text);
+    ASSERT_TRUE(cJSON_Compare(stored, json_at(rec.metadata, "runContext.container.sandboxProfile"), true));
+    cJSON_Delete(stored);
+    ASSERT_INT(arpctl_verify(rec.zip, keyring_file(stack), NULL), 0);
+    record_done(&rec);
+    run_in(&t, NULL, "[[\"mkdir\",\"dir\"]]", run);
+}
+
 static void warm_runs_in_one_container_share_it_until_it_is_changed(void)
 {
     struct tenant t;
@@ -397,6 +424,7 @@ TEST_SUITE_WITH(overrides_test, set_up, tear_down, TEST(each_run_is_in_the_conta
     TEST(the_stream_shows_the_container_before_anything_runs),
     TEST(files_stay_when_the_container_changes_and_the_rest_does_not),
     TEST(limits_and_profile_of_the_row_are_applied),
+    TEST(an_oci_profile_of_the_row_is_what_commands_run_under),
     TEST(warm_runs_in_one_container_share_it_until_it_is_changed),
     TEST(what_can_not_be_chosen_is_refused_before_anything_is_made),
     TEST(a_retry_finds_its_run_after_the_container_was_deleted),
