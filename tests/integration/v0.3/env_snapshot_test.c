@@ -128,6 +128,10 @@ static void run_in_progress_has_image_and_metadata_already(void)
     ASSERT_STR(run_column(run, "status"), "running");
     ASSERT_STR(run_column(run, "image_digest"), digest);
     ASSERT_STR(run_column(run, "env_snapshot->>'imageDigest'"), digest);
+    ASSERT_STR(
+        run_column(run, "env_snapshot->'runtimeMetadata' = (SELECT w.runtime_metadata FROM workspaces w "
+                        "WHERE w.id = workspace_id)"),
+        "t");
     ASSERT_STR(run_column(run, "git_commit"), "");
     char path[80];
     snprintf(path, sizeof(path), "/runs/%s/cancel", run);
