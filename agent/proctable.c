@@ -244,7 +244,7 @@ static struct process_record *record_asked(
         r->exe_sha256[0] = 0;
         r->flags = PROCESS_UNHASHED;
     }
-    r->exe = tracee_path_of(asked->file_fd);
+    r->exe = asked->file_fd >= 0 ? tracee_path_of(asked->file_fd) : asked->path ? strdup(asked->path) : NULL;
     if (r->exe && fstat(asked->file_fd, &st) == 0 && st.st_nlink == 0)
         r->flags |= strncmp(r->exe, "/memfd:", 7) == 0 ? PROCESS_MEMFD : PROCESS_DELETED;
     r->cwd = tracee_path_of(asked->base_fd);
@@ -324,7 +324,7 @@ static bool could_run(const struct proctable *t, struct proc *p, const struct tr
 {
     struct stat st;
     if (!asked->path)
-        return !t->config.is_full(t->config.ctx); /* then it was not read */
+        return true;
     if (tracee_stat_asked(p->pid, asked, &st) != 0 || !S_ISREG(st.st_mode) || (st.st_mode & 0111) == 0)
         return false;
     cleanup_fd int fd = tracee_open_asked(p->pid, asked);

@@ -837,6 +837,28 @@ static void recorder_counts_what_is_over_its_budget(void)
     lab_close(&box);
 }
 
+static void recorder_keeps_no_more_than_its_limit(void)
+{
+    enum { EXECS = LIMIT_PROCESS_RECORDS / 2 + 101 };
+    struct lab_box box;
+    struct lab_run run;
+    char n[16];
+    snprintf(n, sizeof(n), "%d", EXECS - 1);
+    lab_open(&box, SECCOMP_DEFAULT);
+    RUN_PREY(&box, &run, "many", n, lab.bare);
+    CU_ASSERT(run.all_ended);
+    ASSERT_INT(run.tally.counts.execs + run.tally.counts.failed_execs, EXECS);
+    ASSERT_INT(run.tally.counts.exits, EXECS);
+    ASSERT_INT(total(&run, false) + total(&run, true), LIMIT_PROCESS_RECORDS);
+    ASSERT_INT(
+        run.tally.records_dropped, run.tally.counts.execs + run.tally.counts.exits - LIMIT_PROCESS_RECORDS);
+    lab_run_done(&run);
+    lab_sh(&box, "true", 0, &run); /* of the run, not of one command */
+    CU_ASSERT(run.records == NULL && run.tally.records_dropped > 0);
+    lab_run_done(&run);
+    lab_close(&box);
+}
+
 /* Start a command and leave its records where they are. */
 static void start_untaken(
     struct lab_box *box, const char *const *argv, struct launch *launch, struct child *child)
@@ -970,5 +992,6 @@ LAB_SUITE(recorder_test, TEST(recorder_records_a_command), TEST(recorder_sees_ev
     TEST(lie_undumpable_process_hides_nothing), TEST(lie_false_confirmation_hides_nothing),
     TEST(lie_path_of_a_program_without_libc), TEST(recorder_ignores_false_confirmations),
     TEST(recorder_records_once_under_a_storm_of_signals), TEST(recorder_counts_what_is_over_its_budget),
-    TEST(recorder_holds_execs_until_records_are_taken), TEST(recorder_ends_while_execs_are_held),
-    TEST(recorder_counts_refused_calls), TEST(recorder_and_reaper_survive_a_command_that_wants_to_be_traced))
+    TEST(recorder_keeps_no_more_than_its_limit), TEST(recorder_holds_execs_until_records_are_taken),
+    TEST(recorder_ends_while_execs_are_held), TEST(recorder_counts_refused_calls),
+    TEST(recorder_and_reaper_survive_a_command_that_wants_to_be_traced))
