@@ -2,6 +2,7 @@
  * Take all the memory there is in a child.
  */
 #include <signal.h>
+#include <sys/mman.h>
 
 #include "tests/escape/attempt.h"
 
@@ -9,10 +10,9 @@ static void take_all(void)
 {
     const size_t step = 16u << 20;
     for (size_t taken = 0; taken < 64ul << 30; taken += step) {
-        char *p = malloc(step);
-        if (!p)
+        if (mmap(NULL, step, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0) ==
+            MAP_FAILED)
             _exit(ENOMEM);
-        memset(p, 1, step);
     }
 }
 

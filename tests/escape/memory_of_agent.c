@@ -3,6 +3,7 @@
  */
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 
 #include "tests/escape/attempt.h"
 
@@ -13,9 +14,7 @@ static _Noreturn void hold(void)
     int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (fd >= 0 && write(fd, "0", 1) < 0)
         close(fd);
-    char *p = malloc(SIZE);
-    if (p)
-        memset(p, 1, SIZE);
+    mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     for (;;)
         pause();
 }
