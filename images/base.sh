@@ -36,7 +36,11 @@ trap 'exit 1' INT TERM
 apt-get indextargets --format '$(CREATED_BY) $(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)' 2>/dev/null |
     awk -v suite="$suite" '$1 == "Packages" && $2 == "Debian" && index($4, suite) == 1 { print "deb " $3 " " $4 " " $5 }' |
     sort -u >"$work/sources.list"
-grep -q " $suite " "$work/sources.list" || : >"$work/sources.list"
+grep -q " $suite " "$work/sources.list" || cat >"$work/sources.list" <<EOF
+deb http://deb.debian.org/debian $suite main
+deb http://deb.debian.org/debian $suite-updates main
+deb http://deb.debian.org/debian-security $suite-security main
+EOF
 
 # How this machine's apt reaches its servers. The caches and the methods stay mmdebstrap's own.
 apt-config dump 2>/dev/null | grep -E '^Acquire::(https?|ftp)::|^Acquire::(Retries|Check-)' >"$work/apt.conf" || true
@@ -51,18 +55,14 @@ set -- --quiet --variant=minbase --include="$packages" --format=tar \
     --customize-hook='rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap" "$1/etc/hostname" "$1/etc/resolv.conf" "$1"/var/log/*.log "$1"/var/log/apt/*' \
     --customize-hook='rm -f "$1/var/cache/ldconfig/aux-cache"'
 if [ -n "$sources" ]; then
-    sed 's/^deb /deb-src /' "$work/sources.list" >"$work/sources-src.list"
-    cat "$work/sources-src.list" >>"$work/sources.list"
+    sed 'p; s/^deb /deb-src /' "$work/sources.list" >"$work/sources-all.list"
+    mv "$work/sources-all.list" "$work/sources.list"
     set -- "$@" --customize-hook="cd \"\$1/usr/src\" && APT_CONFIG=\"\$MMDEBSTRAP_APT_CONFIG\" apt-get --quiet source --download-only $sources"
 fi
 if [ -s "$work/apt.conf" ]; then
     set -- "$@" --aptopt="$work/apt.conf"
 fi
-if [ -s "$work/sources.list" ]; then
-    set -- "$@" "$suite" "$work/root.tar" "$work/sources.list"
-else
-    set -- "$@" "$suite" "$work/root.tar"
-fi
+set -- "$@" "$suite" "$work/root.tar" "$work/sources.list"
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1763683200} mmdebstrap "$@" || die "mmdebstrap failed (its words are above)"
 docker import --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' --change "LABEL arp.base=bookworm arp.base.recipe=${RECIPE:-}" \
     "$work/root.tar" "$tag" >/dev/null || die "docker import failed"

@@ -6,11 +6,11 @@ set -eu
 cd "$(dirname "$0")/.."
 
 tag=${1:-arp-tools:bookworm}
-PACKAGES=git,ca-certificates,python3,python3-venv,gcc,libc6-dev,libc6-dbg,make,cmake,nodejs,npm,perl,sqlite3,openssl,openssh-client,gdb,strace,valgrind,procps
-SOURCES=hello
+PACKAGES=git,ca-certificates,python3,python3-venv,gcc,libc6-dev,libc6-dbg,make,cmake,nodejs,npm,perl,sqlite3,openssl,openssh-client,gdb,strace,valgrind,procps,bzip2
+SOURCES=zlib
 export PACKAGES SOURCES
 
-recipe=$(cat images/base.sh images/tools.sh | sha256sum | cut -d ' ' -f 1)
+recipe=$(printf '%s %s' "$PACKAGES" "$SOURCES" | sha256sum | cut -d ' ' -f 1)
 label=$(docker image inspect --format '{{index .Config.Labels "arp.base.recipe"}}' "$tag" 2>/dev/null) || label=
 [ "$label" = "$recipe" ] && exit 0
 docker image rm "$tag" >/dev/null 2>&1 || true
