@@ -65,24 +65,94 @@ int blob_append(struct blob *b, const void *data, size_t len, struct arp_err *er
     return rc;
 }
 
-int blob_finish(struct blob *b, char ret_hex[SHA256_HEX_LEN + 1], char ret_kept_hex[SHA256_HEX_LEN + 1],
-    bool *ret_has, struct arp_err *err)
+/* Where the bytes with this digest are kept; ret holds BLOB_NAME. */
+#define BLOB_NAME (SHA256_HEX_LEN + 8)
+static void blob_name(char ret[BLOB_NAME], const char *hex)
 {
-    sha256_hex(b->hash, ret_hex);
-    if (!b->full)
-        memcpy(b->kept_hex, ret_hex, sizeof(b->kept_hex));
-    memcpy(ret_kept_hex, b->kept_hex, sizeof(b->kept_hex));
-    *ret_has = b->kept > 0;
-    if (!*ret_has)
-        return 0;
-    char name[SHA256_HEX_LEN + 8];
-    snprintf(name, sizeof(name), "sha256-%s", b->kept_hex);
-    /* Another command may have printed the same bytes: replacing equal content is harmless. */
-    if (renameat(b->dir->blobs_fd, b->temp, b->dir->blobs_fd, name) < 0)
+    snprintf(ret, BLOB_NAME, "sha256-%s", hex);
+}
+
+/* Write a stream that is known whole under its name. False: nothing is there, the caller has to go the long way. */
+static bool keep_whole(struct blob *b, const struct iovec *rest, int n, uint64_t len)
+{
+    char name[BLOB_NAME];
+    blob_name(name, b->kept_hex);
+    int fd = openat(b->dir->blobs_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return errno == EEXIST; /* another command of this run printed the same */
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < n; i++)
+        rc = fd_write_all(fd, rest[i].iov_base, rest[i].iov_len, NULL);
+    close(fd);
+    if (rc) {
+        unlinkat(b->dir->blobs_fd, name, 0);
+        return false;
+    }
+    b->dir->blob_bytes += len;
+    return true;
+}
+
+/* Give the temp file its name, or drop it when that name is there. */
+static int name_temp(struct blob *b, struct arp_err *err)
+{
+    char name[BLOB_NAME];
+    blob_name(name, b->kept_hex);
+    int blobs = b->dir->blobs_fd;
+    int rc = faccessat(blobs, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? unlinkat(blobs, b->temp, 0)
+                                                                    : renameat(blobs, b->temp, blobs, name);
+    if (rc < 0)
         return arp_fail(err, ARP_E_IO, errno, "name a blob");
     close(b->fd);
     b->fd = -1;
     return 0;
+}
+
+/* Take all of rest; *ret_whole: it is the stream, and is kept under its name now. */
+static int take_rest(struct blob *b, const struct iovec *rest, int n, bool *ret_whole, struct arp_err *err)
+{
+    uint64_t len = 0;
+    for (int i = 0; i < n; i++)
+        len += rest[i].iov_len;
+    *ret_whole = false;
+    if (b->bytes == 0 && len > 0 && len <= room(b)) {
+        cleanup_sha256 struct sha256 *all = sha256_new();
+        for (int i = 0; all && i < n; i++)
+            sha256_update(all, rest[i].iov_base, rest[i].iov_len);
+        if (all)
+            sha256_hex(all, b->kept_hex);
+        *ret_whole = all && keep_whole(b, rest, n, len);
+        if (*ret_whole) {
+            b->bytes = b->kept = len;
+            return 0;
+        }
+    }
+    int rc = 0;
+    for (int i = 0; i < n; i++) {
+        int one = blob_append(b, rest[i].iov_base, rest[i].iov_len, rc ? NULL : err);
+        rc = rc ? rc : one;
+    }
+    return rc;
+}
+
+int blob_finish(struct blob *b, const struct iovec *rest, int n, char ret_hex[SHA256_HEX_LEN + 1],
+    char ret_kept_hex[SHA256_HEX_LEN + 1], bool *ret_has, struct arp_err *err)
+{
+    bool whole;
+    int rc = take_rest(b, rest, n, &whole, err);
+    if (whole)
+        memcpy(ret_hex, b->kept_hex, sizeof(b->kept_hex));
+    else
+        sha256_hex(b->hash, ret_hex);
+    if (!b->full)
+        memcpy(b->kept_hex, ret_hex, sizeof(b->kept_hex));
+    *ret_has = whole;
+    if (!whole && b->kept > 0) {
+        int named = name_temp(b, rc ? NULL : err);
+        *ret_has = named == 0;
+        rc = rc ? rc : named;
+    }
+    memcpy(ret_kept_hex, b->kept_hex, sizeof(b->kept_hex));
+    return rc;
 }
 
 void blob_done(struct blob *b)

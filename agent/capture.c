@@ -7,39 +7,39 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "agent/blob.h"
 #include "agent/sandbox.h"
 #include "agent/treekill.h"
 #include "shared/clock.h"
 
-/* Large enough that a fast writer costs few system calls, small enough to stay in the second-level cache. */
-#define READ_CHUNK (256u << 10)
 #define PIPE_BYTES (1 << 20)
+/* How long one read may wait for the hashing thread before the clock, cancel and the recorder get their turn. A buffer takes a millisecond. */
+#define BUSY_MS 20
+/* After the kill nothing else is waiting; a disk that takes nothing this long is broken. */
+#define REST_BUSY_MS 30000
+/* Empties a full pipe several times over. */
+#define REST_READS 64
 /* A process that ignores SIGKILL this long sits in an uninterruptible call; the run goes on without it and says so. */
 #define KILL_PATIENCE_MS 5000
 
-enum source { SRC_OUT, SRC_ERR, SRC_CHILD, SRC_CANCEL, SRC_PEER };
+enum source { SRC_OUT, SRC_ERR, SRC_CHILD, SRC_CANCEL, SRC_PEER, SRC_EXTRA };
 
 struct pipe_state {
     int fd;
     bool open;
-    struct blob blob;
-    struct capture_stream *stream;
 };
 
 struct capture {
     const struct capture_spec *spec;
     struct capture_result *result;
     struct pipe_state pipes[2]; /* SRC_OUT, SRC_ERR */
+    struct spool *spool;
     int epoll_fd;
-    char *chunk;
     int64_t kill_at_ns; /* grace over; 0 while no signal was sent */
-    int rc;             /* first blob error; capture goes on */
+    bool out_of_memory;
 };
 
 int capture_pipe(int ret_fds[2], struct arp_err *err)
@@ -69,34 +69,19 @@ static void unwatch(struct capture *c, int fd)
     epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
-static void take(struct capture *c, struct pipe_state *p, size_t len, struct arp_err *err)
+/* Read what is there, a few pieces at most, so that one flooding stream starves neither the other nor the clock. The last read's outcome. */
+static enum spool_read drain(struct capture *c, enum source src, int max_reads, int wait_ms)
 {
-    struct capture_stream *s = p->stream;
-    size_t head = sizeof(s->head) - s->head_len;
-    if (head > len)
-        head = len;
-    memcpy(s->head + s->head_len, c->chunk, head);
-    s->head_len += head;
-    struct arp_err later;
-    int rc = blob_append(&p->blob, c->chunk, len, c->rc ? &later : err);
-    if (rc && !c->rc)
-        c->rc = rc;
-}
-
-/* Read what is there, a few chunks at most, so that one flooding stream starves neither the other nor the clock. */
-static void drain(struct capture *c, struct pipe_state *p, int max_chunks, struct arp_err *err)
-{
-    for (int i = 0; p->open && i < max_chunks; i++) {
-        ssize_t n = read(p->fd, c->chunk, READ_CHUNK);
-        if (n > 0) {
-            take(c, p, (size_t)n, err);
-        } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+    struct pipe_state *p = &c->pipes[src];
+    enum spool_read got = SPOOL_MORE;
+    for (int i = 0; p->open && got == SPOOL_MORE && i < max_reads; i++) {
+        got = spool_read(c->spool, (int)src, p->fd, wait_ms);
+        if (got == SPOOL_END) {
             unwatch(c, p->fd);
             p->open = false;
-        } else if (errno == EAGAIN) {
-            return;
         }
     }
+    return got;
 }
 
 /* First a polite signal to the command's group; when its grace is over, the tree kill. */
@@ -108,12 +93,12 @@ static void stop_softly(struct capture *c, int grace_ms)
     c->kill_at_ns = clock_mono_ns() + grace_ms * 1000000ll;
 }
 
-static void handle(struct capture *c, enum source src, struct arp_err *err)
+static void handle(struct capture *c, enum source src)
 {
     switch (src) {
     case SRC_OUT:
     case SRC_ERR:
-        drain(c, &c->pipes[src], 4, err);
+        c->out_of_memory |= drain(c, src, 4, BUSY_MS) == SPOOL_ERROR;
         break;
     case SRC_CANCEL:
         unwatch(c, c->spec->cancel_fd);
@@ -123,6 +108,9 @@ static void handle(struct capture *c, enum source src, struct arp_err *err)
     case SRC_PEER:
         unwatch(c, c->spec->peer_fd);
         c->spec->on_peer_gone(c->spec->peer_ctx);
+        break;
+    case SRC_EXTRA:
+        c->spec->on_extra(c->spec->extra_ctx);
         break;
     case SRC_CHILD:
         break; /* the loop asks the reaper */
@@ -151,7 +139,9 @@ static int follow(struct capture *c, struct arp_err *err)
         if (n < 0 && errno != EINTR)
             return arp_fail(err, ARP_E_IO, errno, "epoll_wait");
         for (int i = 0; i < n; i++)
-            handle(c, (enum source)events[i].data.u32, err);
+            handle(c, (enum source)events[i].data.u32);
+        if (c->out_of_memory)
+            return arp_fail(err, ARP_E_NOMEM, 0, "buffers for output");
         int64_t now = clock_mono_ns();
         if (!c->kill_at_ns && now >= s->deadline_ns) {
             c->result->timed_out = true;
@@ -169,41 +159,34 @@ static int follow(struct capture *c, struct arp_err *err)
     return 0;
 }
 
-/* After the kill: what the pipes still hold. */
-static void drain_rest(struct capture *c, struct arp_err *err)
+/* After the kill. The writers are gone, so one pass gets what the pipes held; who still dies in an uninterruptible call gets a while. */
+static int drain_rest(struct capture *c, struct arp_err *err)
 {
     int64_t until = clock_mono_ns() + CAPTURE_DRAIN_MS * 1000000ll;
     while (c->pipes[0].open || c->pipes[1].open) {
-        drain(c, &c->pipes[0], 16, err);
-        drain(c, &c->pipes[1], 16, err);
+        for (enum source src = SRC_OUT; src <= SRC_ERR; src++) {
+            enum spool_read got = drain(c, src, REST_READS, REST_BUSY_MS);
+            if (got == SPOOL_BUSY || got == SPOOL_ERROR)
+                return arp_fail(err, ARP_E_IO, 0, "the end of the output could not be taken");
+        }
         int64_t left = until - clock_mono_ns();
-        if (left <= 0)
-            return;
+        if (left <= 0 || !(c->pipes[0].open || c->pipes[1].open))
+            return 0;
         struct pollfd p[2] = {{.fd = c->pipes[0].open ? c->pipes[0].fd : -1, .events = POLLIN},
             {.fd = c->pipes[1].open ? c->pipes[1].fd : -1, .events = POLLIN}};
         poll(p, 2, (int)(left / 1000000) + 1);
     }
-}
-
-static int finish_stream(struct capture *c, struct pipe_state *p, struct arp_err *err)
-{
-    struct capture_stream *s = p->stream;
-    s->bytes = p->blob.bytes;
-    s->blob_bytes = p->blob.kept;
-    struct arp_err later;
-    return blob_finish(&p->blob, s->sha256, s->blob_sha256, &s->has_blob, c->rc ? &later : err);
+    return 0;
 }
 
 static int setup(struct capture *c, struct arp_err *err)
 {
     const struct capture_spec *s = c->spec;
     c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    c->chunk = malloc(READ_CHUNK);
-    if (c->epoll_fd < 0 || !c->chunk)
-        return arp_fail(err, ARP_E_NOMEM, errno, "capture");
-    int rc = blob_init(&c->pipes[0].blob, s->dir, "out", err);
-    if (rc == 0)
-        rc = blob_init(&c->pipes[1].blob, s->dir, "err", err);
+    if (c->epoll_fd < 0)
+        return arp_fail(err, ARP_E_IO, errno, "epoll");
+    struct capture_stream *streams[] = {&c->result->out, &c->result->err};
+    int rc = spool_new(s->dir, streams, &c->spool, err);
     if (rc == 0)
         rc = watch(c, s->out_fd, SRC_OUT, EPOLLIN, err);
     if (rc == 0)
@@ -214,6 +197,8 @@ static int setup(struct capture *c, struct arp_err *err)
         rc = watch(c, s->cancel_fd, SRC_CANCEL, EPOLLIN, err);
     if (rc == 0 && s->peer_fd >= 0)
         rc = watch(c, s->peer_fd, SRC_PEER, EPOLLRDHUP, err);
+    if (rc == 0 && s->extra_fd >= 0)
+        rc = watch(c, s->extra_fd, SRC_EXTRA, EPOLLIN, err);
     return rc;
 }
 
@@ -221,28 +206,22 @@ int capture_run(const struct capture_spec *spec, struct capture_result *ret, str
 {
     memset(ret, 0, sizeof(*ret));
     struct capture c = {.spec = spec, .result = ret, .epoll_fd = -1};
-    c.pipes[0] = (struct pipe_state){.fd = spec->out_fd, .open = true, .stream = &ret->out};
-    c.pipes[1] = (struct pipe_state){.fd = spec->err_fd, .open = true, .stream = &ret->err};
+    c.pipes[SRC_OUT] = (struct pipe_state){.fd = spec->out_fd, .open = true};
+    c.pipes[SRC_ERR] = (struct pipe_state){.fd = spec->err_fd, .open = true};
     int rc = setup(&c, err);
     if (rc == 0)
         rc = follow(&c, err);
     ret->ended = reaper_result(spec->reaper, spec->child, &ret->status, &ret->usage);
-    struct arp_err later;
-    int killed = tree_kill_wait(spec->uid, KILL_PATIENCE_MS, rc ? &later : err);
-    if (rc == 0)
-        rc = killed;
-    if (c.chunk && c.pipes[0].blob.hash && c.pipes[1].blob.hash) {
-        drain_rest(&c, rc ? &later : err);
-        for (int i = 0; i < 2; i++) {
-            int one = finish_stream(&c, &c.pipes[i], rc ? &later : err);
-            if (one && !c.rc)
-                c.rc = one;
-        }
+    int killed = tree_kill_wait(spec->uid, KILL_PATIENCE_MS, rc ? NULL : err);
+    rc = rc ? rc : killed;
+    if (c.spool) {
+        int rest = drain_rest(&c, rc ? NULL : err);
+        rc = rc ? rc : rest;
+        rest = spool_finish(c.spool, rc ? NULL : err);
+        rc = rc ? rc : rest;
     }
-    blob_done(&c.pipes[0].blob);
-    blob_done(&c.pipes[1].blob);
-    free(c.chunk);
+    spool_free(c.spool);
     if (c.epoll_fd >= 0)
         close(c.epoll_fd);
-    return rc ? rc : c.rc;
+    return rc;
 }

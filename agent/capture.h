@@ -1,7 +1,8 @@
 /*
  * Capture: one command's standard output and error, from its start to the moment its last process is gone.
  * Every byte is counted and hashed; the first CAPTURE_HEAD bytes of each stream are kept for the log and all bytes, up to
- * LIMIT_BLOB per stream and LIMIT_RUN_BLOBS per run, go to a blob file named by the digest of what it holds.
+ * LIMIT_BLOB per stream and LIMIT_RUN_BLOBS per run, go to a blob file named by the digest of what it holds (agent/spool.h). A command
+ * that prints faster than that is held back by its pipe; memory does not grow.
  * Also owns the command's clock: time limit, cancel, grace, tree kill. A process that outlives the command's first process is
  * killed with it, so an inherited pipe can't hang the run: after the kill at most CAPTURE_DRAIN_MS are spent on draining.
  * Used by the run thread only.
@@ -16,25 +17,10 @@
 
 #include "agent/evdir.h"
 #include "agent/reaper.h"
+#include "agent/spool.h"
 #include "shared/err.h"
-#include "shared/hash.h"
-#include "shared/limits.h"
 
 #define CAPTURE_DRAIN_MS 100
-
-/* Kept of each stream for the log: its LIMIT_CAPTURE_HEAD bytes and the rest of a character that begins in them. */
-#define CAPTURE_HEAD (LIMIT_CAPTURE_HEAD + 3)
-
-/* One captured stream. */
-struct capture_stream {
-    char head[CAPTURE_HEAD];
-    size_t head_len;
-    uint64_t bytes;
-    char sha256[SHA256_HEX_LEN + 1];
-    bool has_blob;
-    char blob_sha256[SHA256_HEX_LEN + 1]; /* equals sha256 unless the blob holds only the beginning */
-    uint64_t blob_bytes;
-};
 
 struct capture_result {
     struct capture_stream out, err;
@@ -62,6 +48,9 @@ struct capture_spec {
     int peer_fd;         /* a hang-up there calls on_peer_gone; -1 for none */
     void (*on_peer_gone)(void *ctx);
     void *peer_ctx;
+    int extra_fd; /* readable: on_extra is called, on this thread, until it no longer is; -1 for none. Borrowed. */
+    void (*on_extra)(void *ctx);
+    void *extra_ctx;
     struct capture_idle idle;
 };
 

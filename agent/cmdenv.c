@@ -36,9 +36,10 @@ void cmdenv_init(struct cmdenv *e, const char *image_path)
     take_path(e, image_path);
     struct stat st;
     bool has_home = stat("/home/arp", &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == SANDBOX_UID;
+    e->home = has_home ? "/home/arp" : "/tmp";
     int n = 0;
     snprintf(e->text[n++], sizeof(e->text[0]), "PATH=%s", e->path);
-    snprintf(e->text[n++], sizeof(e->text[0]), "HOME=%s", has_home ? "/home/arp" : "/tmp");
+    snprintf(e->text[n++], sizeof(e->text[0]), "HOME=%s", e->home);
     snprintf(e->text[n++], sizeof(e->text[0]), "LANG=C.UTF-8");
     snprintf(e->text[n++], sizeof(e->text[0]), "USER=arp");
     snprintf(e->text[n++], sizeof(e->text[0]), "LOGNAME=arp");

@@ -12,6 +12,7 @@
 
 struct cmdenv {
     char path[4096];               /* value of PATH: the image's own when it is sane, else the usual one */
+    const char *home;              /* value of HOME: static text */
     const char *vars[CMDENV_VARS]; /* "NAME=value", NULL-terminated */
     char text[CMDENV_VARS][4112];
 };

@@ -51,6 +51,50 @@ static void put_text(struct json *j, const char *key, const struct capture_strea
     json_kstrn(j, key, text, len);
 }
 
+void sandbox_layers_put(struct json *j, const struct sandbox_layers *l)
+{
+    static const struct sandbox_layers none = {0};
+    l = l ? l : &none;
+    const struct {
+        const char *name;
+        bool on;
+    } layers[] = {{"uid", l->uid}, {"capabilities", l->capabilities}, {"bounding_set", l->bounding_set},
+        {"no_new_privs", l->no_new_privs}, {"rlimits", l->rlimits}, {"landlock", l->landlock},
+        {"seccomp", l->seccomp}};
+    json_arr_open(j);
+    for (size_t i = 0; i < sizeof(layers) / sizeof(layers[0]); i++) {
+        if (layers[i].on)
+            json_str(j, layers[i].name);
+    }
+    json_arr_close(j);
+}
+
+static void put_tally(struct json *j, const struct recorder_tally *t)
+{
+    json_key(j, "processes");
+    json_obj_open(j);
+    json_kuint(j, "execs", t->counts.execs);
+    json_kuint(j, "exits", t->counts.exits);
+    json_kuint(j, "unconfirmed", t->counts.unconfirmed);
+    json_kuint(j, "changed", t->counts.changed);
+    json_kuint(j, "failedExecs", t->counts.failed_execs);
+    json_kuint(j, "recordsDropped", t->records_dropped);
+    json_obj_close(j);
+    json_key(j, "denied");
+    json_obj_open(j);
+    for (int nr = 0; nr < RECORDER_CALLS; nr++) {
+        char name[32];
+        if (t->denied[nr] > 0)
+            json_kuint(j, seccomp_call_name(nr, name), t->denied[nr]);
+    }
+    json_obj_close(j);
+    json_key(j, "observed");
+    json_obj_open(j);
+    if (t->ptrace > 0)
+        json_kuint(j, "ptrace", t->ptrace);
+    json_obj_close(j);
+}
+
 void cmd_rec_put(struct json *j, const struct cmd_rec *rec, bool with_argv)
 {
     const struct capture_stream *out = &rec->io->out;
@@ -78,6 +122,9 @@ void cmd_rec_put(struct json *j, const struct cmd_rec *rec, bool with_argv)
     json_kbool(j, "truncated", out->bytes > text_len(out) || err->bytes > text_len(err));
     if (rec->error)
         json_kstr(j, "error", rec->error);
+    json_key(j, "sandbox");
+    sandbox_layers_put(j, rec->layers);
+    put_tally(j, rec->tally);
 }
 
 static void put_blob(struct json *j, const char *key, const struct capture_stream *s)

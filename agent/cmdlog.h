@@ -11,6 +11,8 @@
 
 #include "agent/capture.h"
 #include "agent/evdir.h"
+#include "agent/launcher.h"
+#include "agent/recorder.h"
 #include "agent/request.h"
 #include "shared/chain.h"
 #include "shared/clock.h"
@@ -28,6 +30,8 @@ struct cmd_rec {
     int64_t duration_ms;
     const char *error; /* why it did not start or could not be recorded whole; NULL usually */
     const struct capture_result *io;
+    const struct sandbox_layers *layers; /* NULL: it never started */
+    const struct recorder_tally *tally;  /* zeros until it has ended */
 };
 
 struct cmdlog {
@@ -45,7 +49,9 @@ int cmdlog_digest(const struct cmdlog *log, char ret_hex[SHA256_HEX_LEN + 1], st
 void cmdlog_close(struct cmdlog *log);
 
 /* The members that this log and the event RunCommandFinished share: command, cwd, exitCode, stdout, stderr, argv (when with_argv),
- * signal, timedOut, durationMs, byte counts, digests, truncated, error. */
+ * signal, timedOut, durationMs, byte counts, digests, truncated, error, sandbox, processes, denied, observed. */
 void cmd_rec_put(struct json *j, const struct cmd_rec *rec, bool with_argv);
+/* Names of the layers that are on, as an array value; NULL writes an empty one. */
+void sandbox_layers_put(struct json *j, const struct sandbox_layers *layers);
 
 #endif

@@ -5,7 +5,9 @@
 
 #include <stdio.h>
 
+#include "agent/cmdlog.h"
 #include "agent/sandbox.h"
+#include "agent/tracee.h"
 #include "shared/clock.h"
 #include "shared/json.h"
 
@@ -48,22 +50,57 @@ static void put_git(struct json *j, const struct snapshot_state *b, const struct
     json_obj_close(j);
 }
 
+static void put_digest(struct json *j, const char *key, const char *hex)
+{
+    char text[SHA256_HEX_LEN + 8];
+    snprintf(text, sizeof(text), "sha256:%s", hex ? hex : "");
+    json_kstr(j, key, hex ? text : NULL);
+}
+
+/* What the launcher's /proc/self/status said when all layers were on. */
+static void put_readback(struct json *j, const struct sandbox_layers *l)
+{
+    char caps[20];
+    json_key(j, "readback");
+    json_obj_open(j);
+    snprintf(caps, sizeof(caps), "%016llx", (unsigned long long)l->cap_effective);
+    json_kstr(j, "capEff", caps);
+    snprintf(caps, sizeof(caps), "%016llx", (unsigned long long)l->cap_bounding);
+    json_kstr(j, "capBnd", caps);
+    json_kint(j, "noNewPrivs", l->no_new_privs);
+    json_kuint(j, "seccomp", l->seccomp_mode);
+    json_kuint(j, "uid", l->launcher_uid);
+    json_obj_close(j);
+}
+
 static void put_sandbox(struct json *j, const struct envjson_spec *s)
 {
-    char digest[SHA256_HEX_LEN + 8];
-    bool applied = s->seccomp != NULL;
-    snprintf(digest, sizeof(digest), "sha256:%s", applied ? s->seccomp->sha256 : "");
+    static const struct sandbox_layers none = {0};
+    const struct sandbox_layers *l = s->layers ? s->layers : &none;
     json_key(j, "sandbox");
     json_obj_open(j);
-    json_kstr(j, "profile", seccomp_profile_name(s->req->profile));
-    json_kbool(j, "uidSeparation", true);
+    json_kstr(j, "profile", s->req->profile_json ? "custom" : seccomp_profile_name(s->req->profile));
+    put_digest(j, "profileSha256", s->req->profile_json ? s->req->profile_sha256 : NULL);
+    put_digest(j, "seccompSha256", s->layers && s->seccomp ? s->seccomp->sha256 : NULL);
+    json_key(j, "layers");
+    sandbox_layers_put(j, s->layers);
     json_kint(j, "uid", SANDBOX_UID);
     json_kint(j, "gid", SANDBOX_GID);
-    json_kbool(j, "noNewPrivs", true);
-    json_kbool(j, "seccomp", applied);
-    json_kstr(j, "seccompSha256", applied ? digest : NULL);
-    json_kbool(j, "landlock", false);
+    json_kbool(j, "uidSeparation", l->uid);
+    json_kbool(j, "noNewPrivs", l->no_new_privs);
+    json_kbool(j, "seccomp", l->seccomp);
+    json_kbool(j, "landlock", l->landlock);
     json_kint(j, "landlockAbi", s->info->landlock_abi);
+    if (s->layers)
+        put_readback(j, l);
+    else
+        json_knull(j, "readback");
+    json_key(j, "recorder");
+    json_obj_open(j);
+    json_kbool(j, "exec", l->seccomp);
+    json_kbool(j, "confirm", l->seccomp);
+    json_kstr(j, "exitStatus", tracee_tells_exit() ? "all" : "none");
+    json_obj_close(j);
     json_kstr(j, "agentCapEff", s->info->cap_eff);
     json_kint(j, "containerSeccompMode", s->info->container_seccomp);
     json_kbool(j, "containerNoNewPrivs", s->info->container_nnp);
@@ -72,8 +109,6 @@ static void put_sandbox(struct json *j, const struct envjson_spec *s)
 
 static void put_agent(struct json *j, const struct agent_info *info)
 {
-    char digest[SHA256_HEX_LEN + 8];
-    snprintf(digest, sizeof(digest), "sha256:%s", info->sha256);
     json_key(j, "image");
     json_obj_open(j);
     kstr_or_null(j, "name", info->image_name);
@@ -82,7 +117,7 @@ static void put_agent(struct json *j, const struct agent_info *info)
     json_key(j, "agent");
     json_obj_open(j);
     json_kstr(j, "version", ARP_VERSION);
-    json_kstr(j, "sha256", info->sha256[0] ? digest : NULL);
+    put_digest(j, "sha256", info->sha256[0] ? info->sha256 : NULL);
     json_obj_close(j);
 }
 

@@ -6,6 +6,7 @@
 #define ARP_AGENT_ENVJSON_H
 
 #include "agent/cmdenv.h"
+#include "agent/launcher.h"
 #include "agent/metadata.h"
 #include "agent/request.h"
 #include "agent/snapshot.h"
@@ -17,7 +18,8 @@ struct envjson_spec {
     const struct snapshot_state *before, *after;
     const struct agent_info *info;
     const struct cmdenv *env;
-    const struct seccomp_prog *seccomp; /* NULL: no command could be started */
+    const struct sandbox_layers *layers; /* NULL: no command could be started */
+    const struct seccomp_prog *seccomp;  /* NULL when it could not be compiled */
 };
 
 /* Errors: ARP_E_NOMEM, ARP_E_TOO_LARGE. */

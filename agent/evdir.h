@@ -30,7 +30,8 @@ int evdir_create_file(const struct evdir *d, const char *name, struct arp_err *e
 /* Write a whole new file; ret_hex: digest of its bytes. fsynced by evdir_sync. Errors: ARP_E_IO. */
 int evdir_write_file(const struct evdir *d, const char *name, const struct buf *content,
     char ret_hex[SHA256_HEX_LEN + 1], struct arp_err *err);
-/* fsync the fixed files that exist, and the directory. Errors: ARP_E_IO. */
+/* Make everything written so far durable: the blobs, the fixed files that exist, the directories. Once, at the run's end.
+ * Errors: ARP_E_IO. */
 int evdir_sync(const struct evdir *d, struct arp_err *err);
 
 /* True for command_log.jsonl, outputs.json, events.jsonl, diff.patch, env.json and blobs/sha256-<64 hex>. */

@@ -88,6 +88,17 @@ void evlog_command_finished(struct evlog *log, const struct cmd_rec *rec, const 
     commit(log, &j);
 }
 
+void evlog_process(struct evlog *log, const struct process_record *r, const char *head)
+{
+    struct json j;
+    begin(log, &j, EVENT_RUN_PROCESS);
+    json_kstr(&j, "phase", r->is_exit ? "exit" : "exec");
+    json_kstr(&j, "at", r->at);
+    process_record_put(&j, r);
+    json_kstr(&j, "processHead", head);
+    commit(log, &j);
+}
+
 static void put_digest(struct json *j, const char *key, const char *hex)
 {
     char text[SHA256_HEX_LEN + 8];
@@ -135,6 +146,10 @@ void evlog_completed(struct evlog *log, const struct run_end *end)
     json_kuint(&j, "commands", end->commands);
     json_kstr(&j, "commandLogHead", end->command_log_head);
     put_digest(&j, "commandLogSha256", end->command_log_sha256);
+    json_kuint(&j, "processRecords", end->process_records);
+    json_kstr(&j, "processHead", end->process_head);
+    put_digest(&j, "processesSha256", end->processes_sha256);
+    json_kuint(&j, "recordsDropped", end->records_dropped);
     put_digest(&j, "outputsSha256", end->outputs_sha256);
     put_digest(&j, "envSha256", end->env_sha256);
     commit(log, &j);

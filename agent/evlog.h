@@ -45,6 +45,10 @@ struct run_end {
     const char *command_log_sha256;
     const char *outputs_sha256;
     const char *env_sha256;
+    uint64_t process_records;
+    const char *process_head;
+    const char *processes_sha256;
+    uint64_t records_dropped;
 };
 
 /* Create events.jsonl with the lines handed over. Errors: ARP_E_IO. */
@@ -55,6 +59,8 @@ void evlog_close(struct evlog *log);
 void evlog_command_started(struct evlog *log, const struct cmd_rec *rec);
 /* head: the command log's chain head after rec was appended. */
 void evlog_command_finished(struct evlog *log, const struct cmd_rec *rec, const char *head);
+/* head: digest of the record's line in processes.jsonl. */
+void evlog_process(struct evlog *log, const struct process_record *r, const char *head);
 void evlog_diff_ready(
     struct evlog *log, const struct snapshot_diff *diff, const char *tree_before, const char *tree_after);
 void evlog_completed(struct evlog *log, const struct run_end *end);

@@ -34,6 +34,7 @@ enum step {
     STEP_CLOSE,
     STEP_LIMITS,
     STEP_OOM,
+    STEP_BOUNDING_SET,
     STEP_IDS,
     STEP_CAPS,
     STEP_NNP,
@@ -42,8 +43,8 @@ enum step {
     STEP_EXEC
 };
 static const char *const step_texts[] = {"setsid", "standard descriptors", "close descriptors",
-    "resource limits", "out-of-memory score", "change ids", "drop capabilities", "no_new_privs",
-    "working directory", "load seccomp programs", "exec"};
+    "resource limits", "out-of-memory score", "empty the bounding set", "change ids", "drop capabilities",
+    "no_new_privs", "working directory", "load seccomp programs", "exec"};
 
 /* argv[0] under every directory of the search path, or as it is when it has a slash. Ends with NULL; one allocation. */
 static char **make_candidates(const struct exec_spec *spec)
@@ -125,28 +126,46 @@ static int child_oom(void)
 /* Raw calls: glibc's wrappers synchronise threads that the child does not have. */
 static int child_ids(const struct exec_spec *spec)
 {
-    if (spec->read_all && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+    if (spec->keep_caps && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
         return -1;
     if (syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, spec->gid, spec->gid, spec->gid) < 0)
         return -1;
     return syscall(SYS_setresuid, spec->uid, spec->uid, spec->uid) < 0 ? -1 : 0;
 }
 
-/* The bounding set stays the container's: lowering it needs CAP_SETPCAP, and no_new_privs makes it inert. */
+/* What it keeps it keeps as ambient capabilities, the only kind that passes an exec of an ordinary file. The bounding set is emptied, so
+ * that no file can give any more; that needs CAP_SETPCAP, which is why the agent has it. */
 static int child_caps(const struct exec_spec *spec)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct sets[2] = {0};
+    struct __user_cap_data_struct sets[2] = {
+        {.effective = spec->keep_caps, .permitted = spec->keep_caps, .inheritable = spec->keep_caps}};
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
         return -1;
-    if (spec->read_all) {
-        unsigned bit = 1u << CAP_DAC_READ_SEARCH;
-        sets[0] = (struct __user_cap_data_struct){.effective = bit, .permitted = bit, .inheritable = bit};
-    }
     if (syscall(SYS_capset, &head, sets) < 0)
         return -1;
-    if (spec->read_all && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_READ_SEARCH, 0, 0) < 0)
+    for (unsigned long cap = 0; cap < 32; cap++) {
+        if ((spec->keep_caps & (1u << cap)) && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* While the capabilities are still there. Inheritable comes first: it can't be raised above an empty bounding set. */
+static int child_bounding_set(const struct exec_spec *spec)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct sets[2] = {0};
+    if (syscall(SYS_capget, &head, sets) < 0)
         return -1;
+    sets[0].inheritable = spec->keep_caps;
+    sets[1].inheritable = 0;
+    if (syscall(SYS_capset, &head, sets) < 0)
+        return -1;
+    for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
+        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+            return -1;
+    }
     return 0;
 }
 
@@ -164,6 +183,8 @@ static _Noreturn void child_main(const struct exec_spec *spec, char *const *cand
         child_fail(report_fd, EXEC_SETUP, STEP_LIMITS, errno);
     if (child_oom() < 0)
         child_fail(report_fd, EXEC_SETUP, STEP_OOM, errno);
+    if (child_bounding_set(spec) < 0)
+        child_fail(report_fd, EXEC_SETUP, STEP_BOUNDING_SET, errno);
     if (child_ids(spec) < 0)
         child_fail(report_fd, EXEC_SETUP, STEP_IDS, errno);
     if (child_caps(spec) < 0)

@@ -1,5 +1,6 @@
 /*
- * Exec: start one process of another uid, locked down, in its own session. The agent is threaded, so the child does only
+ * Exec: start one of the agent's own helper processes as another uid, locked down, in its own session. (Commands are started by the
+ * launcher, agent/launcher.h, which is itself such a helper.) The agent is threaded, so the child does only
  * async-signal-safe work between fork and exec; whatever it needs (path candidates, programs, descriptors) is made before.
  * Order in the child: signals, session, stdio, every other descriptor close-on-exec, limits, ids, capabilities, no_new_privs,
  * working directory (as the new uid), seccomp, exec. A step that fails is told to the parent through a close-on-exec pipe
@@ -8,7 +9,6 @@
 #ifndef ARP_AGENT_EXEC_H
 #define ARP_AGENT_EXEC_H
 
-#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -25,8 +25,8 @@ struct exec_spec {
     int in_fd, out_fd, err_fd;
     uid_t uid;
     gid_t gid;
-    bool read_all;  /* keep CAP_DAC_READ_SEARCH, as ambient capability: the snapshot helper */
-    uint64_t fsize; /* RLIMIT_FSIZE in bytes */
+    uint32_t keep_caps; /* bits 1 << CAP_… below 32, kept as ambient capabilities; 0 keeps none */
+    uint64_t fsize;     /* RLIMIT_FSIZE in bytes */
     const struct seccomp_prog *seccomp; /* loaded last; NULL loads none */
 };
 

@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/launcher_proc.h"
 #include "agent/peer.h"
 #include "agent/runner.h"
 #include "agent/sandbox.h"
@@ -90,7 +91,7 @@ static int check_rights(struct arp_err *err)
         unsigned cap;
         const char *name;
     } needed[] = {{CAP_SETUID, "SETUID"}, {CAP_SETGID, "SETGID"}, {CAP_KILL, "KILL"}, {CAP_CHOWN, "CHOWN"},
-        {CAP_DAC_READ_SEARCH, "DAC_READ_SEARCH"}};
+        {CAP_DAC_READ_SEARCH, "DAC_READ_SEARCH"}, {CAP_SETPCAP, "SETPCAP"}};
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct sets[2] = {0};
     if (geteuid() != 0)
@@ -116,23 +117,34 @@ static void block_signals(sigset_t *ret)
     signal(SIGHUP, SIG_IGN);
 }
 
+static int collect(struct agent *a, struct buf *out, struct arp_err *err)
+{
+    const struct seccomp_prog *seccomp;
+    struct box *box = NULL;
+    int rc = runner_seccomp(a->runner, SECCOMP_DEFAULT, &seccomp, err);
+    if (rc == 0)
+        rc = runner_open_box(a->runner, seccomp, &box, err);
+    struct metadata_spec spec = {
+        .reaper = a->reaper, .env = &a->env, .box = box, .info = &a->info, .cwd_fd = a->workspace.fd};
+    if (rc == 0)
+        rc = metadata_collect(&spec, out, err);
+    box_close(box);
+    return rc;
+}
+
 static void *collect_metadata(void *arg)
 {
     struct agent *a = arg;
     struct arp_err err;
     cleanup_buf struct buf text;
     buf_init(&text, LIMIT_METADATA);
-    struct metadata_spec spec = {.reaper = a->reaper,
-        .env = &a->env,
-        .seccomp = runner_seccomp(a->runner, SECCOMP_DEFAULT),
-        .info = &a->info,
-        .cwd_fd = a->workspace.fd};
     pthread_mutex_lock(runner_workload_lock(a->runner));
-    int rc = metadata_collect(&spec, &text, &err);
+    int rc = collect(a, &text, &err);
     pthread_mutex_unlock(runner_workload_lock(a->runner));
     if (rc)
         log_error(LOG_LEVEL_ERROR, NULL, "metadata", &err);
     serve_set_metadata(a->server, rc ? "{}" : buf_str(&text));
+    runner_make_spares(a->runner);
     return NULL;
 }
 
@@ -235,6 +247,8 @@ int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "snapshot") == 0)
         return snapshot_proc_main(argv[2]);
+    if (launcher_is_me(argc, argv))
+        return launcher_proc_main();
     if (argc == 3 && strcmp(argv[1], "init-repo") == 0)
         return init_repo_main(argv[2]);
     if (argc != 1) {

@@ -3,21 +3,19 @@
  */
 #include "agent/metadata.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <gnu/libc-version.h>
-#include <linux/landlock.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "agent/exec.h"
+#include "agent/cmdlog.h"
+#include "agent/landlock.h"
 #include "agent/sandbox.h"
+#include "agent/tracee.h"
 #include "agent/treekill.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
@@ -56,8 +54,7 @@ void agent_info_init(struct agent_info *info)
         if (s)
             sscanf(s, "\nSeccomp: %d", &info->container_seccomp);
     }
-    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    info->landlock_abi = abi > 0 ? (int)abi : 0;
+    info->landlock_abi = landlock_abi();
 }
 
 static bool is_installed(const char *search_path, const char *name)
@@ -113,30 +110,23 @@ static void ask_tool(const struct metadata_spec *s, const struct tool *t, char r
     if (null < 0 || pipe2(out, O_CLOEXEC) < 0)
         return;
     const char *argv[] = {t->name, t->flag, NULL};
-    struct exec_spec spec = {.argv = argv,
-        .envp = s->env->vars,
-        .search_path = s->env->path,
-        .cwd_fd = s->cwd_fd,
-        .in_fd = null,
-        .out_fd = out[1],
-        .err_fd = out[1],
-        .uid = SANDBOX_UID,
-        .gid = SANDBOX_GID,
-        .fsize = SANDBOX_FSIZE,
-        .seccomp = s->seccomp};
+    struct launch launch = {
+        .argv = argv, .cwd_fd = s->cwd_fd, .in_fd = null, .out_fd = out[1], .err_fd = out[1]};
     struct child child;
     struct exec_outcome outcome;
+    struct recorder_tally tally;
     char text[VERSION_TEXT_MAX];
-    int rc = exec_spawn(s->reaper, &spec, &child, &outcome, NULL);
+    int rc = box_spawn(s->box, 0, &launch, &child, &outcome, NULL);
     close(out[1]);
-    if (rc == 0) {
+    if (rc == 0 && outcome.stage == EXEC_STARTED) {
         int64_t until = clock_mono_ns() + METADATA_TOOL_TIMEOUT_MS * 1000000ll;
-        size_t len = outcome.stage == EXEC_STARTED ? read_some(out[0], text, sizeof(text), until) : 0;
-        copy_first_line(text, len, ret);
+        copy_first_line(text, read_some(out[0], text, sizeof(text), until), ret);
         tree_kill_wait(SANDBOX_UID, 1000, NULL);
         reaper_wait(s->reaper, &child, 1000);
         reaper_forget(s->reaper, &child);
     }
+    recorder_finish(box_recorder(s->box), &tally);
+    process_records_free(recorder_take(box_recorder(s->box)));
     close(out[0]);
 }
 
@@ -181,14 +171,30 @@ static void put_os(struct json *j)
     json_obj_close(j);
 }
 
-static void put_sandbox(const struct agent_info *info, struct json *j)
+static void put_sandbox(const struct metadata_spec *s, struct json *j)
 {
+    const struct agent_info *info = s->info;
+    const struct sandbox_layers *l = box_layers(s->box);
     json_key(j, "sandbox");
     json_obj_open(j);
-    json_kbool(j, "uidSeparation", true);
-    json_kbool(j, "seccomp", true);
-    json_kbool(j, "noNewPrivs", true);
+    json_kbool(j, "uidSeparation", l->uid);
+    json_kbool(j, "seccomp", l->seccomp);
+    json_kbool(j, "noNewPrivs", l->no_new_privs);
+    json_key(j, "layers");
+    sandbox_layers_put(j, l);
     json_kint(j, "landlockAbi", info->landlock_abi);
+    json_key(j, "profiles");
+    json_arr_open(j);
+    for (int p = 0; p < SECCOMP_PROFILES; p++)
+        json_str(j, seccomp_profile_name((enum seccomp_profile)p));
+    json_str(j, "custom");
+    json_arr_close(j);
+    json_key(j, "recorder");
+    json_obj_open(j);
+    json_kbool(j, "exec", true);
+    json_kbool(j, "confirm", true);
+    json_kstr(j, "exitStatus", tracee_tells_exit() ? "all" : "none");
+    json_obj_close(j);
     json_key(j, "container");
     json_obj_open(j);
     json_kstr(j, "capEff", info->cap_eff);
@@ -223,7 +229,7 @@ int metadata_collect(const struct metadata_spec *s, struct buf *out, struct arp_
     json_kstr(&j, "digest", s->info->image_digest[0] ? s->info->image_digest : NULL);
     json_obj_close(&j);
     put_tools(s, &j);
-    put_sandbox(s->info, &j);
+    put_sandbox(s, &j);
     json_key(&j, "engines");
     json_arr_open(&j);
     json_str(&j, "shell");

@@ -8,9 +8,9 @@
 
 #include <stdbool.h>
 
+#include "agent/box.h"
 #include "agent/cmdenv.h"
 #include "agent/reaper.h"
-#include "agent/seccomp.h"
 #include "shared/buf.h"
 #include "shared/err.h"
 #include "shared/hash.h"
@@ -34,7 +34,7 @@ void agent_info_init(struct agent_info *info);
 struct metadata_spec {
     struct reaper *reaper;
     const struct cmdenv *env;
-    const struct seccomp_prog *seccomp;
+    struct box *box;
     const struct agent_info *info;
     int cwd_fd;
 };

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/pathset.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
 #include "shared/json.h"
@@ -20,27 +21,121 @@
 #include "shared/utf8.h"
 
 #define HASH_CHUNK (256u << 10)
-
-struct artifact {
-    char *path;
-    const char *type;
-    const char *error; /* static text or NULL */
-    uint64_t size;
-    unsigned mode;
-    bool hashed;
-    char sha256[SHA256_HEX_LEN + 1];
-};
+/* Names between two looks at the clock. */
+#define IDLE_NAMES 4096
 
 struct manifest {
     const struct outputs_spec *spec;
-    struct artifact *list;
-    size_t count, room;
-    uint64_t total; /* seen, also past LIMIT_ARTIFACTS */
+    struct pathset paths;
+    uint64_t names; /* looked at */
+    uint64_t total; /* entries found, also those not listed */
+    uint64_t listed;
     uint64_t hashed_bytes;
     char *chunk;
-    struct buf path;
-    struct arp_err *err;
+    struct buf path; /* of the name at hand, relative to the repository */
 };
+
+/* How an entry that the walk could not go on from is remembered, beside the DT_ types. */
+enum { DIR_TOO_DEEP = 200, DIR_UNREADABLE };
+
+static void idle(const struct manifest *m)
+{
+    m->spec->idle.call(m->spec->idle.ctx);
+}
+
+static void found(struct manifest *m, unsigned char type)
+{
+    m->total++;
+    if (m->path.error == 0)
+        pathset_put(&m->paths, buf_str(&m->path), type);
+}
+
+static unsigned char type_of(int dir_fd, const struct dirent *e)
+{
+    struct stat st;
+    if (e->d_type != DT_UNKNOWN)
+        return e->d_type;
+    return fstatat(dir_fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? (unsigned char)IFTODT(st.st_mode)
+                                                                     : DT_UNKNOWN;
+}
+
+static void walk(struct manifest *m, int dir_fd, int depth);
+
+/* The directory m->path names. */
+static void enter(struct manifest *m, int dir_fd, const char *name, int depth)
+{
+    if (depth == OUTPUTS_DEPTH_MAX) {
+        found(m, DIR_TOO_DEEP);
+        return;
+    }
+    int sub = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (sub < 0)
+        found(m, DIR_UNREADABLE);
+    else
+        walk(m, sub, depth + 1);
+}
+
+/* Count what is below; takes over dir_fd. Names come as the file system gives them: holding and sorting them would cost memory without end. */
+static void walk(struct manifest *m, int dir_fd, int depth)
+{
+    DIR *dir = fdopendir(dir_fd);
+    if (!dir) {
+        close(dir_fd);
+        found(m, DIR_UNREADABLE);
+        return;
+    }
+    struct dirent *e = NULL;
+    while (m->names < OUTPUTS_NAMES_MAX && (errno = 0, e = readdir(dir))) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        if (m->names++ % IDLE_NAMES == 0)
+            idle(m);
+        size_t len = m->path.len;
+        buf_append_char(&m->path, '/');
+        buf_append_str(&m->path, e->d_name);
+        unsigned char type = type_of(dirfd(dir), e);
+        if (type == DT_DIR)
+            enter(m, dirfd(dir), e->d_name, depth);
+        else
+            found(m, type);
+        m->path.error = 0;
+        m->path.len = len;
+        m->path.data[len] = 0;
+    }
+    if (!e && errno)
+        found(m, DIR_UNREADABLE);
+    closedir(dir);
+}
+
+/* True when another of the directories holds this one, or is the same and was first. */
+static bool is_covered(const struct outputs_spec *s, size_t i)
+{
+    for (size_t k = 0; k < s->dir_count; k++) {
+        size_t n = strlen(s->dirs[k]);
+        if (k != i && strncmp(s->dirs[i], s->dirs[k], n) == 0 &&
+            (s->dirs[i][n] == '/' || (s->dirs[i][n] == 0 && k < i)))
+            return true;
+    }
+    return false;
+}
+
+static void walk_all(struct manifest *m)
+{
+    const struct outputs_spec *s = m->spec;
+    for (size_t i = 0; i < s->dir_count && s->repo_fd >= 0; i++) {
+        if (is_covered(s, i))
+            continue;
+        buf_reset(&m->path);
+        buf_append_str(&m->path, s->dirs[i]);
+        struct arp_err why;
+        int fd = fd_open_beneath(s->repo_fd, s->dirs[i], O_RDONLY | O_DIRECTORY, 0, &why);
+        if (fd >= 0)
+            walk(m, fd, 0);
+        else if (why.sys_errno != ENOENT && why.sys_errno != ENOTDIR && why.sys_errno != ELOOP)
+            found(m, DIR_UNREADABLE); /* it need not exist, and a link in its place is not followed */
+    }
+    pathset_sort(&m->paths);
+}
 
 static const char *type_name(mode_t mode)
 {
@@ -52,135 +147,45 @@ static const char *type_name(mode_t mode)
         return "fifo";
     if (S_ISSOCK(mode))
         return "socket";
-    return S_ISDIR(mode) ? "directory" : "device";
+    if (S_ISDIR(mode))
+        return "directory";
+    return S_ISCHR(mode) || S_ISBLK(mode) ? "device" : "unknown";
 }
 
-/* Digest of an opened regular file; stops growing with a file that does. 0, or 1 when the budget or a read ends it. */
-static int hash_file(struct manifest *m, int fd, struct artifact *a)
+static bool same_file(const struct stat *a, const struct stat *b)
 {
-    if (a->size > OUTPUTS_HASH_MAX - m->hashed_bytes) {
-        a->error = "not hashed: over the run's limit";
-        return 1;
-    }
+    return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
+           a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* Digest of an opened regular file, of exactly st->st_size bytes. NULL, or why there is none. Its processes are dead, but the file system may
+ * be shared with somebody: what did not stand still has no digest. */
+static const char *hash_file(
+    struct manifest *m, int fd, const struct stat *st, char ret_hex[SHA256_HEX_LEN + 1])
+{
+    uint64_t size = (uint64_t)st->st_size;
+    if (m->hashed_bytes > OUTPUTS_HASH_MAX || size > OUTPUTS_HASH_MAX - m->hashed_bytes)
+        return "not hashed: over the run's limit";
     cleanup_sha256 struct sha256 *h = sha256_new();
     uint64_t at = 0;
-    for (ssize_t n = 1; h && at < a->size; at += (uint64_t)n) {
-        n = pread(fd, m->chunk, HASH_CHUNK, (off_t)at);
-        if (n <= 0)
-            break;
-        sha256_update(h, m->chunk, (size_t)n);
+    ssize_t n = 1;
+    while (h && n > 0 && at <= size) { /* one read past the end: nothing must be there */
         if (at % (64 * HASH_CHUNK) == 0)
-            m->spec->idle.call(m->spec->idle.ctx);
+            idle(m);
+        n = pread(fd, m->chunk, HASH_CHUNK, (off_t)at);
+        if (n > 0)
+            sha256_update(h, m->chunk, (size_t)n);
+        at += n > 0 ? (uint64_t)n : 0;
+        m->hashed_bytes += n > 0 ? (uint64_t)n : 0;
     }
-    m->hashed_bytes += at;
-    if (!h || at < a->size) {
-        a->error = "could not be read";
-        return 1;
-    }
-    sha256_hex(h, a->sha256);
-    a->hashed = true;
-    return 0;
-}
-
-static struct artifact *add(struct manifest *m)
-{
-    m->total++;
-    if (m->count == LIMIT_ARTIFACTS)
-        return NULL;
-    if (m->count == m->room) {
-        size_t room = m->room ? 2 * m->room : 64;
-        struct artifact *bigger = realloc(m->list, room * sizeof(*bigger));
-        if (!bigger)
-            return NULL;
-        m->list = bigger;
-        m->room = room;
-    }
-    char *path = strdup(buf_str(&m->path));
-    if (!path)
-        return NULL;
-    struct artifact *a = &m->list[m->count++];
-    *a = (struct artifact){.path = path, .type = "unknown"};
-    return a;
-}
-
-static void add_leaf(struct manifest *m, int dir_fd, const char *name, const struct stat *st)
-{
-    struct artifact *a = add(m);
-    if (!a)
-        return;
-    a->type = type_name(st->st_mode);
-    a->mode = st->st_mode & 07777;
-    a->size = S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0;
-    if (!S_ISREG(st->st_mode))
-        return;
-    struct stat opened;
-    cleanup_fd int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &opened) < 0 || !S_ISREG(opened.st_mode)) {
-        a->error = "could not be opened";
-        return;
-    }
-    a->size = (uint64_t)opened.st_size;
-    hash_file(m, fd, a);
-}
-
-static int not_dots(const struct dirent *e)
-{
-    return strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
-}
-
-static int by_bytes(const struct dirent **a, const struct dirent **b)
-{
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-static void walk(struct manifest *m, int dir_fd, int depth);
-
-static void visit(struct manifest *m, int dir_fd, const char *name, int depth)
-{
-    struct stat st;
-    if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return;
-    if (!S_ISDIR(st.st_mode)) {
-        add_leaf(m, dir_fd, name, &st);
-        return;
-    }
-    cleanup_fd int sub = depth < OUTPUTS_DEPTH_MAX
-                             ? openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-                             : -1;
-    if (sub >= 0) {
-        walk(m, sub, depth + 1);
-        return;
-    }
-    struct artifact *a = add(m);
-    if (a) {
-        a->type = "directory";
-        a->error = depth < OUTPUTS_DEPTH_MAX ? "could not be opened" : "too deep";
-    }
-}
-
-static void walk(struct manifest *m, int dir_fd, int depth)
-{
-    struct dirent **names = NULL;
-    int n = scandirat(dir_fd, ".", &names, not_dots, by_bytes);
-    m->spec->idle.call(m->spec->idle.ctx);
-    for (int i = 0; i < n; i++) {
-        size_t len = m->path.len;
-        buf_append_char(&m->path, '/');
-        if (buf_append_str(&m->path, names[i]->d_name) == 0)
-            visit(m, dir_fd, names[i]->d_name, depth);
-        else
-            m->total++; /* a path over its limit: counted, not listed */
-        m->path.error = 0;
-        m->path.len = len;
-        m->path.data[len] = 0;
-        free(names[i]);
-    }
-    free(names);
-}
-
-static int by_path(const void *a, const void *b)
-{
-    return strcmp(((const struct artifact *)a)->path, ((const struct artifact *)b)->path);
+    struct stat after;
+    if (!h || n < 0 || fstat(fd, &after) < 0)
+        return "could not be read";
+    if (at != size || !same_file(st, &after))
+        return "changed while it was read";
+    sha256_hex(h, ret_hex);
+    return NULL;
 }
 
 /* A path that is not UTF-8: every byte outside a valid sequence as \xHH, every backslash doubled; the exact bytes in pathBase64. */
@@ -209,23 +214,61 @@ static void put_path(struct json *j, const char *path)
     json_kstr(j, "pathBase64", buf_str(&text));
 }
 
-static void put_artifact(struct json *j, const struct artifact *a)
+/* Look at a kept path again. Returns a descriptor to read when it is a file that can be read, -1 otherwise; *st is zeroed when there is nothing. */
+static int look(
+    const struct manifest *m, const struct path_item *item, struct stat *st, const char **ret_error)
+{
+    *st = (struct stat){0};
+    *ret_error = NULL;
+    if (item->type == DT_REG) {
+        cleanup_fd int fd = fd_open_beneath(
+            m->spec->repo_fd, item->path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW, 0, NULL);
+        if (fd >= 0 && fstat(fd, st) == 0 && S_ISREG(st->st_mode))
+            return fd_steal(&fd);
+    }
+    cleanup_fd int fd = fd_open_beneath(m->spec->repo_fd, item->path, O_PATH | O_NOFOLLOW, 0, NULL);
+    if (fd < 0 || fstat(fd, st) < 0 || item->type == DT_REG)
+        *ret_error = "could not be opened";
+    else if (item->type == DIR_TOO_DEEP)
+        *ret_error = "too deep";
+    else if (item->type == DIR_UNREADABLE)
+        *ret_error = "could not be read whole";
+    return -1;
+}
+
+static void put_artifact(struct manifest *m, struct json *j, const struct path_item *item)
 {
     char text[SHA256_HEX_LEN + 8];
+    char hex[SHA256_HEX_LEN + 1] = "";
+    const char *error;
+    struct stat st;
+    cleanup_fd int fd = look(m, item, &st, &error);
+    if (fd >= 0)
+        error = hash_file(m, fd, &st, hex);
     json_obj_open(j);
-    put_path(j, a->path);
-    json_kstr(j, "type", a->type);
-    json_kuint(j, "sizeBytes", a->size);
-    snprintf(text, sizeof(text), "sha256:%s", a->sha256);
-    json_kstr(j, "checksum", a->hashed ? text : NULL);
-    snprintf(text, sizeof(text), "%04o", a->mode);
+    put_path(j, item->path);
+    json_kstr(j, "type", type_name(st.st_mode));
+    json_kuint(j, "sizeBytes", S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0);
+    snprintf(text, sizeof(text), "sha256:%s", hex);
+    json_kstr(j, "checksum", hex[0] ? text : NULL);
+    snprintf(text, sizeof(text), "%04o", (unsigned)st.st_mode & 07777);
     json_kstr(j, "mode", text);
-    if (a->error)
-        json_kstr(j, "error", a->error);
+    if (error)
+        json_kstr(j, "error", error);
     json_obj_close(j);
 }
 
-static int put_manifest(const struct manifest *m, struct buf *out, struct arp_err *err)
+static void put_list(struct manifest *m, struct json *j)
+{
+    json_arr_open(j);
+    for (size_t i = 0; i < m->paths.count && j->out->len < j->out->max - 2 * OUTPUTS_ENTRY_MAX; i++) {
+        put_artifact(m, j, &m->paths.items[i]);
+        m->listed++;
+    }
+    json_arr_close(j);
+}
+
+static int put_manifest(struct manifest *m, struct buf *out, struct arp_err *err)
 {
     const struct outputs_spec *s = m->spec;
     char now[CLOCK_ISO_LEN + 1];
@@ -243,11 +286,10 @@ static int put_manifest(const struct manifest *m, struct buf *out, struct arp_er
     json_kuint(&j, "deletions", s->diff->deletions);
     json_obj_close(&j);
     json_key(&j, "artifacts");
-    json_arr_open(&j);
-    for (size_t i = 0; i < m->count; i++)
-        put_artifact(&j, &m->list[i]);
-    json_arr_close(&j);
+    put_list(m, &j);
     json_kuint(&j, "artifactsTotal", m->total);
+    json_kbool(&j, "artifactsTruncated", m->listed < m->total);
+    json_kbool(&j, "artifactsTotalExact", m->names < OUTPUTS_NAMES_MAX);
     json_obj_close(&j);
     buf_append_char(out, '\n');
     return buf_error(out, err);
@@ -255,24 +297,15 @@ static int put_manifest(const struct manifest *m, struct buf *out, struct arp_er
 
 int outputs_write(const struct outputs_spec *spec, struct buf *out, struct arp_err *err)
 {
-    struct manifest m = {.spec = spec, .err = err, .chunk = malloc(HASH_CHUNK)};
+    struct manifest m = {.spec = spec, .chunk = malloc(HASH_CHUNK)};
     if (!m.chunk)
         return arp_fail(err, ARP_E_NOMEM, 0, "outputs");
+    pathset_init(&m.paths, LIMIT_ARTIFACTS, OUTPUTS_PATHS_MAX);
     buf_init(&m.path, PATH_MAX);
-    for (size_t i = 0; i < spec->dir_count && spec->repo_fd >= 0; i++) {
-        cleanup_fd int fd = fd_open_beneath(spec->repo_fd, spec->dirs[i], O_RDONLY | O_DIRECTORY, 0, NULL);
-        if (fd < 0)
-            continue; /* it need not exist; a link in its place is not followed */
-        buf_reset(&m.path);
-        buf_append_str(&m.path, spec->dirs[i]);
-        walk(&m, fd, 0);
-    }
-    if (m.count > 0)
-        qsort(m.list, m.count, sizeof(*m.list), by_path);
-    int rc = put_manifest(&m, out, err);
-    for (size_t i = 0; i < m.count; i++)
-        free(m.list[i].path);
-    free(m.list);
+    walk_all(&m);
+    int rc = m.paths.out_of_memory ? arp_fail(err, ARP_E_NOMEM, 0, "paths of artifacts")
+                                   : put_manifest(&m, out, err);
+    pathset_done(&m.paths);
     free(m.chunk);
     buf_done(&m.path);
     return rc;

@@ -34,11 +34,42 @@ void reaper_free(struct reaper *r)
     free(r);
 }
 
-int reaper_fork(struct reaper *r, struct child *c, pid_t *ret_pid, struct arp_err *err)
+int reaper_prepare(struct child *c, struct arp_err *err)
 {
     *c = (struct child){.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-    if (c->done_fd < 0)
-        return arp_fail(err, ARP_E_IO, errno, "eventfd");
+    return c->done_fd < 0 ? arp_fail(err, ARP_E_IO, errno, "eventfd") : 0;
+}
+
+static void enlist(struct reaper *r, struct child *c, pid_t pid)
+{
+    c->pid = pid;
+    c->next = r->children;
+    r->children = c;
+}
+
+void reaper_adopt(struct reaper *r, struct child *c, pid_t pid)
+{
+    pthread_mutex_lock(&r->lock);
+    enlist(r, c, pid);
+    pthread_mutex_unlock(&r->lock);
+}
+
+void reaper_lost(struct reaper *r, struct child *c)
+{
+    pthread_mutex_lock(&r->lock);
+    if (!c->done) {
+        c->done = true;
+        c->status = SIGKILL; /* as wait(2) would tell it */
+        eventfd_write(c->done_fd, 1);
+    }
+    pthread_mutex_unlock(&r->lock);
+}
+
+int reaper_fork(struct reaper *r, struct child *c, pid_t *ret_pid, struct arp_err *err)
+{
+    int rc = reaper_prepare(c, err);
+    if (rc)
+        return rc;
     pthread_mutex_lock(&r->lock);
     pid_t pid = fork();
     int saved = errno;
@@ -46,11 +77,8 @@ int reaper_fork(struct reaper *r, struct child *c, pid_t *ret_pid, struct arp_er
         *ret_pid = 0;
         return 0; /* the lock is a dead copy here */
     }
-    if (pid > 0) {
-        c->pid = pid;
-        c->next = r->children;
-        r->children = c;
-    }
+    if (pid > 0)
+        enlist(r, c, pid);
     pthread_mutex_unlock(&r->lock);
     if (pid < 0) {
         close(c->done_fd);
@@ -115,7 +143,7 @@ bool reaper_wait(struct reaper *r, const struct child *c, int timeout_ms)
 
 void reaper_forget(struct reaper *r, struct child *c)
 {
-    if (c->pid == 0)
+    if (c->done_fd <= 0)
         return;
     pthread_mutex_lock(&r->lock);
     for (struct child **at = &r->children; *at; at = &(*at)->next) {

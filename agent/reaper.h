@@ -33,6 +33,12 @@ void reaper_free(struct reaper *r);
  * async-signal-safe functions) and the pid in the parent, where c must stay valid until reaper_forget().
  * Errors: ARP_E_IO (fork, eventfd). */
 int reaper_fork(struct reaper *r, struct child *c, pid_t *ret_pid, struct arp_err *err);
+/* The same for a process that somebody else makes our child (clone(2), CLONE_PARENT): prepare before it exists, adopt while it can't end
+ * (it is held by the caller), forget as usual. Errors: ARP_E_IO (eventfd). */
+int reaper_prepare(struct child *c, struct arp_err *err);
+void reaper_adopt(struct reaper *r, struct child *c, pid_t pid);
+/* The adopted process may have ended before: count it as killed, unless its status came. */
+void reaper_lost(struct reaper *r, struct child *c);
 /* Wait for everything that has ended, without blocking. */
 void reaper_collect(struct reaper *r);
 /* True once c ended; then status and usage (either may be NULL) are set. */
@@ -41,7 +47,8 @@ bool reaper_result(struct reaper *r, const struct child *c, int *ret_status, str
 void reaper_signal(struct reaper *r, const struct child *c, int sig, bool group);
 /* Block until c ended or timeout_ms passed; true when it ended. */
 bool reaper_wait(struct reaper *r, const struct child *c, int timeout_ms);
-/* Drop the registration and close done_fd. A child that still runs becomes an ordinary orphan. Accepts a zeroed child. */
+/* Drop the registration and close done_fd. A child that still runs becomes an ordinary orphan. Accepts a zeroed and a child that
+ * was only prepared. */
 void reaper_forget(struct reaper *r, struct child *c);
 
 #endif

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "shared/event.h"
+#include "shared/hash.h"
+#include "shared/oci_profile.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -20,7 +22,7 @@ static const struct json_field body_fields[] = {
     {"engine", JSON_STRING, true},
     {"commands", JSON_ARRAY, true},
     {"timeoutMs", JSON_INT, true},
-    {"sandboxProfile", JSON_STRING, false},
+    {"sandboxProfile", JSON_ANY, false}, /* a name, or an OCI profile */
     {"artifacts", JSON_ARRAY, false},
     {"events", JSON_ARRAY, true},
 };
@@ -219,6 +221,33 @@ static int parse_patterns(const cJSON *list, struct run_request *r, struct arp_e
     return 0;
 }
 
+/* A custom profile is kept as the text it means, so that its digest does not depend on how it was written. */
+static int parse_custom_profile(const cJSON *obj, struct run_request *r, struct arp_err *err)
+{
+    cleanup_oci_profile struct oci_profile *profile = NULL;
+    cleanup_buf struct buf text;
+    buf_init(&text, LIMIT_SECCOMP_BYTES);
+    int rc = oci_profile_parse(obj, "sandboxProfile", &profile, err);
+    if (rc == 0)
+        rc = oci_profile_write(profile, &text, err);
+    if (rc == 0) {
+        sha256_hex_of(text.data, text.len, r->profile_sha256);
+        r->profile_json = buf_steal(&text);
+    }
+    return rc;
+}
+
+static int parse_profile(const cJSON *value, struct run_request *r, struct arp_err *err)
+{
+    if (!value || cJSON_IsNull(value))
+        return 0;
+    if (cJSON_IsObject(value))
+        return parse_custom_profile(value, r, err);
+    if (cJSON_IsString(value))
+        return seccomp_profile_of(value->valuestring, &r->profile, err);
+    return arp_fail_field(err, "sandboxProfile", "sandboxProfile must be a name or an OCI profile");
+}
+
 static int parse_events(const cJSON *list, struct run_request *r, struct arp_err *err)
 {
     chain_init(&r->chain, r->run_id, "events.jsonl");
@@ -263,9 +292,8 @@ static int parse_body(const cJSON *body, struct run_request *r, struct arp_err *
         rc = get_uuid(body, "workspaceId", r->workspace_id, err);
     if (rc == 0)
         rc = get_timeout(body, 0, &r->timeout_ms, err);
-    const char *profile = json_get_str(body, "sandboxProfile");
     if (rc == 0)
-        rc = seccomp_profile_of(profile ? profile : "default", &r->profile, err);
+        rc = parse_profile(cJSON_GetObjectItemCaseSensitive(body, "sandboxProfile"), r, err);
     if (rc == 0)
         rc = parse_commands(cJSON_GetObjectItemCaseSensitive(body, "commands"), r, err);
     if (rc == 0)
@@ -306,6 +334,7 @@ void request_free(struct run_request *r)
     free(r->commands);
     for (size_t i = 0; i < r->artifact_dir_count; i++)
         free(r->artifact_dirs[i]);
+    free(r->profile_json);
     buf_done(&r->prefix);
     free(r);
 }

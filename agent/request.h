@@ -39,7 +39,10 @@ struct run_request {
     struct command *commands;
     size_t command_count;
     int64_t timeout_ms;
-    enum seccomp_profile profile;
+    enum seccomp_profile
+        profile;        /* SECCOMP_DEFAULT with a custom profile: its programs stand beside the custom one */
+    char *profile_json; /* canonical text of a custom profile (oci_profile_write), NULL for a named one */
+    char profile_sha256[SHA256_HEX_LEN + 1];   /* of that text; "" for a named one */
     char *artifact_dirs[REQUEST_PATTERNS_MAX]; /* "results" for a pattern of all below results/ */
     size_t artifact_dir_count;
     struct buf prefix;  /* the lines handed over, each with LF: the beginning of events.jsonl */

@@ -4,8 +4,6 @@
 #include "agent/run.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -15,13 +13,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/capture.h"
+#include "agent/box.h"
 #include "agent/cmdlog.h"
+#include "agent/command.h"
 #include "agent/envjson.h"
 #include "agent/evdir.h"
 #include "agent/evlog.h"
-#include "agent/exec.h"
 #include "agent/outputs.h"
+#include "agent/proclog.h"
 #include "agent/sandbox.h"
 #include "agent/snapshot.h"
 #include "agent/treekill.h"
@@ -40,7 +39,13 @@ struct run {
     struct snapshot *snapshot;
     struct snapshot_state before, after;
     struct snapshot_diff diff;
-    struct capture_result io; /* of the command at hand; too large for the stack */
+    struct proclog processes;
+    struct box *box; /* NULL: no command can start */
+    char box_error[ARP_ERR_MSG_MAX];
+    const struct seccomp_prog *seccomp; /* of the box; NULL without one */
+    struct seccomp_prog *custom;        /* owned: compiled for this run */
+    struct command_result result;       /* of the command at hand; too large for the stack */
+    uint64_t dropped;                   /* process records that no log holds */
     int repo_fd;
     int cancel_fd; /* eventfd: run_stop was called */
     int peer_fd;
@@ -51,7 +56,8 @@ struct run {
     const char *status, *reason;
     char message[ARP_ERR_MSG_MAX];
     char final_text[ARP_ERR_MSG_MAX + 64];
-    char outputs_hex[SHA256_HEX_LEN + 1], env_hex[SHA256_HEX_LEN + 1], log_hex[SHA256_HEX_LEN + 1];
+    char outputs_hex[SHA256_HEX_LEN + 1], env_hex[SHA256_HEX_LEN + 1], log_hex[SHA256_HEX_LEN + 1],
+        processes_hex[SHA256_HEX_LEN + 1];
 };
 
 const char *run_id(const struct run *run)
@@ -71,6 +77,9 @@ void run_free(struct run *run)
     if (!run)
         return;
     snapshot_stop(run->snapshot);
+    box_close(run->box);
+    seccomp_prog_free(run->custom);
+    proclog_close(&run->processes);
     evlog_close(&run->events);
     cmdlog_close(&run->commands);
     evdir_close(&run->dir);
@@ -110,6 +119,8 @@ int run_new(struct runner *runner, struct run_request *req, struct stream *strea
         rc = evlog_open(&run->events, &run->dir, req, stream, err);
     if (rc == 0)
         rc = cmdlog_open(&run->commands, &run->dir, req->run_id, err);
+    if (rc == 0)
+        rc = proclog_open(&run->processes, &run->dir, req->run_id, err);
     if (rc) {
         run_free(run);
         return rc;
@@ -125,7 +136,7 @@ static void fail(struct run *run, const char *status, const char *reason, const 
         return;
     run->status = status;
     run->reason = reason;
-    snprintf(run->message, sizeof(run->message), "%s", message);
+    snprintf(run->message, sizeof(run->message), "%.*s", ARP_ERR_MSG_MAX - 1, message);
 }
 
 static void fail_err(struct run *run, const char *reason, const struct arp_err *err)
@@ -178,97 +189,67 @@ static void on_peer_gone(void *ctx)
     run_stop(ctx, STOP_ORCHESTRATOR_GONE);
 }
 
-/* Descriptors of one command. */
-struct plumbing {
-    int cwd, null;
-    int out[2], err[2];
-};
-
-static void close_pair(int fds[2])
+/* The recorder's records into the log and the stream. What the log takes no more is counted. */
+static void on_records(void *ctx)
 {
-    for (int i = 0; i < 2; i++) {
-        if (fds[i] >= 0)
-            close(fds[i]);
-        fds[i] = -1;
+    struct run *run = ctx;
+    struct arp_err err = {0};
+    struct process_record *list = recorder_take(box_recorder(run->box));
+    for (const struct process_record *r = list; r; r = r->next) {
+        bool written = false;
+        bool was_full = run->processes.full;
+        if (proclog_append(&run->processes, r, &written, &err) != 0)
+            fail_err(run, "evidence_error", &err);
+        if (written)
+            evlog_process(&run->events, r, run->processes.chain.prev);
+        else
+            run->dropped++;
+        if (run->processes.full && !was_full)
+            recorder_close_budget(box_recorder(run->box));
     }
+    process_records_free(list);
 }
 
-static void plumbing_close(struct plumbing *p)
+/* The sandbox of all commands. An error here refuses them. */
+static int open_box(struct run *run, struct arp_err *err)
 {
-    close_pair(p->out);
-    close_pair(p->err);
-    if (p->cwd >= 0)
-        close(p->cwd);
-    if (p->null >= 0)
-        close(p->null);
+    const struct run_request *req = run->req;
+    int rc = req->profile_json ? seccomp_compile(req->profile, req->profile_json, &run->custom, err)
+                               : runner_seccomp(run->runner, req->profile, &run->seccomp, err);
+    if (rc == 0 && run->custom)
+        run->seccomp = run->custom;
+    return rc ? rc : runner_open_box(run->runner, run->seccomp, &run->box, err);
 }
 
-static int plumbing_open(struct run *run, const struct command *c, struct plumbing *p, struct arp_err *err)
+/* Start the command and follow it to its end. */
+static int execute(struct run *run, size_t id, struct arp_err *err)
 {
-    *p = (struct plumbing){.cwd = -1, .null = -1, .out = {-1, -1}, .err = {-1, -1}};
-    p->cwd = fd_open_beneath(run->repo_fd, c->cwd, O_PATH | O_DIRECTORY, 0, err);
-    if (p->cwd < 0)
-        return arp_wrap(err, "working directory");
-    p->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (p->null < 0)
-        return arp_fail(err, ARP_E_IO, errno, "open /dev/null");
-    int rc = capture_pipe(p->out, err);
-    return rc ? rc : capture_pipe(p->err, err);
-}
-
-/* Start the command and follow it to its end. On an error nothing of it is left running, and *rec says that it never started. */
-static int execute(
-    struct run *run, const struct command *c, struct exec_outcome *outcome, struct arp_err *err)
-{
-    struct plumbing p;
-    struct child child = {0};
-    int rc = plumbing_open(run, c, &p, err);
-    if (rc == 0) {
-        struct exec_spec spec = {.argv = (const char *const *)c->argv,
-            .envp = run->config->env->vars,
-            .search_path = run->config->env->path,
-            .cwd_fd = p.cwd,
-            .in_fd = p.null,
-            .out_fd = p.out[1],
-            .err_fd = p.err[1],
-            .uid = SANDBOX_UID,
-            .gid = SANDBOX_GID,
-            .fsize = SANDBOX_FSIZE,
-            .seccomp = runner_seccomp(run->runner, run->req->profile)};
-        rc = exec_spawn(run->config->reaper, &spec, &child, outcome, err);
-    }
-    int read_out = p.out[0];
-    int read_err = p.err[0];
-    if (rc == 0) {
-        close(p.out[1]);
-        close(p.err[1]);
-        p.out[1] = p.err[1] = -1;
-        int64_t own_ns = clock_mono_ns() + c->timeout_ms * 1000000;
-        struct capture_spec spec = {.reaper = run->config->reaper,
-            .child = &child,
-            .uid = SANDBOX_UID,
-            .out_fd = read_out,
-            .err_fd = read_err,
-            .dir = &run->dir,
-            .deadline_ns = own_ns < run->deadline_ns ? own_ns : run->deadline_ns,
-            .cancel_fd = run->cancel_fd,
-            .peer_fd = run->peer_fd,
-            .on_peer_gone = on_peer_gone,
-            .peer_ctx = run,
-            .idle = {.call = on_idle, .ctx = run}};
-        rc = capture_run(&spec, &run->io, err);
-    }
-    reaper_forget(run->config->reaper, &child);
-    plumbing_close(&p);
+    if (!run->box)
+        return arp_fail(err, ARP_E_UNSUPPORTED, 0, "%s", run->box_error);
+    struct command_context spec = {.box = run->box,
+        .reaper = run->config->reaper,
+        .dir = &run->dir,
+        .repo_fd = run->repo_fd,
+        .deadline_ns = run->deadline_ns,
+        .cancel_fd = run->cancel_fd,
+        .peer_fd = run->peer_fd,
+        .on_peer_gone = on_peer_gone,
+        .on_records = on_records,
+        .idle = {.call = on_idle, .ctx = run}};
+    uint64_t dropped = run->dropped;
+    int rc = command_execute(&spec, &run->req->commands[id], id, &run->result, err);
+    /* What the recorder counted only, and what the log had no room for. */
+    run->result.tally.records_dropped += run->dropped - dropped;
+    run->dropped = dropped + run->result.tally.records_dropped;
     return rc;
 }
 
 /* Exit code and signal of a finished command into rec, and what they mean for the run. name: room for the signal's name. */
 static void judge(struct run *run, struct cmd_rec *rec, const struct exec_outcome *outcome, char name[24])
 {
-    char text[200];
-    int status = run->io.status;
-    if (outcome->stage == EXEC_STARTED && !run->io.ended) {
+    char text[ARP_ERR_MSG_MAX + 64];
+    int status = run->result.io.status;
+    if (outcome->stage == EXEC_STARTED && !run->result.io.ended) {
         rec->exit_code = -1;
     } else if (outcome->stage == EXEC_FAILED) {
         rec->exit_code = outcome->sys_errno == ENOENT ? 127 : 126;
@@ -303,13 +284,6 @@ static void judge(struct run *run, struct cmd_rec *rec, const struct exec_outcom
     }
 }
 
-static void clear_io(struct capture_result *io)
-{
-    memset(io, 0, sizeof(*io));
-    sha256_hex_of("", 0, io->out.sha256);
-    sha256_hex_of("", 0, io->err.sha256);
-}
-
 /* One command: start event, execution, log line, finish event. */
 static void run_command(struct run *run, size_t id)
 {
@@ -318,27 +292,27 @@ static void run_command(struct run *run, size_t id)
     char signal_name[24];
     char why[ARP_ERR_MSG_MAX];
     struct arp_err err = {0};
-    struct exec_outcome outcome = {.stage = EXEC_SETUP, .step = ""};
-    struct cmd_rec rec = {.id = id, .command = c, .cwd = cwd, .io = &run->io};
+    struct command_result *result = &run->result;
+    struct cmd_rec rec = {.id = id, .command = c, .cwd = cwd, .io = &result->io, .tally = &result->tally};
+    const struct exec_outcome *outcome = &result->outcome;
     snprintf(cwd, sizeof(cwd), "%s/repo%s%s", run->config->workspace->root, strcmp(c->cwd, ".") ? "/" : "",
         strcmp(c->cwd, ".") ? c->cwd : "");
     clock_iso_now(rec.ts);
-    clear_io(&run->io);
+    command_result_init(result);
     evlog_command_started(&run->events, &rec);
     int64_t start_ns = clock_mono_ns();
-    int rc = execute(run, c, &outcome, &err);
+    int rc = execute(run, id, &err);
     rec.duration_ms = (clock_mono_ns() - start_ns) / 1000000;
-    rec.timed_out = run->io.timed_out;
+    rec.timed_out = result->io.timed_out;
+    rec.layers = outcome->stage == EXEC_STARTED ? box_layers(run->box) : NULL;
     run->ran++;
     if (rc)
         snprintf(why, sizeof(why), "%s", err.msg);
-    else if (outcome.stage != EXEC_STARTED)
-        snprintf(why, sizeof(why), "%s: %s", outcome.step, strerrordesc_np(outcome.sys_errno));
-    rec.error = rc || outcome.stage != EXEC_STARTED ? why : NULL;
-    if (run->io.out.sha256[0] == 0)
-        clear_io(&run->io); /* the capture failed early: nothing was hashed */
-    judge(run, &rec, &outcome, signal_name);
-    if (rc && outcome.stage == EXEC_STARTED)
+    else if (outcome->stage != EXEC_STARTED)
+        snprintf(why, sizeof(why), "%s: %s", outcome->step, strerrordesc_np(outcome->sys_errno));
+    rec.error = rc || outcome->stage != EXEC_STARTED ? why : NULL;
+    judge(run, &rec, outcome, signal_name);
+    if (rc && outcome->stage == EXEC_STARTED)
         fail_err(run, "evidence_error", &err);
     rc = cmdlog_append(&run->commands, &rec, &err);
     if (rc)
@@ -382,7 +356,8 @@ static void write_env(struct run *run)
         .after = &run->after,
         .info = run->config->info,
         .env = run->config->env,
-        .seccomp = runner_seccomp(run->runner, run->req->profile)};
+        .layers = run->box ? box_layers(run->box) : NULL,
+        .seccomp = run->seccomp};
     int rc = envjson_write(&spec, &text, &err);
     keep_file(run, "env.json", rc, &text, run->env_hex, &err);
 }
@@ -423,7 +398,8 @@ static void git_after(struct run *run)
 static void finish(struct run *run)
 {
     struct arp_err err = {0};
-    if (cmdlog_digest(&run->commands, run->log_hex, &err) != 0 || evdir_sync(&run->dir, &err) != 0 ||
+    if (cmdlog_digest(&run->commands, run->log_hex, &err) != 0 ||
+        proclog_digest(&run->processes, run->processes_hex, &err) != 0 || evdir_sync(&run->dir, &err) != 0 ||
         evlog_error(&run->events, &err) != 0)
         fail_err(run, "evidence_error", &err);
     snprintf(run->final_text, sizeof(run->final_text), "%zu of %zu commands ran; %s", run->ran,
@@ -437,7 +413,11 @@ static void finish(struct run *run)
         .command_log_head = run->commands.chain.prev,
         .command_log_sha256 = run->log_hex,
         .outputs_sha256 = run->outputs_hex,
-        .env_sha256 = run->env_hex};
+        .env_sha256 = run->env_hex,
+        .process_records = run->processes.chain.next_seq,
+        .process_head = run->processes.chain.prev,
+        .processes_sha256 = run->processes_hex,
+        .records_dropped = run->dropped};
     evlog_completed(&run->events, &end);
     fdatasync(run->events.fd);
 }
@@ -451,6 +431,8 @@ void run_execute(struct run *run)
     if (run->repo_fd < 0)
         fail_err(run, "workspace_error", &err);
     pthread_mutex_lock(workload);
+    if (open_box(run, &err) != 0)
+        snprintf(run->box_error, sizeof(run->box_error), "%s", err.msg);
     git_before(run);
     check_clock(run);
     for (size_t i = 0; i < run->req->command_count && !is_over(run); i++) {

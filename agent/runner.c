@@ -8,17 +8,24 @@
 #include <unistd.h>
 
 #include "agent/run.h"
+#include "agent/sandbox.h"
 #include "shared/log.h"
+
+static const struct launcher_ids launcher_ids = {
+    .uid = SANDBOX_UID, .gid = SANDBOX_GID, .own_uid = LAUNCHER_UID};
 
 struct runner {
     struct runner_config config;
-    struct seccomp_prog *seccomp[SECCOMP_PROFILES];
+    struct seccomp_prog *helper;
+    struct exehash *exehash;
     pthread_mutex_t workload;
     pthread_mutex_t lock; /* the members below */
     pthread_cond_t idle;
     struct run *current;
-    struct snapshot *spare;
-    unsigned threads; /* run threads that have not ended */
+    struct seccomp_prog *programs[SECCOMP_PROFILES]; /* NULL until used */
+    struct snapshot *snapshot;                       /* spare */
+    struct launcher *launcher;                       /* spare */
+    unsigned threads;                                /* run threads that have not ended */
     bool closed;
 };
 
@@ -31,12 +38,14 @@ int runner_new(const struct runner_config *config, struct runner **ret, struct a
     pthread_mutex_init(&r->workload, NULL);
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->idle, NULL);
-    int rc = 0;
-    for (int p = 0; rc == 0 && p < SECCOMP_PROFILES; p++)
-        rc = seccomp_compile((enum seccomp_profile)p, &r->seccomp[p], err);
+    r->exehash = exehash_new();
+    int rc = r->exehash ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "runner");
     if (rc == 0)
-        rc = snapshot_start(
-            config->reaper, config->workspace->root, r->seccomp[SECCOMP_NO_NETWORK], &r->spare, err);
+        rc = seccomp_compile(SECCOMP_HELPER, NULL, &r->helper, err);
+    if (rc == 0)
+        rc = snapshot_start(config->reaper, config->workspace->root, r->helper, &r->snapshot, err);
+    if (rc == 0)
+        rc = launcher_start(config->reaper, &launcher_ids, &r->launcher, err);
     if (rc) {
         runner_free(r);
         return rc;
@@ -45,27 +54,43 @@ int runner_new(const struct runner_config *config, struct runner **ret, struct a
     return 0;
 }
 
-/* The run thread. Its last act prepares the next run: starting a helper takes longer than a small snapshot. */
+void runner_make_spares(struct runner *r)
+{
+    struct arp_err err;
+    struct snapshot *snapshot = NULL;
+    struct launcher *launcher = NULL;
+    pthread_mutex_lock(&r->lock);
+    bool need_snapshot = !r->snapshot && !r->closed;
+    bool need_launcher = !r->launcher && !r->closed;
+    pthread_mutex_unlock(&r->lock);
+    if (need_snapshot &&
+        snapshot_start(r->config.reaper, r->config.workspace->root, r->helper, &snapshot, &err) != 0)
+        log_error(LOG_LEVEL_WARN, NULL, "no spare snapshot helper", &err);
+    if (need_launcher && launcher_start(r->config.reaper, &launcher_ids, &launcher, &err) != 0)
+        log_error(LOG_LEVEL_WARN, NULL, "no spare launcher", &err);
+    pthread_mutex_lock(&r->lock);
+    if (!r->snapshot && !r->closed) {
+        r->snapshot = snapshot;
+        snapshot = NULL;
+    }
+    if (!r->launcher && !r->closed) {
+        r->launcher = launcher;
+        launcher = NULL;
+    }
+    pthread_mutex_unlock(&r->lock);
+    snapshot_stop(snapshot);
+    launcher_stop(launcher);
+}
+
 static void *thread_main(void *arg)
 {
     struct runner *r = arg;
-    struct snapshot *spare = NULL;
-    struct arp_err err;
     pthread_mutex_lock(&r->lock);
     struct run *run = r->current;
     pthread_mutex_unlock(&r->lock);
     run_execute(run);
     run_free(run);
-    if (snapshot_start(
-            r->config.reaper, r->config.workspace->root, r->seccomp[SECCOMP_NO_NETWORK], &spare, &err) != 0)
-        log_error(LOG_LEVEL_WARN, NULL, "no spare snapshot helper", &err);
-    pthread_mutex_lock(&r->lock);
-    if (!r->spare && !r->closed) {
-        r->spare = spare;
-        spare = NULL;
-    }
-    pthread_mutex_unlock(&r->lock);
-    snapshot_stop(spare);
+    runner_make_spares(r);
     pthread_mutex_lock(&r->lock);
     r->threads--;
     pthread_cond_broadcast(&r->idle);
@@ -150,10 +175,13 @@ void runner_shutdown(struct runner *r)
         run_stop(r->current, STOP_AGENT_SHUTDOWN);
     while (r->threads > 0)
         pthread_cond_wait(&r->idle, &r->lock);
-    struct snapshot *spare = r->spare;
-    r->spare = NULL;
+    struct snapshot *snapshot = r->snapshot;
+    struct launcher *launcher = r->launcher;
+    r->snapshot = NULL;
+    r->launcher = NULL;
     pthread_mutex_unlock(&r->lock);
-    snapshot_stop(spare);
+    snapshot_stop(snapshot);
+    launcher_stop(launcher);
 }
 
 void runner_free(struct runner *r)
@@ -161,8 +189,10 @@ void runner_free(struct runner *r)
     if (!r)
         return;
     runner_shutdown(r);
+    seccomp_prog_free(r->helper);
     for (int p = 0; p < SECCOMP_PROFILES; p++)
-        seccomp_prog_free(r->seccomp[p]);
+        seccomp_prog_free(r->programs[p]);
+    exehash_free(r->exehash);
     pthread_mutex_destroy(&r->workload);
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->idle);
@@ -174,9 +204,39 @@ const struct runner_config *runner_config(const struct runner *r)
     return &r->config;
 }
 
-const struct seccomp_prog *runner_seccomp(const struct runner *r, enum seccomp_profile p)
+int runner_seccomp(
+    struct runner *r, enum seccomp_profile p, const struct seccomp_prog **ret, struct arp_err *err)
 {
-    return r->seccomp[p];
+    pthread_mutex_lock(&r->lock);
+    int rc = r->programs[p] ? 0 : seccomp_compile(p, NULL, &r->programs[p], err);
+    *ret = r->programs[p];
+    pthread_mutex_unlock(&r->lock);
+    return rc;
+}
+
+/* The spare launcher, or a new one. */
+static int take_launcher(struct runner *r, struct launcher **ret, struct arp_err *err)
+{
+    pthread_mutex_lock(&r->lock);
+    *ret = r->launcher;
+    r->launcher = NULL;
+    pthread_mutex_unlock(&r->lock);
+    if (*ret && launcher_alive(*ret))
+        return 0;
+    launcher_stop(*ret);
+    return launcher_start(r->config.reaper, &launcher_ids, ret, err);
+}
+
+int runner_open_box(
+    struct runner *r, const struct seccomp_prog *seccomp, struct box **ret, struct arp_err *err)
+{
+    struct box_spec spec = {.reaper = r->config.reaper,
+        .cache = r->exehash,
+        .seccomp = seccomp,
+        .env = r->config.env,
+        .workspace = r->config.workspace->root};
+    int rc = take_launcher(r, &spec.launcher, err);
+    return rc ? rc : box_open(&spec, ret, err);
 }
 
 pthread_mutex_t *runner_workload_lock(struct runner *r)
@@ -187,14 +247,13 @@ pthread_mutex_t *runner_workload_lock(struct runner *r)
 int runner_take_snapshot(struct runner *r, struct snapshot **ret, struct arp_err *err)
 {
     pthread_mutex_lock(&r->lock);
-    *ret = r->spare;
-    r->spare = NULL;
+    *ret = r->snapshot;
+    r->snapshot = NULL;
     pthread_mutex_unlock(&r->lock);
     if (*ret && snapshot_alive(*ret))
         return 0;
     snapshot_stop(*ret);
-    return snapshot_start(
-        r->config.reaper, r->config.workspace->root, r->seccomp[SECCOMP_NO_NETWORK], ret, err);
+    return snapshot_start(r->config.reaper, r->config.workspace->root, r->helper, ret, err);
 }
 
 void runner_finished(struct runner *r)

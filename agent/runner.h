@@ -1,5 +1,6 @@
 /*
- * Runner: at most one run at a time. Owns what runs share (seccomp programs, the spare snapshot helper) and the running thread.
+ * Runner: at most one run at a time. Owns what runs share (seccomp programs, digests of programs, the spare snapshot helper
+ * and launcher) and the running thread.
  * Thread-safe. The run itself, top to bottom, is agent/run.c.
  */
 #ifndef ARP_AGENT_RUNNER_H
@@ -8,6 +9,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include "agent/box.h"
 #include "agent/cmdenv.h"
 #include "agent/metadata.h"
 #include "agent/reaper.h"
@@ -31,7 +33,7 @@ enum stop_reason { STOP_NONE, STOP_CANCELLED, STOP_ORCHESTRATOR_GONE, STOP_AGENT
 
 struct runner;
 
-/* Compiles the seccomp programs and starts the first snapshot helper. Errors: ARP_E_UNSUPPORTED, ARP_E_IO, ARP_E_NOMEM. */
+/* Compiles the seccomp program of helpers and starts the first snapshot helper and launcher. Errors: ARP_E_UNSUPPORTED, ARP_E_IO, ARP_E_NOMEM. */
 int runner_new(const struct runner_config *config, struct runner **ret, struct arp_err *err);
 /* Run req on a thread of its own. Takes over req and peer_fd also on errors; takes a reference of stream, where its lines go. peer_fd: the
  * connection, watched for a hang-up, -1 for none.
@@ -48,11 +50,18 @@ void runner_shutdown(struct runner *r);
 void runner_free(struct runner *r);
 
 const struct runner_config *runner_config(const struct runner *r);
-const struct seccomp_prog *runner_seccomp(const struct runner *r, enum seccomp_profile p);
+/* The programs of a built-in profile, compiled when first asked for. Errors: those of seccomp_compile. */
+int runner_seccomp(
+    struct runner *r, enum seccomp_profile p, const struct seccomp_prog **ret, struct arp_err *err);
+/* A box with these programs, which outlive it. For whoever holds the workload lock. Errors: those of box_open, launcher_start. */
+int runner_open_box(
+    struct runner *r, const struct seccomp_prog *seccomp, struct box **ret, struct arp_err *err);
+/* Start the helpers that are used up: starting one takes longer than a small run. Failures are logged, whoever needs one tries again. */
+void runner_make_spares(struct runner *r);
 /* Held by whoever has processes of the workload's uid: tree kill knows only the uid. */
 pthread_mutex_t *runner_workload_lock(struct runner *r);
 
-/* For the run thread: the spare helper, or a new one. Errors: as snapshot_start. */
+/* The spare snapshot helper, or a new one. Errors: as snapshot_start. */
 int runner_take_snapshot(struct runner *r, struct snapshot **ret, struct arp_err *err);
 /* For the run thread: the run is over, the next may start. */
 void runner_finished(struct runner *r);

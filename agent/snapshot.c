@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -61,7 +62,7 @@ int snapshot_start(struct reaper *r, const char *root, const struct seccomp_prog
         .err_fd = log,
         .uid = SNAPSHOT_UID,
         .gid = SNAPSHOT_GID,
-        .read_all = true,
+        .keep_caps = 1u << CAP_DAC_READ_SEARCH,
         .fsize = SANDBOX_FSIZE,
         .seccomp = no_network};
     struct exec_outcome outcome = {0};

@@ -24,12 +24,18 @@
 #include "shared/json.h"
 #include "shared/limits.h"
 
-/* Address space: two 64 MiB files, their diff and libgit2's caches fit several times over. AddressSanitizer's shadow alone is larger. */
+/* Two 64 MiB files, their patch in base85 and libgit2's caches fit; a reference of some gigabytes does not. Mapped packs count only as address
+ * space. AddressSanitizer's shadow alone is larger than both. */
 #ifdef __SANITIZE_ADDRESS__
+#define DATA_MAX      RLIM_INFINITY
 #define ADDRESS_SPACE RLIM_INFINITY
 #else
-#define ADDRESS_SPACE (4ull << 30)
+#define DATA_MAX      (3ull << 29)
+#define ADDRESS_SPACE (16ull << 30)
 #endif
+
+/* Larger files are compared as binary ones: a short line takes fifty times its bytes while lines are compared. */
+#define LINES_MAX (16u << 20)
 
 /* How long a FIFO that stands for a file of .git may hold up one open(). Opening a real file takes microseconds and is not interrupted. */
 #define TICK_US 200000
@@ -39,6 +45,7 @@ struct helper {
     git_repository *store, *rules;
     struct statcache *cache;
     git_oid first, last;
+    bool began; /* the first snapshot was taken, with or without a tree */
     bool has_first, has_last;
 };
 
@@ -88,8 +95,7 @@ static int open_store(struct helper *h, const char *root)
         if (rc < 0 || git_repository_open_bare(&h->store, path) < 0)
             return -1;
     }
-    if (git_repository_open_bare(&h->rules, path) < 0 ||
-        git_repository_set_workdir(h->rules, h->repo_path, 0) < 0)
+    if (git_repository_open_bare(&h->rules, path) < 0)
         return -1;
     h->cache = statcache_load(cache);
     return h->cache ? 0 : -1;
@@ -104,22 +110,23 @@ static int send_frame(char type, const void *payload, size_t len)
     return rc ? rc : fd_write_all(1, payload, len, NULL);
 }
 
-/* libgit2 opens these without asking what they are: with a FIFO in their place there is nothing to read. */
-static bool plain_files_only(const char *repo_path)
+/* libgit2 reads these whole, without asking what they are: with a FIFO in their place, or a file that fills the memory, there is nothing to
+ * read. */
+#define GIT_FILE_MAX (64 << 20)
+static bool plain_files_only(int root_fd)
 {
     static const char *const names[] = {".git/HEAD", ".git/config", ".git/commondir", ".git/packed-refs",
         ".git/objects/info/alternates", ".git/config.worktree"};
-    cleanup_fd int fd = open(repo_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         struct stat st;
-        if (fstatat(fd, names[i], &st, 0) == 0 && !S_ISREG(st.st_mode))
+        if (fstatat(root_fd, names[i], &st, 0) == 0 && (!S_ISREG(st.st_mode) || st.st_size > GIT_FILE_MAX))
             return false;
     }
     return true;
 }
 
-/* What HEAD says, written into the open object j. Returns HEAD's tree (or NULL) and repository, both owned by the caller. */
-static git_tree *read_head(const struct helper *h, struct json *j, git_repository **ret_repo)
+/* What HEAD says, written into the open object j. root_fd: the repository's directory. Returns HEAD's tree (or NULL) and repository, both owned by the caller. */
+static git_tree *read_head(const struct helper *h, int root_fd, struct json *j, git_repository **ret_repo)
 {
     git_repository *repo = NULL;
     git_reference *head = NULL;
@@ -127,8 +134,12 @@ static git_tree *read_head(const struct helper *h, struct json *j, git_repositor
     git_object *tree = NULL;
     char hex[GIT_OID_HEXSZ + 1];
     *ret_repo = NULL;
-    if (!plain_files_only(h->repo_path)) {
-        json_kstr(j, "error", "a file of .git is not a regular file");
+    if (root_fd < 0) { /* not there, or a link: libgit2 would follow it */
+        json_kstr(j, "error", "the repository is no directory");
+        return NULL;
+    }
+    if (!plain_files_only(root_fd)) {
+        json_kstr(j, "error", "a file of .git is no regular file of a sane size");
         return NULL;
     }
     int rc = git_repository_open_ext(&repo, h->repo_path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
@@ -178,12 +189,14 @@ static int take_snapshot(struct helper *h)
     buf_init(&out, SNAPSHOT_FRAME_MAX);
     json_init(&j, &out);
     json_obj_open(&j);
-    git_repository *head_repo;
-    git_tree *head_tree = read_head(h, &j, &head_repo);
     struct arp_err err = {0};
     struct worktree_result result;
     cleanup_fd int root = open(h->repo_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     int rc = root < 0 ? arp_fail(&err, ARP_E_IO, errno, "open the repository directory") : 0;
+    if (rc == 0 && git_repository_set_workdir(h->rules, h->repo_path, 0) < 0)
+        rc = arp_fail(&err, ARP_E_IO, 0, "ignore rules: %s", git_text());
+    git_repository *head_repo;
+    git_tree *head_tree = read_head(h, root, &j, &head_repo);
     if (rc == 0) {
         struct worktree w = {.store = h->store,
             .rules = h->rules,
@@ -199,13 +212,14 @@ static int take_snapshot(struct helper *h)
         json_kstr(&j, "tree", git_oid_tostr(hex, sizeof(hex), &result.tree));
         json_kuint(&j, "files", result.files);
         json_kuint(&j, "skipped", result.skipped);
-        if (!h->has_first)
+        if (!h->began)
             h->first = result.tree;
-        h->has_first = true;
+        h->has_first = h->has_first || !h->began;
         h->last = result.tree;
     } else {
         json_kstr(&j, "treeError", err.msg);
     }
+    h->began = true;
     h->has_last = rc == 0;
     json_obj_close(&j);
     git_tree_free(head_tree);
@@ -231,48 +245,109 @@ struct diff_sum {
     bool truncated;
 };
 
-/* One file's patch: whole, or left out when it does not fit any more. */
-static int send_delta(git_diff *diff, size_t i, struct diff_sum *sum)
-{
-    git_patch *patch = NULL;
-    git_buf text = {0};
-    size_t ins = 0;
-    size_t del = 0;
-    int rc = git_patch_from_diff(&patch, diff, i);
-    if (rc == 0 && patch)
-        rc = git_patch_line_stats(NULL, &ins, &del, patch);
-    if (rc == 0 && patch)
-        rc = git_patch_to_buf(&text, patch);
-    if (rc == 0) {
-        sum->insertions += ins;
-        sum->deletions += del;
-        if (sum->truncated || sum->bytes + text.size > LIMIT_DIFF)
-            sum->truncated = true;
-        else
-            rc = send_patch(text.ptr, text.size);
-        sum->bytes += sum->truncated ? 0 : text.size;
-    }
-    git_buf_dispose(&text);
-    git_patch_free(patch);
-    return rc;
-}
+/* The two trees compared, twice: file by file as it is, and each file as a binary one. */
+struct comparison {
+    git_diff *plain, *binary; /* binary: made when first asked for */
+};
 
-static int make_diff(struct helper *h, git_diff **ret)
+static int make_diff(struct helper *h, uint32_t flags, git_diff **ret)
 {
     git_tree *before = NULL;
     git_tree *after = NULL;
     git_diff_options opts;
     git_diff_options_init(&opts, GIT_DIFF_OPTIONS_VERSION);
     /* Without INCLUDE_TYPECHANGE a file that became a link is a deletion and an addition: the only form `git apply` takes. */
-    opts.flags = GIT_DIFF_SHOW_BINARY;
+    opts.flags = GIT_DIFF_SHOW_BINARY | flags;
     opts.id_abbrev = GIT_OID_HEXSZ; /* "git apply" wants whole ids for binary files */
     int rc = git_tree_lookup(&before, h->store, &h->first);
     if (rc == 0)
         rc = git_tree_lookup(&after, h->store, &h->last);
     if (rc == 0)
         rc = git_diff_tree_to_tree(ret, h->store, before, after, &opts);
+    /* A file that only moved is named, not written twice. By whole ids alone: comparing contents would take time without bound. */
+    git_diff_find_options find;
+    git_diff_find_options_init(&find, GIT_DIFF_FIND_OPTIONS_VERSION);
+    find.flags = GIT_DIFF_FIND_RENAMES | GIT_DIFF_FIND_EXACT_MATCH_ONLY;
+    if (rc == 0)
+        rc = git_diff_find_similar(*ret, &find);
     git_tree_free(before);
     git_tree_free(after);
+    return rc;
+}
+
+static bool is_large(git_odb *odb, const git_diff_file *file)
+{
+    size_t size = 0;
+    git_object_t type;
+    return !git_oid_is_zero(&file->id) && git_odb_read_header(&size, &type, odb, &file->id) == 0 &&
+           size > LINES_MAX;
+}
+
+/* Patch number i as text with its counts of lines. */
+static int patch_text(git_diff *diff, size_t i, git_buf *ret_text, size_t *ret_ins, size_t *ret_del)
+{
+    git_patch *patch = NULL;
+    int rc = git_patch_from_diff(&patch, diff, i);
+    if (rc == 0 && patch)
+        rc = git_patch_line_stats(NULL, ret_ins, ret_del, patch);
+    if (rc == 0 && patch)
+        rc = git_patch_to_buf(ret_text, patch);
+    git_patch_free(patch);
+    return rc;
+}
+
+/* libgit2 ends the patch of a binary file that only moved with "Binary files a and b differ", which `git apply` refuses; they don't. */
+static size_t useful_length(const git_diff_delta *delta, const git_buf *text)
+{
+    static const char last[] = "\nBinary files ";
+    const char *at = delta->status == GIT_DELTA_RENAMED && text->size > 0 ? strstr(text->ptr, last) : NULL;
+    return at ? (size_t)(at + 1 - text->ptr) : text->size;
+}
+
+/* One file's patch: whole, or left out when it does not fit any more. */
+static int send_delta(struct helper *h, struct comparison *c, git_odb *odb, size_t i, struct diff_sum *sum)
+{
+    const git_diff_delta *delta = git_diff_get_delta(c->plain, i);
+    git_buf text = {0};
+    size_t ins = 0;
+    size_t del = 0;
+    bool large = is_large(odb, &delta->old_file) || is_large(odb, &delta->new_file);
+    int rc = large ? -1 : patch_text(c->plain, i, &text, &ins, &del);
+    if (rc) { /* or its lines are too many for our memory */
+        git_buf_dispose(&text);
+        rc = c->binary ? 0 : make_diff(h, GIT_DIFF_FORCE_BINARY, &c->binary);
+        ins = del = 0;
+        if (rc == 0)
+            rc = patch_text(c->binary, i, &text, &ins, &del);
+    }
+    if (rc == 0) {
+        size_t len = useful_length(delta, &text);
+        sum->insertions += ins;
+        sum->deletions += del;
+        if (sum->truncated || sum->bytes + len > LIMIT_DIFF)
+            sum->truncated = true;
+        else
+            rc = send_patch(text.ptr, len);
+        sum->bytes += sum->truncated ? 0 : len;
+    }
+    git_buf_dispose(&text);
+    return rc;
+}
+
+/* Both snapshots are there: send what differs. */
+static int send_diff(struct helper *h, struct diff_sum *sum)
+{
+    struct comparison c = {0};
+    git_odb *odb = NULL;
+    int rc = git_repository_odb(&odb, h->store);
+    if (rc == 0)
+        rc = make_diff(h, 0, &c.plain);
+    sum->files = c.plain ? git_diff_num_deltas(c.plain) : 0;
+    for (size_t i = 0; rc == 0 && i < sum->files; i++)
+        rc = send_delta(h, &c, odb, i, sum);
+    git_diff_free(c.plain);
+    git_diff_free(c.binary);
+    git_odb_free(odb);
     return rc;
 }
 
@@ -281,13 +356,8 @@ static int take_diff(struct helper *h)
     cleanup_buf struct buf out;
     struct json j;
     struct diff_sum sum = {0};
-    git_diff *diff = NULL;
     bool both = h->has_first && h->has_last;
-    int rc = both ? make_diff(h, &diff) : 0;
-    size_t n = diff ? git_diff_num_deltas(diff) : 0;
-    sum.files = n;
-    for (size_t i = 0; rc == 0 && i < n; i++)
-        rc = send_delta(diff, i, &sum);
+    int rc = both ? send_diff(h, &sum) : 0;
     buf_init(&out, SNAPSHOT_FRAME_MAX);
     json_init(&j, &out);
     json_obj_open(&j);
@@ -300,17 +370,18 @@ static int take_diff(struct helper *h)
     else if (rc)
         json_kstr(&j, "error", git_text());
     json_obj_close(&j);
-    git_diff_free(diff);
     return out.error ? -1 : send_frame('E', out.data, out.len);
 }
 
 int snapshot_proc_main(const char *root)
 {
     struct rlimit space = {ADDRESS_SPACE, ADDRESS_SPACE};
+    struct rlimit data = {DATA_MAX, DATA_MAX};
     struct helper h = {0};
     char order;
     umask(077);
-    if (setrlimit(RLIMIT_AS, &space) < 0 || setup_libgit2() < 0 || open_store(&h, root) < 0) {
+    if (setrlimit(RLIMIT_AS, &space) < 0 || setrlimit(RLIMIT_DATA, &data) < 0 || setup_libgit2() < 0 ||
+        open_store(&h, root) < 0) {
         fprintf(stderr, "snapshot helper: %s\n", git_text());
         return 1;
     }

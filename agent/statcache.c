@@ -133,6 +133,8 @@ int statcache_put(struct statcache *c, const char *path, const struct stat *st, 
     r.settled = oid && r.ctime_ns < walk_start_ns - RACY_NS;
     if (oid)
         memcpy(r.oid, oid->id, sizeof(r.oid));
+    if (c->next.len + sizeof(r) + r.path_len + 1 > CACHE_MAX)
+        return 0; /* full: the next walk reads this one again */
     buf_append(&c->next, &r, sizeof(r));
     buf_append(&c->next, path, (size_t)r.path_len + 1);
     c->next_count++;

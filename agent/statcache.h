@@ -35,7 +35,7 @@ struct statcache *statcache_load(const char *path);
 const struct stat_entry *statcache_find(const struct statcache *c, const char *path);
 /* True when e's oid is that of the file with this stat data. */
 bool statcache_fresh(const struct stat_entry *e, const struct stat *st);
-/* Remember path for the next walk. walk_start_ns: wall clock when this walk began. Errors: ARP_E_NOMEM. */
+/* Remember path for the next walk, while there is room. walk_start_ns: wall clock when this walk began. Errors: ARP_E_NOMEM. */
 int statcache_put(struct statcache *c, const char *path, const struct stat *st, const git_oid *oid,
     bool ignored, uint64_t ignore_print, int64_t walk_start_ns, struct arp_err *err);
 /* Replace what is known by what was put, in memory and, when anything differs, in the file. Errors: ARP_E_IO (the file is removed then). */

@@ -34,7 +34,7 @@ int tree_kill(uid_t uid, struct arp_err *err)
     return 0;
 }
 
-/* True when /proc/<pid>/status tells of a live process that has uid as one of its ids. */
+/* True when /proc/<pid>/status tells of a live process that has uid as real or saved uid: those kill(2) can reach. */
 static bool is_live_of(int proc_fd, const char *pid, uid_t uid)
 {
     char path[64];
@@ -52,7 +52,7 @@ static bool is_live_of(int proc_fd, const char *pid, uid_t uid)
     if (!state || !ids || sscanf(state, "\nState: %c", &code) != 1 ||
         sscanf(ids, "\nUid: %u %u %u", &real, &effective, &saved) != 3)
         return false;
-    return code != 'Z' && code != 'X' && (real == uid || effective == uid || saved == uid);
+    return code != 'Z' && code != 'X' && (real == uid || saved == uid);
 }
 
 int tree_count(uid_t uid)

@@ -16,7 +16,7 @@
 int tree_kill(uid_t uid, struct arp_err *err);
 /* tree_kill until no live process of uid is left or timeout_ms passed. Errors: ARP_E_IO (some are left). */
 int tree_kill_wait(uid_t uid, int timeout_ms, struct arp_err *err);
-/* Number of processes, zombies not counted, with uid as real, effective or saved uid; -1 when /proc can't be read. */
+/* Number of processes, zombies not counted, with uid as real or saved uid (what kill(2) looks at; the launcher's effective uid is not); -1 when /proc can't be read. */
 int tree_count(uid_t uid);
 
 #endif

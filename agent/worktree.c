@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/pathset.h"
 #include "shared/buf.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
@@ -250,14 +251,26 @@ static int mix_rules(struct walk *k, struct dir *d)
     return 0;
 }
 
-static int not_dots(const struct dirent *e)
+/* The names of d, in the order of their bytes. A directory of more than fit has its first ones: the same before and after a run. */
+static void list_names(struct walk *k, const struct dir *d, struct pathset *ret)
 {
-    return strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && strcmp(e->d_name, ".git") != 0;
-}
-
-static int by_bytes(const struct dirent **a, const struct dirent **b)
-{
-    return strcmp((*a)->d_name, (*b)->d_name);
+    int fd = openat(d->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    uint64_t seen = 0;
+    pathset_init(ret, WORKTREE_FILES_MAX, WORKTREE_NAMES_MAX);
+    errno = 0;
+    for (struct dirent *e; dir && (e = readdir(dir)); seen++) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || strcmp(e->d_name, ".git") == 0)
+            seen--;
+        else
+            pathset_put(ret, e->d_name, e->d_type);
+    }
+    k->result->skipped += seen - ret->count + (!dir || errno ? 1 : 0);
+    pathset_sort(ret);
+    if (dir)
+        closedir(dir);
+    else if (fd >= 0)
+        close(fd);
 }
 
 /* One name: visit it with k->path set, insert what comes back. */
@@ -288,21 +301,15 @@ static int walk_dir(struct walk *k, const struct dir *parent, git_oid *ret_tree,
 {
     struct dir d = *parent;
     int rc = mix_rules(k, &d);
-    struct dirent **names = NULL;
-    int n = rc ? 0 : scandirat(d.fd, ".", &names, not_dots, by_bytes);
-    if (n < 0) {
-        k->result->skipped++;
-        n = 0;
-    }
+    struct pathset names = {0};
     git_treebuilder *builder = NULL;
+    if (rc == 0)
+        list_names(k, &d, &names);
     if (rc == 0 && git_treebuilder_new(&builder, k->w->store, NULL) < 0)
         rc = git_fail(k->err, "tree");
-    for (int i = 0; i < n; i++) {
-        if (rc == 0)
-            rc = add_entry(k, &d, names[i]->d_name, builder);
-        free(names[i]);
-    }
-    free(names);
+    for (size_t i = 0; rc == 0 && i < names.count; i++)
+        rc = add_entry(k, &d, names.items[i].path, builder);
+    pathset_done(&names);
     if (rc == 0) {
         *ret_entries = git_treebuilder_entrycount(builder);
         if ((*ret_entries > 0 || d.depth == 0) && git_treebuilder_write(ret_tree, builder) < 0)

@@ -22,6 +22,8 @@
 #define WORKTREE_NEW_MAX   (1ull << 30)
 #define WORKTREE_DEPTH_MAX 128
 #define WORKTREE_FILES_MAX 500000u
+/* Names of one directory, as text. */
+#define WORKTREE_NAMES_MAX (64u << 20)
 
 struct worktree {
     git_repository *store; /* private, bare: objects are written here */

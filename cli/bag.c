@@ -24,6 +24,7 @@ static const char *const required[] = {
     "manifest-sha256.txt",
     "metadata.json",
     "outputs.json",
+    "processes.jsonl",
     "ro-crate-metadata.json",
     "tagmanifest-sha256.txt",
 };

@@ -22,6 +22,12 @@ struct seen_command {
     struct text_line finished;
 };
 
+/* A RunProcess event. */
+struct seen_process {
+    struct text_line event;
+    bool in_command; /* it stands between the start and the finish of the command it names */
+};
+
 /* A log whose chain was walked. */
 struct walked_log {
     bool
@@ -36,12 +42,17 @@ struct verification {
     cJSON *statement;                       /* the signed payload, NULL until the envelope could be read */
     unsigned char ssh_public[SIGN_PUB_LEN]; /* key named by the SSH signature */
     bool has_ssh_public;
-    struct walked_log events, command_log;
+    struct walked_log events, command_log, process_log;
     struct text_line run_started, diff_ready, run_completed; /* text NULL: not there */
     struct seen_command *commands;
     size_t command_count;
     struct text_line *log_lines; /* of command_log.jsonl */
     size_t log_line_count;
+    struct seen_process *processes;
+    size_t process_count;
+    struct text_line *process_lines; /* of processes.jsonl */
+    size_t process_line_count;
+    uint64_t records_dropped; /* process records over the recorder's limit, as RunCompleted tells */
     bool closed, complete, volume_match; /* as signed */
     bool trusted;
     char key_id[SIGN_KEY_ID_LEN + 1];
@@ -65,7 +76,10 @@ void step_statement(struct verification *v, struct check *c);
 /* logs.c */
 void step_events_chain(struct verification *v, struct check *c);
 void step_command_log_chain(struct verification *v, struct check *c);
+void step_processes_chain(struct verification *v, struct check *c);
 void step_lifecycle(struct verification *v, struct check *c);
+/* processes.c */
+void step_processes(struct verification *v, struct check *c);
 /* cross.c */
 void step_commands(struct verification *v, struct check *c);
 void step_outputs(struct verification *v, struct check *c);
@@ -73,6 +87,9 @@ void step_completion(struct verification *v, struct check *c);
 /* context.c */
 void step_environment(struct verification *v, struct check *c);
 
+/* A digest that an event gives of a file, under the name member. Absent is wrong only in a complete record. In cross.c. */
+void file_digest_check(
+    const struct verification *v, const cJSON *event, const char *member, const char *file, struct check *c);
 /* Parse one line of a log that was walked before. NULL when memory runs out. Free with cJSON_Delete(). */
 cJSON *line_parse(const struct text_line *line);
 /* Member of obj along a path of names separated by '/', or NULL. */

@@ -23,6 +23,10 @@ static const char *const command_members[] = {
     "timedOut",
     "durationMs",
     "truncated",
+    "sandbox",
+    "processes",
+    "denied",
+    "observed",
 };
 #define COMMAND_MEMBERS  (sizeof(command_members) / sizeof(command_members[0]))
 #define COMMAND_REQUIRED 9
@@ -203,8 +207,7 @@ void step_outputs(struct verification *v, struct check *c)
 
 /* --- RunCompleted ---------------------------------------------------------------------------------------------------------- */
 
-/* A digest that an event gives of a file. Absent is wrong only in a complete record. */
-static void file_digest_check(
+void file_digest_check(
     const struct verification *v, const cJSON *event, const char *member, const char *file, struct check *c)
 {
     const char *hex = digest_hex(json_str_at(event, member));

@@ -1,5 +1,5 @@
 /*
- * The two chained logs of a bundle, and the order of a run's events: see checks.h, docs/formats/chain.md and docs/formats/events.md.
+ * The three chained logs of a bundle, and the order of a run's events: see checks.h, docs/formats/chain.md and docs/formats/events.md.
  * Lines are hashed as the bytes they are; they are parsed only to read members.
  */
 #include <inttypes.h>
@@ -118,6 +118,22 @@ static void walk(const struct verification *v, struct walked_log *w, const char 
     check_pass(c, "%" PRIu64 " lines in unbroken order, the last is %.12s", w->lines, w->head);
 }
 
+/* The lines of a log that was walked, to be found by number; free(). *ret_n is 0 when it is not sound. */
+static struct text_line *split(
+    const struct verification *v, struct walked_log *w, const char *file, size_t *ret_n)
+{
+    struct text_line *lines = w->ok ? calloc(w->lines + 1, sizeof(*lines)) : NULL;
+    if (!lines) {
+        w->ok = false;
+        return NULL;
+    }
+    const struct packed_file *f = packed_find(&v->zip, file);
+    bool whole;
+    for (size_t at = 0; next_line(f, &at, &lines[*ret_n], &whole);)
+        ++*ret_n;
+    return lines;
+}
+
 void step_events_chain(struct verification *v, struct check *c)
 {
     walk(v, &v->events, "events.jsonl", c);
@@ -126,13 +142,13 @@ void step_events_chain(struct verification *v, struct check *c)
 void step_command_log_chain(struct verification *v, struct check *c)
 {
     walk(v, &v->command_log, "command_log.jsonl", c);
-    v->log_lines = calloc(v->command_log.lines + 1, sizeof(*v->log_lines));
-    if (!v->command_log.ok || !v->log_lines)
-        return;
-    const struct packed_file *f = packed_find(&v->zip, "command_log.jsonl");
-    bool whole;
-    for (size_t at = 0; next_line(f, &at, &v->log_lines[v->log_line_count], &whole); v->log_line_count++)
-        ;
+    v->log_lines = split(v, &v->command_log, "command_log.jsonl", &v->log_line_count);
+}
+
+void step_processes_chain(struct verification *v, struct check *c)
+{
+    walk(v, &v->process_log, "processes.jsonl", c);
+    v->process_lines = split(v, &v->process_log, "processes.jsonl", &v->process_line_count);
 }
 
 /* --- the order of events -------------------------------------------------------------------------------------------------- */
@@ -165,6 +181,22 @@ static const char *command_line(
     return NULL;
 }
 
+/* Remember a RunProcess event, and whether its command is running here. Returns a reason, or NULL. */
+static const char *process_line(struct verification *v, const cJSON *obj, const struct text_line *line)
+{
+    const cJSON *id = json_at(obj, "commandId");
+    double n = cJSON_IsNumber(id) ? id->valuedouble : -1;
+    struct seen_process *grown = v->processes;
+    if ((v->process_count & (v->process_count - 1)) == 0)
+        grown = realloc(v->processes, (v->process_count ? 2 * v->process_count : 1) * sizeof(*grown));
+    if (!grown)
+        return "memory is too short";
+    v->processes = grown;
+    v->processes[v->process_count++] = (struct seen_process){.event = *line,
+        .in_command = n >= 0 && n < (double)v->command_count && !v->commands[(size_t)n].finished.text};
+    return NULL;
+}
+
 /* Place one event. Returns what is wrong, or NULL. */
 static const char *event_place(
     struct verification *v, const cJSON *obj, const struct text_line *line, uint64_t n)
@@ -188,6 +220,8 @@ static const char *event_place(
         v->diff_ready = *line;
     } else if (strcmp(type, "RunCommandStarted") == 0 || strcmp(type, "RunCommandFinished") == 0) {
         return command_line(v, obj, line, strcmp(type, "RunCommandFinished") == 0);
+    } else if (strcmp(type, "RunProcess") == 0) {
+        return process_line(v, obj, line);
     }
     return NULL;
 }
@@ -235,6 +269,8 @@ void step_lifecycle(struct verification *v, struct check *c)
         check_fail(c, "%s", n ? "the last event is not RunCompleted" : "there are no events");
     else if (v->complete && !v->diff_ready.text)
         check_fail(c, "the record is said to be complete, but RunDiffReady is missing");
-    check_pass(c, "RunStarted first, RunCompleted last, %zu commands between them, times in order",
-        v->command_count);
+    check_pass(c,
+        "RunStarted first, RunCompleted last, %zu commands and %zu process records between them, times "
+        "in order",
+        v->command_count, v->process_count);
 }

@@ -71,8 +71,8 @@ static void subjects_check(const struct verification *v, struct check *c)
 
 static void byproducts_check(const struct verification *v, struct check *c)
 {
-    static const char *const names[] = {
-        "events.jsonl", "command_log.jsonl", "outputs.json", "env_snapshot.json", "metadata.json"};
+    static const char *const names[] = {"events.jsonl", "command_log.jsonl", "processes.jsonl",
+        "outputs.json", "env_snapshot.json", "metadata.json"};
     const cJSON *list = json_at(v->statement, "predicate/runDetails/byproducts");
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         const cJSON *item, *found = NULL;

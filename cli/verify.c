@@ -20,8 +20,10 @@ static const struct {
     {"statement", step_statement},
     {"events-chain", step_events_chain},
     {"command-log-chain", step_command_log_chain},
+    {"processes-chain", step_processes_chain},
     {"lifecycle", step_lifecycle},
     {"commands", step_commands},
+    {"processes", step_processes},
     {"outputs", step_outputs},
     {"completion", step_completion},
     {"environment", step_environment},
@@ -115,6 +117,7 @@ static enum verify_exit conclude(const struct verification *v, bool strict, stru
     r->closed = v->closed;
     r->complete = v->complete;
     r->volume_match = v->volume_match;
+    r->records_dropped = v->records_dropped;
     memcpy(r->key_id, v->key_id, sizeof(r->key_id));
     if (!v->trusted || !v->closed || !v->complete || !v->volume_match || (strict && unable))
         return VERIFY_UNTRUSTED;
@@ -133,6 +136,8 @@ enum verify_exit verify_bundle(
     cJSON_Delete(v.statement);
     free(v.commands);
     free(v.log_lines);
+    free(v.processes);
+    free(v.process_lines);
     packed_done(&v.zip);
     return ret->exit_code;
 }

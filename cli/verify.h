@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "cli/keyring.h"
@@ -42,6 +43,8 @@ struct verify_report {
     bool closed;                      /* as the signed statement says; false unless integrity */
     bool complete;
     bool volume_match;
+    uint64_t
+        records_dropped; /* process records that the recorder's limit kept out of a complete record; 0 unless integrity */
 };
 
 /* Check the bundle at path. keys: trusted keys, NULL or empty when none were given. strict: a check that could not be made

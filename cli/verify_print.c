@@ -1,6 +1,8 @@
 /*
  * How a verification is told: see verify.h. Reasons may quote a hostile bundle, so what could steer a terminal is shown as '?'.
  */
+#include <inttypes.h>
+
 #include "cli/clean.h"
 #include "cli/verify.h"
 #include "shared/json.h"
@@ -19,6 +21,17 @@ static const char *assurance(const struct verify_report *r)
     return r->trusted ? "operator-only" : "none";
 }
 
+/* What the record says of itself. */
+static void print_record(const struct verify_report *r, FILE *out)
+{
+    fprintf(out, "record:       %s, %s", r->closed ? "closed by the agent" : "NOT closed by the agent",
+        r->complete ? "complete" : "NOT complete");
+    if (r->records_dropped)
+        fprintf(out, " but for %" PRIu64 " process records over the limit", r->records_dropped);
+    fprintf(out, ", %s\n",
+        r->volume_match ? "equal to the workspace's copy" : "NOT equal to the workspace's copy");
+}
+
 void verify_print(const struct verify_report *r, FILE *out)
 {
     for (size_t i = 0; i < r->count; i++) {
@@ -35,10 +48,7 @@ void verify_print(const struct verify_report *r, FILE *out)
     fprintf(out, "authenticity: %s\n", authenticity(r));
     fprintf(out, "assurance:    %s\n", assurance(r));
     if (r->integrity)
-        fprintf(out, "record:       %s, %s, %s\n",
-            r->closed ? "closed by the agent" : "NOT closed by the agent",
-            r->complete ? "complete" : "NOT complete",
-            r->volume_match ? "equal to the workspace's copy" : "NOT equal to the workspace's copy");
+        print_record(r, out);
     fprintf(out, "not proven:   that the operator was honest when recording, or that nothing happened beside "
                  "the record\n");
 }
@@ -59,6 +69,7 @@ void verify_print_json(const struct verify_report *r, FILE *out)
     json_kbool(&j, "closed", r->closed);
     json_kbool(&j, "complete", r->complete);
     json_kbool(&j, "volumeMatch", r->volume_match);
+    json_kuint(&j, "recordsDropped", r->records_dropped);
     json_key(&j, "checks");
     json_arr_open(&j);
     for (size_t i = 0; i < r->count; i++) {

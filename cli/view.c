@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/clean.h"
+#include "shared/hash.h"
 #include "shared/json.h"
 #include "shared/uuid.h"
 
@@ -52,6 +53,63 @@ static void show_completed(const struct view *v, const cJSON *e)
     putc('\n', v->out);
 }
 
+/* Arguments of a process on one line; what a reader needs to know it by, not all of it. */
+#define ARGS_SHOWN 8
+
+static void put_args(const cJSON *argv, FILE *out)
+{
+    const cJSON *arg;
+    int n = 0;
+    cJSON_ArrayForEach(arg, argv)
+    {
+        if (n++ == ARGS_SHOWN) {
+            fputs(" ...", out);
+            return;
+        }
+        putc(' ', out);
+        put_clean(cJSON_GetStringValue(arg), false, out);
+    }
+}
+
+/* "  [123] exec sh -c make (/usr/bin/dash 4f291296e89b) traced" */
+static void show_exec(const struct view *v, const cJSON *e)
+{
+    const char *exe = json_get_str(e, "exe"), *digest = json_get_str(e, "exeSha256");
+    const cJSON *flag;
+    fprintf(v->out, "  [%" PRId64 "] exec", json_get_int(e, "pid", 0));
+    put_args(cJSON_GetObjectItemCaseSensitive(e, "argv"), v->out);
+    fputs(" (", v->out);
+    put_clean(exe ? exe : "unknown program", false, v->out);
+    putc(' ', v->out);
+    if (digest && strncmp(digest, "sha256:", 7) == 0 && sha256_hex_ok(digest + 7))
+        fprintf(v->out, "%.12s)", digest + 7);
+    else
+        fputs("no digest)", v->out);
+    if (!json_get_bool(e, "confirmed", true))
+        fputs(" unconfirmed", v->out);
+    cJSON_ArrayForEach(flag, cJSON_GetObjectItemCaseSensitive(e, "flags"))
+    {
+        putc(' ', v->out);
+        put_clean(cJSON_GetStringValue(flag), false, v->out);
+    }
+    putc('\n', v->out);
+}
+
+/* "  [123] exit 0", "  [123] SIGKILL", "  [123] exit, status unknown" */
+static void show_exit(const struct view *v, const cJSON *e)
+{
+    const char *signal = json_get_str(e, "signal");
+    int64_t code = json_get_int(e, "exitCode", -1);
+    fprintf(v->out, "  [%" PRId64 "] ", json_get_int(e, "pid", 0));
+    if (signal)
+        put_clean(signal, false, v->out);
+    else if (code >= 0)
+        fprintf(v->out, "exit %" PRId64, code);
+    else
+        fputs("exit, status unknown", v->out);
+    putc('\n', v->out);
+}
+
 static void show(const struct view *v, const char *type, const cJSON *e)
 {
     if (strcmp(type, "RunStarted") == 0) {
@@ -64,6 +122,9 @@ static void show(const struct view *v, const char *type, const cJSON *e)
         putc('\n', v->out);
     } else if (strcmp(type, "RunCommandFinished") == 0) {
         show_finished(v, e);
+    } else if (strcmp(type, "RunProcess") == 0) {
+        const char *phase = json_get_str(e, "phase");
+        (phase && strcmp(phase, "exec") == 0 ? show_exec : show_exit)(v, e);
     } else if (strcmp(type, "RunDiffReady") == 0) {
         show_diff(v, e);
     } else if (strcmp(type, "RunCompleted") == 0) {

@@ -15,15 +15,19 @@
 
 /* A secret read from a file; a connection string is far below. */
 #define SECRET_FILE_MAX 65536
+/* What agents take: agent/request.c. */
+#define PATTERNS_MAX 32
+#define PATTERN_MAX  255
 
 enum option_type {
-    OPTION_TEXT,    /* char *, not empty */
-    OPTION_PATH,    /* char *, absolute */
-    OPTION_ADDRESS, /* char *, numeric IPv4 or IPv6 */
-    OPTION_INT,     /* int64_t, range */
-    OPTION_CPUS,    /* int64_t in 1e-9, range in whole CPUs */
-    OPTION_BOOL,    /* bool */
-    OPTION_LEVEL    /* enum log_level */
+    OPTION_TEXT,     /* char *, not empty */
+    OPTION_PATH,     /* char *, absolute */
+    OPTION_ADDRESS,  /* char *, numeric IPv4 or IPv6 */
+    OPTION_PATTERNS, /* char *, directories of which all is meant, separated by commas */
+    OPTION_INT,      /* int64_t, range */
+    OPTION_CPUS,     /* int64_t in 1e-9, range in whole CPUs */
+    OPTION_BOOL,     /* bool */
+    OPTION_LEVEL     /* enum log_level */
 };
 
 struct option {
@@ -50,6 +54,8 @@ static const struct option options[] = {
         "Unix socket of the Docker Engine API."},
     {"WORKSPACE_IMAGE", OPTION_TEXT, AT(workspace_image), "arp-workspace:v0.3", 0, 0, false,
         "Image of workspaces that name no other."},
+    {"ARP_ARTIFACTS", OPTION_PATTERNS, AT(artifacts), "results/**,artifacts/**", 0, 0, false,
+        "Files of the repository that a run's outputs.json lists: patterns DIR/**, separated by commas."},
     {"EVIDENCE_ROOT", OPTION_PATH, AT(evidence_root), "/var/lib/arp/evidence", 0, 0, false,
         "Directory of the evidence bundles and their staging area."},
     {"ARP_STATE_DIR", OPTION_PATH, AT(state_dir), "/var/lib/arp", 0, 0, false,
@@ -98,6 +104,35 @@ static const struct option options[] = {
 
 /* --- values -------------------------------------------------------------------------------------------------------------------- */
 
+/* One pattern: plain names with slashes between them, then the ending that means all below. */
+static bool pattern_ok(const char *p, size_t len)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    if (len < 4 || len > PATTERN_MAX || memcmp(p + len - 3, "/**", 3) != 0)
+        return false;
+    const char *end = p + len - 3;
+    while (p < end) {
+        size_t n = strspn(p, plain);
+        if (n == 0 || strncmp(p, "./", 2) == 0 || strncmp(p, "../", 3) == 0 || p[n] != '/')
+            return false;
+        p += n + 1;
+    }
+    return p == end + 1;
+}
+
+static bool patterns_ok(const char *list)
+{
+    for (int i = 0; i < PATTERNS_MAX; i++) {
+        size_t n = strcspn(list, ",");
+        if (!pattern_ok(list, n))
+            return false;
+        if (!list[n])
+            return true;
+        list += n + 1;
+    }
+    return false;
+}
+
 static int set_text(const struct option *o, const char *value, struct config *c, struct arp_err *err)
 {
     unsigned char address[sizeof(struct in6_addr)];
@@ -109,6 +144,10 @@ static int set_text(const struct option *o, const char *value, struct config *c,
         inet_pton(AF_INET6, value, address) != 1)
         return arp_fail(
             err, ARP_E_INVALID, 0, "%s is not a numeric IPv4 or IPv6 address: '%s'", o->name, value);
+    if (o->type == OPTION_PATTERNS && !patterns_ok(value))
+        return arp_fail(err, ARP_E_INVALID, 0,
+            "%s is not a list of at most %d patterns DIR/**, separated by commas: '%s'", o->name,
+            PATTERNS_MAX, value);
     char *copy = strdup(value);
     if (!copy)
         return arp_fail(err, ARP_E_NOMEM, 0, "%s", o->name);
@@ -173,6 +212,7 @@ static int option_set(const struct option *o, const char *value, struct config *
     case OPTION_TEXT:
     case OPTION_PATH:
     case OPTION_ADDRESS:
+    case OPTION_PATTERNS:
         return set_text(o, value, c, err);
     case OPTION_INT:
         return set_int(o, value, field, err);
@@ -265,7 +305,7 @@ int config_load(const char *const *env, struct config *ret, struct arp_err *err)
 void config_done(struct config *c)
 {
     for (size_t i = 0; i < N_OPTIONS; i++) {
-        if (options[i].type <= OPTION_ADDRESS)
+        if (options[i].type <= OPTION_PATTERNS)
             free(*(char **)((char *)c + options[i].offset));
     }
     *c = (struct config){0};
@@ -278,6 +318,7 @@ static void print_range(const struct option *o, struct buf *out)
     static const char *const kinds[] = {[OPTION_TEXT] = "text",
         [OPTION_PATH] = "absolute path",
         [OPTION_ADDRESS] = "IP address",
+        [OPTION_PATTERNS] = "list of DIR/**",
         [OPTION_BOOL] = "true, false",
         [OPTION_LEVEL] = "log level"};
     if (o->type == OPTION_INT)

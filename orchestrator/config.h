@@ -18,6 +18,7 @@ struct config {
     char *database_url;   /* secret */
     char *docker_socket;
     char *workspace_image;
+    char *artifacts; /* patterns as in "results/" and two stars, separated by commas */
     char *evidence_root;
     char *state_dir;
     char *migrations_dir;

@@ -63,7 +63,7 @@ void event_close(struct json *j, size_t start, struct chain *c)
         chain_advance(c, j->out->data + start, j->out->len - start);
 }
 
-/* Required members of each type of the spec (4.2); what else a line has is free. */
+/* Required members of each type; what else a line has is free. Those of the spec (4.2) first. */
 struct need {
     enum event_type type;
     const char *name;
@@ -85,7 +85,15 @@ static const struct need needs[] = {
     {EVENT_RUN_COMMAND_FINISHED, "stderr", JSON_STRING},
     {EVENT_RUN_DIFF_READY, "diffSummary", JSON_OBJECT},
     {EVENT_RUN_COMPLETED, "status", JSON_STRING},
+    /* not of the spec; the orchestrator joins these lines with processes.jsonl */
+    {EVENT_RUN_PROCESS, "phase", JSON_STRING},
+    {EVENT_RUN_PROCESS, "at", JSON_STRING},
+    {EVENT_RUN_PROCESS, "commandId", JSON_INT},
+    {EVENT_RUN_PROCESS, "pid", JSON_INT},
 };
+
+/* 2^53: up to here a double holds every integer. */
+#define WHOLE_MAX 9007199254740992.0
 
 static bool has_kind(const cJSON *v, enum json_kind kind)
 {
@@ -94,7 +102,7 @@ static bool has_kind(const cJSON *v, enum json_kind kind)
         return cJSON_IsString(v);
     case JSON_INT:
         /* Bounded first: the conversion of a larger double is undefined, and an agent may send any. */
-        return cJSON_IsNumber(v) && v->valuedouble >= -0x1p53 && v->valuedouble <= 0x1p53 &&
+        return cJSON_IsNumber(v) && v->valuedouble >= -WHOLE_MAX && v->valuedouble <= WHOLE_MAX &&
                v->valuedouble == (double)(int64_t)v->valuedouble;
     case JSON_OBJECT:
         return cJSON_IsObject(v);

@@ -31,10 +31,23 @@
 #define LIMIT_OUTPUTS_JSON (64u << 20)
 /* /metadata and env.json answers of an agent. */
 #define LIMIT_METADATA (256u << 10)
+/* Lines of processes.jsonl in one run: a parallel build of a large project starts some thousand processes, and each is an exec and an exit
+ * line. More are dropped and counted: the other evidence of a run must not drown in them. */
+#define LIMIT_PROCESS_RECORDS 20000
+/* All bytes of processes.jsonl: 20000 lines of ordinary length (400 to 800 bytes). They stand in events.jsonl a second time, where they take
+ * at most an eighth of LIMIT_EVENTS_BYTES. */
+#define LIMIT_PROCESS_BYTES (16u << 20)
 /* A whole events.jsonl or command_log.jsonl as the orchestrator accepts it. */
 #define LIMIT_EVENTS_BYTES (256u << 20)
 /* Wall clock of a run and of one command. */
 #define LIMIT_RUN_TIMEOUT_MS (24ll * 3600 * 1000)
+/* A caller's seccomp profile: Docker's own has 30 rules with 600 names and 20 conditions. Each name costs about 2 and each condition about
+ * 6 of the 4096 instructions a program may have. */
+#define LIMIT_SECCOMP_RULES      256
+#define LIMIT_SECCOMP_NAMES      1024
+#define LIMIT_SECCOMP_CONDITIONS 256
+/* Its canonical text: 1024 names of 67 bytes and 256 conditions of 90 stay under it. */
+#define LIMIT_SECCOMP_BYTES (128u << 10)
 /* Names of users, projects, keys. */
 #define LIMIT_NAME 128
 /* Rows of one listing page. */

@@ -37,7 +37,8 @@ static int input_check(const struct bundle_input *in, struct arp_err *err)
     if (!uuid_ok(in->run_id) || !uuid_ok(in->user_id) || !uuid_ok(in->project_id) ||
         !uuid_ok(in->workspace_id))
         return arp_fail(err, ARP_E_INVALID, 0, "bundle input: an id is not a UUID");
-    if (!sha256_hex_ok(in->salt) || !sha256_hex_ok(in->events.head) || !sha256_hex_ok(in->command_log.head))
+    if (!sha256_hex_ok(in->salt) || !sha256_hex_ok(in->events.head) || !sha256_hex_ok(in->command_log.head) ||
+        !sha256_hex_ok(in->processes.head))
         return arp_fail(err, ARP_E_INVALID, 0, "bundle input: salt or chain head is not 64 hex digits");
     if (!hex_ok(in->git_commit) || !hex_ok(in->tree_before) || !hex_ok(in->tree_after) ||
         !image_digest_ok(in->image_digest))
@@ -66,6 +67,8 @@ static int collect(const struct bundle_input *in, struct entries *e, struct arp_
     int rc = chain_check(in, "events.jsonl", &in->events, err);
     if (!rc)
         rc = chain_check(in, "command_log.jsonl", &in->command_log, err);
+    if (!rc)
+        rc = chain_check(in, "processes.jsonl", &in->processes, err);
     if (!rc)
         rc = staged_read(in->staging_dir, e, err);
     if (!rc && entries_total_size(e) > BUNDLE_SIZE_MAX)

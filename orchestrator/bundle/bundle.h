@@ -34,7 +34,7 @@ struct bundle_input {
     const char *user_id;
     const char *project_id;
     const char *workspace_id;
-    const char *staging_dir;  /* <EVIDENCE_ROOT>/staging/<runId>: the six files and blobs/ */
+    const char *staging_dir;  /* <EVIDENCE_ROOT>/staging/<runId>: the seven files and blobs/ */
     const char *prompt;       /* NULL: none; only its digest enters the statement */
     const char *engine;       /* "shell" */
     const char *image_name;   /* NULL: unknown */
@@ -57,6 +57,7 @@ struct bundle_input {
     bool uid_separation;             /* commands ran as another uid than the recorder */
     struct bundle_chain events;      /* must agree with the staged events.jsonl */
     struct bundle_chain command_log; /* must agree with the staged command_log.jsonl */
+    struct bundle_chain processes;   /* must agree with the staged processes.jsonl */
 };
 
 struct bundle_result {

@@ -18,6 +18,7 @@ static const struct {
 } crate_files[] = {
     {"events.jsonl", "Event log", "application/jsonl"},
     {"command_log.jsonl", "Command log", "application/jsonl"},
+    {"processes.jsonl", "Process log", "application/jsonl"},
     {"outputs.json", "Outputs manifest", "application/json"},
     {"diff.patch", "Git diff", "text/x-diff"},
     {"metadata.json", "Run metadata", "application/json"},
@@ -65,8 +66,8 @@ static void root_dataset(struct json *j, const struct bundle_input *in, const ch
     clock_iso(in->finished_us, day);
     thing_open(j, "./", "Dataset");
     json_kstr(j, "name", name);
-    json_kstr(
-        j, "description", "Sealed record of one agent run: events, commands, outputs, changes, environment");
+    json_kstr(j, "description",
+        "Sealed record of one agent run: events, commands, processes, outputs, changes, environment");
     json_kstrn(j, "datePublished", day, 10);
     ref(j, "license", "#license");
     ref(j, "author", "#org");

@@ -24,6 +24,7 @@ static const char *const staged_names[] = {
     "events.jsonl",
     "metadata.json",
     "outputs.json",
+    "processes.jsonl",
 };
 #define STAGED_COUNT (sizeof(staged_names) / sizeof(staged_names[0]))
 
@@ -130,7 +131,7 @@ int staged_chain_end(const char *staging_dir, const char *run_id, const char *fi
         return arp_fail(err, ARP_E_INVALID, 0, "staging path is too long");
     __attribute__((cleanup(fclose_ptr))) FILE *f = fopen(path, "re");
     if (!f)
-        return arp_fail(err, ARP_E_IO, errno, "open staged %s", file);
+        return arp_fail(err, errno == ENOENT ? ARP_E_EVIDENCE : ARP_E_IO, errno, "open staged %s", file);
     struct chain start;
     chain_init(&start, run_id, file);
     struct bundle_chain end = {0};

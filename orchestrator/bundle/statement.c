@@ -157,6 +157,7 @@ static void run_details(struct json *j, const struct bundle_input *in, const str
     json_arr_open(j);
     byproduct(j, e, "events.jsonl", &in->events);
     byproduct(j, e, "command_log.jsonl", &in->command_log);
+    byproduct(j, e, "processes.jsonl", &in->processes);
     byproduct(j, e, "outputs.json", NULL);
     byproduct(j, e, "env_snapshot.json", NULL);
     byproduct(j, e, "metadata.json", NULL);

@@ -1,8 +1,11 @@
 #include "orchestrator/evidence/checks.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "shared/chain.h"
+#include "shared/event.h"
+#include "shared/fd.h"
 #include "shared/json.h"
 
 /* The line at *p, without LF; moves *p behind it. A last line without LF counts too. NULL at the end. */
@@ -80,6 +83,215 @@ int check_command_log(const char *run_id, const char *bytes, size_t len, const s
     *ret_lines = count;
     return 0;
 }
+
+/* --- processes.jsonl --- */
+
+/* A process image that the log has told of, by seq. Of an exit line, is_exec stays false. */
+struct seen_exec {
+    int64_t command;
+    int64_t pid;
+    bool is_exec;
+    bool ended; /* an exit line has named it */
+};
+
+struct process_walk {
+    struct chain chain;
+    struct seen_exec *seen; /* LIMIT_PROCESS_RECORDS of them */
+};
+
+/* A member that a line must have, and the kinds of cJSON it may be. */
+struct process_member {
+    const char *name;
+    int kinds;
+};
+#define KIND_TEXT_OR_NULL (cJSON_String | cJSON_NULL)
+#define KIND_NUM_OR_NULL  (cJSON_Number | cJSON_NULL)
+#define KIND_BOOL         (cJSON_True | cJSON_False)
+static const struct process_member exec_members[] = {
+    {"commandId", cJSON_Number},
+    {"pid", cJSON_Number},
+    {"ppid", cJSON_Number},
+    {"uid", cJSON_Number},
+    {"confirmed", KIND_BOOL},
+    {"exe", KIND_TEXT_OR_NULL},
+    {"exeSha256", KIND_TEXT_OR_NULL},
+    {"argv", cJSON_Array},
+    {"argvBytes", cJSON_Number},
+    {"argvTruncated", KIND_BOOL},
+    {"argvSha256", KIND_TEXT_OR_NULL},
+    {"cwd", KIND_TEXT_OR_NULL},
+    {"flags", cJSON_Array},
+};
+static const struct process_member exit_members[] = {
+    {"commandId", cJSON_Number},
+    {"pid", cJSON_Number},
+    {"execSeq", cJSON_Number},
+    {"exitCode", KIND_NUM_OR_NULL},
+    {"signal", KIND_TEXT_OR_NULL},
+};
+#define MEMBERS(a) (a), sizeof(a) / sizeof((a)[0])
+
+static int check_members(
+    const cJSON *obj, const struct process_member *members, size_t n, struct arp_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        const cJSON *v = cJSON_GetObjectItemCaseSensitive(obj, members[i].name);
+        bool fits = v && (v->type & members[i].kinds);
+        if (fits && cJSON_IsNumber(v))
+            fits = json_get_int(obj, members[i].name, -1) >= 0;
+        if (!fits)
+            return arp_fail(err, ARP_E_CORRUPT, 0, "no valid '%s'", members[i].name);
+    }
+    return 0;
+}
+
+static bool is_digest_or_null(const cJSON *v)
+{
+    const char *text = cJSON_GetStringValue(v);
+    return cJSON_IsNull(v) || (text && strncmp(text, "sha256:", 7) == 0 && sha256_hex_ok(text + 7));
+}
+
+/* Known ones, each at most once, in the order of the format. */
+static bool are_flags(const cJSON *list)
+{
+    static const char *const known[] = {
+        "argv_changed", "path_changed", "memfd", "deleted", "traced", "unhashed"};
+    const size_t n = sizeof(known) / sizeof(known[0]);
+    const cJSON *item;
+    size_t i = 0;
+    cJSON_ArrayForEach(item, list)
+    {
+        const char *flag = cJSON_GetStringValue(item);
+        while (i < n && (!flag || strcmp(flag, known[i]) != 0))
+            i++;
+        if (i++ >= n)
+            return false;
+    }
+    return true;
+}
+
+static int check_exec(const cJSON *obj, struct arp_err *err)
+{
+    int rc = check_members(obj, MEMBERS(exec_members), err);
+    if (rc != 0)
+        return rc;
+    const cJSON *scripts = cJSON_GetObjectItemCaseSensitive(obj, "scripts");
+    const cJSON *item;
+    bool good = is_digest_or_null(cJSON_GetObjectItemCaseSensitive(obj, "exeSha256")) &&
+                is_digest_or_null(cJSON_GetObjectItemCaseSensitive(obj, "argvSha256")) &&
+                are_flags(cJSON_GetObjectItemCaseSensitive(obj, "flags")) &&
+                (!scripts || cJSON_IsArray(scripts));
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(obj, "argv"))
+    {
+        good = good && cJSON_IsString(item);
+    }
+    cJSON_ArrayForEach(item, scripts)
+    {
+        good = good && json_get_str(item, "path") &&
+               is_digest_or_null(cJSON_GetObjectItemCaseSensitive(item, "sha256"));
+    }
+    return good ? 0 : arp_fail(err, ARP_E_CORRUPT, 0, "a digest or a list of an exec is malformed");
+}
+
+/* An exit names the exec it ends: an earlier line, of the same process and command, not ended before. */
+static int check_exit(const struct process_walk *w, const cJSON *obj, struct arp_err *err)
+{
+    int rc = check_members(obj, MEMBERS(exit_members), err);
+    if (rc != 0)
+        return rc;
+    uint64_t seq = (uint64_t)json_get_int(obj, "execSeq", 0);
+    struct seen_exec *exec = seq < w->chain.next_seq ? &w->seen[seq] : NULL;
+    if (!exec || !exec->is_exec || exec->ended || exec->pid != json_get_int(obj, "pid", -1) ||
+        exec->command != json_get_int(obj, "commandId", -1))
+        return arp_fail(err, ARP_E_CORRUPT, 0, "execSeq %llu is no running process of that pid and command",
+            (unsigned long long)seq);
+    exec->ended = true;
+    return 0;
+}
+
+static int check_process_line(struct process_walk *w, const char *line, size_t len, struct arp_err *err)
+{
+    cleanup_cjson cJSON *obj = NULL;
+    if (len > LIMIT_LINE)
+        return arp_fail(err, ARP_E_TOO_LARGE, 0, "line of %zu bytes", len);
+    int rc = json_parse(line, len, &obj, err); /* no path or argument holds U+0000 */
+    if (rc != 0)
+        return rc;
+    const char *type = json_get_str(obj, "type");
+    const char *ts = json_get_str(obj, "ts");
+    int64_t us;
+    bool is_exec = type && strcmp(type, "exec") == 0;
+    if (!is_exec && (!type || strcmp(type, "exit") != 0))
+        return arp_fail(err, ARP_E_CORRUPT, 0, "neither an exec nor an exit");
+    if (!ts || clock_parse_iso(ts, &us, NULL) != 0)
+        return arp_fail(err, ARP_E_CORRUPT, 0, "no valid 'ts'");
+    rc = is_exec ? check_exec(obj, err) : check_exit(w, obj, err);
+    if (rc != 0)
+        return rc;
+    w->seen[w->chain.next_seq] = (struct seen_exec){.command = json_get_int(obj, "commandId", -1),
+        .pid = json_get_int(obj, "pid", -1),
+        .is_exec = is_exec};
+    return chain_accept(&w->chain, line, len, obj, err);
+}
+
+/* The processHead of the next RunProcess event from *p on, "" when that says none. False at the end. */
+static bool next_process_head(const char **p, const char *end, char ret[SHA256_HEX_LEN + 1])
+{
+    const char *line;
+    size_t n;
+    bool ended;
+    while ((line = next_line(p, end, &n, &ended)) != NULL) {
+        cleanup_cjson cJSON *obj = NULL;
+        uint64_t seq;
+        enum event_type type;
+        if (!event_peek(line, n, &seq, &type) || type != EVENT_RUN_PROCESS)
+            continue;
+        const char *head =
+            json_parse_line(line, n, &obj, NULL) == 0 ? json_get_str(obj, "processHead") : NULL;
+        ret[0] = '\0';
+        if (head && sha256_hex_ok(head))
+            memcpy(ret, head, SHA256_HEX_LEN + 1);
+        return true;
+    }
+    return false;
+}
+
+int check_processes(const char *run_id, const char *bytes, size_t len, const struct check_streamed *streamed,
+    uint64_t *ret_lines, struct arp_err *err)
+{
+    cleanup_free struct seen_exec *seen = calloc(LIMIT_PROCESS_RECORDS, sizeof(*seen));
+    struct process_walk w = {.seen = seen};
+    const char *p = bytes, *at = streamed->events, *line;
+    char head[SHA256_HEX_LEN + 1];
+    size_t n;
+    bool ended = true, more = true;
+    if (!seen)
+        return arp_fail(err, ARP_E_NOMEM, 0, "process log");
+    chain_init(&w.chain, run_id, "processes.jsonl");
+    while ((line = next_line(&p, bytes + len, &n, &ended)) != NULL) {
+        unsigned long long k = w.chain.next_seq;
+        if (!ended)
+            return arp_fail(err, ARP_E_CORRUPT, 0, "the last line is not finished");
+        if (k == LIMIT_PROCESS_RECORDS)
+            return arp_fail(err, ARP_E_TOO_LARGE, 0, "more than %d lines", LIMIT_PROCESS_RECORDS);
+        int rc = check_process_line(&w, line, n, err);
+        if (rc != 0) {
+            arp_wrap(err, "line %llu", k);
+            return rc;
+        }
+        more = more && next_process_head(&at, streamed->events + streamed->len, head);
+        if (more ? strcmp(head, w.chain.prev) != 0 : streamed->closed)
+            return arp_fail(err, ARP_E_CORRUPT, 0, "line %llu is not %s", k,
+                more ? "the one whose hash was streamed" : "among the processes that were streamed");
+    }
+    if (more && next_process_head(&at, streamed->events + streamed->len, head))
+        return arp_fail(err, ARP_E_CORRUPT, 0, "%llu lines, but more processes were streamed",
+            (unsigned long long)w.chain.next_seq);
+    *ret_lines = w.chain.next_seq;
+    return 0;
+}
+
+/* --- documents --- */
 
 static int parse_of_run(const char *run_id, const char *bytes, size_t len, cJSON **ret, struct arp_err *err)
 {

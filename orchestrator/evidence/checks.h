@@ -1,6 +1,6 @@
 /*
  * Checks of evidence files that came out of a workspace: pure functions on bytes, all hostile.
- * Formats: docs/formats/command_log.md, outputs.md, env.md, chain.md.
+ * Formats: docs/formats/command_log.md, processes.md, outputs.md, env.md, chain.md.
  */
 #ifndef ARP_ORCHESTRATOR_EVIDENCE_CHECKS_H
 #define ARP_ORCHESTRATOR_EVIDENCE_CHECKS_H
@@ -26,6 +26,18 @@ void check_heads_read(const char *events, size_t len, struct check_heads *ret);
 /* Chain, form and count of command_log.jsonl, and each line against heads. A run that broke off may have logged more
  * commands than it could stream: those lines are chained to what was streamed, and nothing vouches for them beyond that. *ret_lines: its lines. Errors: ARP_E_CORRUPT, ARP_E_JSON, ARP_E_UTF8, ARP_E_TOO_LARGE. */
 int check_command_log(const char *run_id, const char *bytes, size_t len, const struct check_heads *heads,
+    uint64_t *ret_lines, struct arp_err *err);
+
+/* What the accepted events say about processes.jsonl, which is read out of them line by line: a run may have many thousand. Borrowed. */
+struct check_streamed {
+    const char *events; /* events.jsonl, lines that were accepted one by one */
+    size_t len;
+    bool closed; /* as in struct check_heads */
+};
+/* Chain, members and count of processes.jsonl, what its exit lines refer to, and line k against the k-th RunProcess event. A run that broke
+ * off may have recorded more than it could stream, as with commands. *ret_lines: its lines.
+ * Errors: ARP_E_CORRUPT, ARP_E_JSON, ARP_E_UTF8, ARP_E_TOO_LARGE (a line, or more than LIMIT_PROCESS_RECORDS), ARP_E_NOMEM. */
+int check_processes(const char *run_id, const char *bytes, size_t len, const struct check_streamed *streamed,
     uint64_t *ret_lines, struct arp_err *err);
 
 struct check_diff_stats {

@@ -166,6 +166,14 @@ static int check_log_file(struct collector *c, const struct incoming *in, struct
     return check_command_log(c->run_id, bytes_of(in), in->size, &c->heads, &c->facts->commands, err);
 }
 
+static int check_processes_file(struct collector *c, const struct incoming *in, struct arp_err *err)
+{
+    const struct check_streamed streamed = {.events = c->expect->events,
+        .len = c->expect->events_len,
+        .closed = c->expect->processes_sha256 != NULL};
+    return check_processes(c->run_id, bytes_of(in), in->size, &streamed, &c->facts->processes, err);
+}
+
 static int check_outputs_file(struct collector *c, const struct incoming *in, struct arp_err *err)
 {
     struct check_diff_stats stats;
@@ -294,6 +302,9 @@ static int take_all(struct collector *c, struct arp_err *err)
     int rc = take_file(c, "command_log.jsonl", LIMIT_EVENTS_BYTES, x->command_log_sha256, check_log_file,
         true, &c->facts->has_command_log, err);
     if (rc == 0)
+        rc = take_file(c, "processes.jsonl", LIMIT_PROCESS_BYTES, x->processes_sha256, check_processes_file,
+            true, &c->facts->has_process_log, err);
+    if (rc == 0)
         rc = take_file(c, "outputs.json", LIMIT_OUTPUTS_JSON, x->outputs_sha256, check_outputs_file, true,
             &c->facts->has_outputs_manifest, err);
     if (rc == 0)
@@ -316,6 +327,7 @@ static int fill_gaps(struct collector *c, struct arp_err *err)
         bool present;
     } files[] = {
         {"command_log.jsonl", c->facts->has_command_log},
+        {"processes.jsonl", c->facts->has_process_log},
         {"outputs.json", c->facts->has_outputs_manifest},
         {"diff.patch", c->facts->has_diff},
     };
@@ -330,9 +342,9 @@ static bool is_complete(const struct collector *c)
 {
     const struct evidence_facts *f = c->facts;
     const struct evidence_expect *x = c->expect;
-    return f->has_command_log && f->has_outputs_manifest && f->has_diff && f->volume_match && f->env_json &&
-           f->problem_count == 0 && x->command_log_sha256 && x->outputs_sha256 && x->env_sha256 &&
-           x->diff_sha256;
+    return f->has_command_log && f->has_process_log && f->has_outputs_manifest && f->has_diff &&
+           f->volume_match && f->env_json && f->problem_count == 0 && x->command_log_sha256 &&
+           x->processes_sha256 && x->outputs_sha256 && x->env_sha256 && x->diff_sha256;
 }
 
 static int collect(struct collector *c, const char *staging_root, struct arp_err *err)

@@ -4,7 +4,8 @@
  * with it. Nothing from the workspace is believed: allowed names only, bounded sizes and counts, digests and chains checked here.
  * A file that fails a check does not enter under its name: its bytes are kept as a blob (they are evidence too), its place is an empty
  * file, and a problem says why. Blocking calls on the caller's thread; different runs may be collected at the same time.
- * Layout: <staging_root>/<runId>/{metadata.json,env_snapshot.json,command_log.jsonl,outputs.json,events.jsonl,diff.patch,blobs/…};
+ * Layout: <staging_root>/<runId>/{metadata.json,env_snapshot.json,command_log.jsonl,processes.jsonl,outputs.json,events.jsonl,diff.patch,
+ * blobs/…};
  * a directory of that name is always whole (built as .tmp-<runId>, synced, renamed). Source: design.md 4.5 and section 8.
  */
 #ifndef ARP_ORCHESTRATOR_EVIDENCE_COLLECT_H
@@ -23,6 +24,7 @@ struct evidence_expect {
     const char *events; /* the authoritative events.jsonl, each line LF-terminated */
     size_t events_len;
     const char *command_log_sha256; /* RunCompleted.commandLogSha256 */
+    const char *processes_sha256;   /* RunCompleted.processesSha256 */
     const char *outputs_sha256;     /* RunCompleted.outputsSha256 */
     const char *env_sha256;         /* RunCompleted.envSha256 */
     const char *diff_sha256;        /* RunDiffReady.diffSha256 */
@@ -33,11 +35,13 @@ struct evidence_expect {
 
 struct evidence_facts {
     bool has_command_log;      /* present and passed every check */
+    bool has_process_log;      /* the same */
     bool has_outputs_manifest; /* the same */
     bool has_diff;             /* the same; true also for the empty diff of a run that changed nothing */
     bool volume_match;         /* the volume's events.jsonl is byte-identical to expect->events */
     bool complete;             /* all of the above, every expected digest known, no problem */
     uint64_t commands;         /* lines of command_log.jsonl */
+    uint64_t processes;        /* lines of processes.jsonl */
     bool has_diff_stats;       /* outputs.json held a diffSummary: the three numbers below */
     int64_t files_changed;
     int64_t insertions;

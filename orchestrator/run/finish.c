@@ -72,6 +72,7 @@ static int collect(
         .events = events.data,
         .events_len = events.len,
         .command_log_sha256 = facts->command_log_sha256,
+        .processes_sha256 = facts->processes_sha256,
         .outputs_sha256 = facts->outputs_sha256,
         .env_sha256 = facts->env_sha256,
         .diff_sha256 = facts->diff_sha256,
@@ -94,20 +95,20 @@ static int open_staged(const struct run_env *env, const char *run_id, const char
     return fd >= 0 ? fd : arp_fail(err, ARP_E_IO, errno, "open staged %s", name);
 }
 
-/* Where the chain of the staged command log ends; its lines were checked when it was collected. */
-static int command_log_end(
-    const struct run_env *env, const char *run_id, struct bundle_chain *ret, struct arp_err *err)
+/* Where the chain of a staged log ends; its lines were checked when it was collected. */
+static int log_end(const struct run_env *env, const char *run_id, const char *name, struct bundle_chain *ret,
+    struct arp_err *err)
 {
-    int fd = open_staged(env, run_id, "command_log.jsonl", err);
+    int fd = open_staged(env, run_id, name, err);
     if (fd < 0)
         return fd;
     FILE *file = fdopen(fd, "r");
     if (!file) {
         close(fd);
-        return arp_fail(err, ARP_E_NOMEM, 0, "command log");
+        return arp_fail(err, ARP_E_NOMEM, 0, "staged log");
     }
     struct chain c;
-    chain_init(&c, run_id, "command_log.jsonl");
+    chain_init(&c, run_id, name);
     cleanup_free char *line = NULL;
     size_t cap = 0;
     ssize_t n;
@@ -117,7 +118,7 @@ static int command_log_end(
     bool whole = feof(file);
     fclose(file);
     if (!whole)
-        return arp_fail(err, ARP_E_IO, why, "read the staged command log");
+        return arp_fail(err, ARP_E_IO, why, "read the staged %s", name);
     ret->lines = c.next_seq;
     memcpy(ret->head, c.prev, sizeof(ret->head));
     return 0;
@@ -179,7 +180,9 @@ int finish_run(const struct run_env *env, const struct finish *f, bool *ret_move
         .finished_us = clock_now_us(),
     };
     if (rc == 0)
-        rc = command_log_end(env, f->run->id, &r.command_log, err);
+        rc = log_end(env, f->run->id, "command_log.jsonl", &r.command_log, err);
+    if (rc == 0)
+        rc = log_end(env, f->run->id, "processes.jsonl", &r.processes, err);
     if (rc == 0) {
         /* Names that help a reader; a project deleted meanwhile has none. */
         if (projects_get(env->db, f->run->user_id, f->run->project_id, &project, &ignored) == 0)

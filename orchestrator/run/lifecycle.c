@@ -72,7 +72,7 @@ static int build_agent_body(const struct job *job, struct buf *out, struct arp_e
     json_kraw(&j, "commands", buf_str(&job->request.commands));
     json_kint(&j, "timeoutMs", job->request.timeout_ms);
     json_kstr(&j, "sandboxProfile", "default");
-    json_kraw(&j, "artifacts", "[\"results/**\",\"artifacts/**\"]");
+    json_kraw(&j, "artifacts", buf_str(&job->request.artifacts));
     json_key(&j, "events");
     json_arr_open(&j);
     json_strn(&j, job->started_line.data, job->started_line.len);

@@ -89,6 +89,7 @@ static void write_evidence(struct json *j, const struct record *r)
     snprintf(path, sizeof(path), "%s%s", EVIDENCE_PATH, r->run->id);
     json_kstr(j, "evidencePath", path);
     json_kbool(j, "hasCommandLog", e->has_command_log);
+    json_kbool(j, "hasProcessLog", e->has_process_log);
     json_kbool(j, "hasOutputsManifest", e->has_outputs_manifest);
     json_kbool(j, "hasDiff", e->has_diff);
     json_kbool(j, "volumeMatch", e->volume_match);
@@ -168,6 +169,7 @@ int record_metadata(const struct record *r, struct buf *out, struct arp_err *err
     ktime(&j, "finishedAt", r->finished_us);
     write_chain(&j, "events", r->events->next_seq, r->events->prev);
     write_chain(&j, "commandLog", r->command_log.lines, r->command_log.head);
+    write_chain(&j, "processes", r->processes.lines, r->processes.head);
     json_kbool(&j, "closed", r->facts->by_agent);
     json_kbool(&j, "complete", r->evidence->complete && r->facts->by_agent);
     json_kbool(&j, "volumeMatch", r->evidence->volume_match);
@@ -238,7 +240,8 @@ int record_read(
     if (rc)
         return rc;
     if (!in->run_id || !in->user_id || !in->project_id || !in->workspace_id || !in->engine ||
-        !read_chain(root, "events", &in->events) || !read_chain(root, "commandLog", &in->command_log))
+        !read_chain(root, "events", &in->events) || !read_chain(root, "commandLog", &in->command_log) ||
+        !read_chain(root, "processes", &in->processes))
         return arp_fail(err, ARP_E_CORRUPT, 0, "metadata.json lacks a member");
     return 0;
 }

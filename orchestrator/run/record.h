@@ -21,6 +21,7 @@ struct record {
     const struct sink_facts *facts;
     const struct chain *events;            /* after the last line */
     struct bundle_chain command_log;       /* of the staged file */
+    struct bundle_chain processes;         /* the same */
     const struct evidence_facts *evidence; /* NULL while the run is in progress */
     int64_t finished_us;
 };

@@ -171,6 +171,20 @@ static int write_commands(
     return rc ? rc : buf_error(&r->commands, err);
 }
 
+static int write_artifacts(struct run_request *r, const struct config *cfg, struct arp_err *err)
+{
+    struct json j;
+    json_init(&j, &r->artifacts);
+    json_arr_open(&j);
+    for (const char *p = cfg->artifacts; *p;) {
+        size_t n = strcspn(p, ",");
+        json_strn(&j, p, n);
+        p += n + (p[n] == ',');
+    }
+    json_arr_close(&j);
+    return buf_error(&r->artifacts, err);
+}
+
 static int write_context(struct run_request *r, const struct config *cfg, struct arp_err *err)
 {
     struct json j;
@@ -190,7 +204,7 @@ static int write_context(struct run_request *r, const struct config *cfg, struct
     json_obj_close(&j);
     json_kstr(&j, "network", "internal");
     json_kstr(&j, "sandboxProfile", "default");
-    json_kraw(&j, "artifacts", "[\"results/**\",\"artifacts/**\"]");
+    json_kraw(&j, "artifacts", buf_str(&r->artifacts));
     json_obj_close(&j);
     return buf_error(&r->context, err);
 }
@@ -217,7 +231,9 @@ static int read_body(const cJSON *body, struct run_request *r, const struct conf
     r->prompt = strdup(prompt);
     if (!r->prompt)
         return arp_fail(err, ARP_E_NOMEM, 0, "request");
-    rc = write_commands(body, r, cfg, err);
+    rc = write_artifacts(r, cfg, err);
+    if (rc == 0)
+        rc = write_commands(body, r, cfg, err);
     return rc ? rc : write_context(r, cfg, err);
 }
 
@@ -229,6 +245,7 @@ int run_request_parse(
     if (rc)
         return rc;
     struct run_request r = {0};
+    buf_init(&r.artifacts, CONTEXT_MAX);
     buf_init(&r.commands, CONTEXT_MAX);
     buf_init(&r.context, CONTEXT_MAX);
     rc = read_body(root, &r, cfg, err);
@@ -244,6 +261,7 @@ void run_request_done(struct run_request *r)
 {
     free(r->prompt);
     r->prompt = NULL;
+    buf_done(&r->artifacts);
     buf_done(&r->commands);
     buf_done(&r->context);
 }

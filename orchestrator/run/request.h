@@ -14,10 +14,11 @@
 #include "shared/err.h"
 
 struct run_request {
-    char *prompt;        /* owned; "" when none was given */
-    int64_t timeout_ms;  /* of the whole run */
-    struct buf commands; /* canonical JSON array of {"argv","shell","timeoutMs","cwd"} */
-    struct buf context;  /* canonical JSON: the run context */
+    char *prompt;         /* owned; "" when none was given */
+    int64_t timeout_ms;   /* of the whole run */
+    struct buf artifacts; /* JSON array: the patterns of what outputs.json lists */
+    struct buf commands;  /* canonical JSON array of {"argv","shell","timeoutMs","cwd"} */
+    struct buf context;   /* canonical JSON: the run context */
 };
 
 /* Parse and check a body of POST /projects/:id/message. Defaults come from cfg.

@@ -30,6 +30,7 @@ static void facts_done(struct sink_facts *f)
     free(f->final_text);
     free(f->git_commit);
     free(f->command_log_sha256);
+    free(f->processes_sha256);
     free(f->outputs_sha256);
     free(f->env_sha256);
     free(f->diff_sha256);
@@ -78,15 +79,24 @@ static bool closed_by_orchestrator(const struct event_info *e)
     return by && strcmp(by, "orchestrator") == 0;
 }
 
+/* A digest that stands in a line as plain hex. Left alone when there is none. */
+static void take_head(char ret[SHA256_HEX_LEN + 1], const cJSON *obj, const char *name)
+{
+    const char *head = json_get_str(obj, name);
+    if (head && sha256_hex_ok(head))
+        memcpy(ret, head, SHA256_HEX_LEN + 1);
+}
+
 /* Note what a checked line states. */
 static int note_facts(struct sink_facts *f, const struct event_info *e, struct arp_err *err)
 {
     bool ok = true;
     if (e->type == EVENT_RUN_COMMAND_FINISHED) {
-        const char *head = json_get_str(e->obj, "commandLogHead");
         f->commands++;
-        if (head && sha256_hex_ok(head))
-            memcpy(f->command_log_head, head, sizeof(f->command_log_head));
+        take_head(f->command_log_head, e->obj, "commandLogHead");
+    } else if (e->type == EVENT_RUN_PROCESS) {
+        f->processes++;
+        take_head(f->process_head, e->obj, "processHead");
     } else if (e->type == EVENT_RUN_DIFF_READY) {
         ok = take_str(&f->diff_sha256, e->obj, "diffSha256") &&
              take_object_id(&f->tree_before, e->obj, "treeBefore") &&
@@ -99,15 +109,19 @@ static int note_facts(struct sink_facts *f, const struct event_info *e, struct a
              take_str(&f->final_text, e->obj, "finalText") &&
              take_object_id(&f->git_commit, e->obj, "gitCommit") &&
              take_str(&f->command_log_sha256, e->obj, "commandLogSha256") &&
+             take_str(&f->processes_sha256, e->obj, "processesSha256") &&
              take_str(&f->outputs_sha256, e->obj, "outputsSha256") &&
              take_str(&f->env_sha256, e->obj, "envSha256");
     }
     return ok ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "facts of a run");
 }
 
-/* What the agent may not say: the orchestrator's own lines. */
-static int check_speaker(const struct event_info *e, struct arp_err *err)
+/* What the agent may not say: the orchestrator's own lines, and more processes than an agent records. */
+static int check_speaker(const struct sink_facts *f, const struct event_info *e, struct arp_err *err)
 {
+    if (e->type == EVENT_RUN_PROCESS && f->processes >= LIMIT_PROCESS_RECORDS)
+        return arp_fail(
+            err, ARP_E_TOO_LARGE, 0, "more than %d RunProcess lines of one run", LIMIT_PROCESS_RECORDS);
     if (e->type == EVENT_RUN_STARTED)
         return arp_fail(err, ARP_E_CORRUPT, 0, "a RunStarted that the orchestrator did not write");
     if (e->type == EVENT_RUN_COMPLETED && closed_by_orchestrator(e))
@@ -127,7 +141,7 @@ static int accept_line(
     struct chain moved = s->chain;
     int rc = event_check(line, len, s->run_id, &moved, e, err);
     if (rc == 0 && from_agent)
-        rc = check_speaker(e, err);
+        rc = check_speaker(&s->facts, e, err);
     if (rc == 0)
         rc = note_facts(&s->facts, e, err);
     if (rc == 0) {
@@ -201,6 +215,8 @@ int sink_write_completed(
     json_knull(&j, "gitCommit");
     json_kuint(&j, "commands", s->facts.commands);
     json_kstr(&j, "commandLogHead", s->facts.command_log_head[0] ? s->facts.command_log_head : NULL);
+    json_kuint(&j, "processRecords", s->facts.processes);
+    json_kstr(&j, "processHead", s->facts.process_head[0] ? s->facts.process_head : NULL);
     event_close(&j, 0, &c);
     return take_own(s, &line, err);
 }

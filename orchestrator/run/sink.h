@@ -26,6 +26,7 @@ struct sink_facts {
     char *final_text;
     char *git_commit;
     char *command_log_sha256;
+    char *processes_sha256;
     char *outputs_sha256;
     char *env_sha256;
     char *diff_sha256;
@@ -33,6 +34,8 @@ struct sink_facts {
     char *tree_after;
     uint64_t commands;                         /* RunCommandFinished lines */
     char command_log_head[SHA256_HEX_LEN + 1]; /* of the last of them, "" when there was none */
+    uint64_t processes;                        /* RunProcess lines */
+    char process_head[SHA256_HEX_LEN + 1];     /* of the last of them, "" when there was none */
 };
 
 struct sink {
@@ -57,7 +60,7 @@ void sink_done(struct sink *s);
 int sink_resume(struct sink *s, struct arp_err *err);
 
 /* Accept one line of the agent (no LF). Errors: those of event_check; ARP_E_CORRUPT (a line after RunCompleted, a RunStarted);
- * ARP_E_TOO_LARGE (the whole log would be over LIMIT_EVENTS_BYTES). */
+ * ARP_E_TOO_LARGE (the whole log would be over LIMIT_EVENTS_BYTES, or have more than LIMIT_PROCESS_RECORDS lines of processes). */
 int sink_agent_line(struct sink *s, const char *line, size_t len, struct arp_err *err);
 /* Write the orchestrator's own lines: RunStarted at the start of a chain, RunCompleted where no agent closed it. */
 int sink_write_started(struct sink *s, const char *project_id, const char *workspace_id, const char *prompt,

@@ -260,7 +260,7 @@ int agent_run(
 bool agent_evidence_name_ok(const char *name)
 {
     static const char *const names[] = {
-        "command_log.jsonl", "outputs.json", "events.jsonl", "diff.patch", "env.json"};
+        "command_log.jsonl", "processes.jsonl", "outputs.json", "events.jsonl", "diff.patch", "env.json"};
     static const char blob[] = "blobs/sha256-";
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(name, names[i]) == 0)

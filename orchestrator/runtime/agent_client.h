@@ -60,7 +60,7 @@ int agent_run(
     const struct agent_target *t, const struct agent_run *run, bool *ret_started, struct arp_err *err);
 
 #define AGENT_EVIDENCE_NAME_MAX 96
-/* As many entries as one run may leave: five files, two blobs per command, and as many again for artifacts. */
+/* As many entries as one run may leave: six files, two blobs per command, and as many again for artifacts. */
 #define AGENT_EVIDENCE_FILES_MAX 1024
 
 struct agent_evidence_file {
@@ -69,7 +69,7 @@ struct agent_evidence_file {
     char sha256[SHA256_HEX_LEN + 1];    /* the agent's claim */
 };
 
-/* command_log.jsonl, outputs.json, events.jsonl, diff.patch, env.json or blobs/sha256-<64 lower-case hex>. */
+/* command_log.jsonl, processes.jsonl, outputs.json, events.jsonl, diff.patch, env.json or blobs/sha256-<64 lower-case hex>. */
 bool agent_evidence_name_ok(const char *name);
 /* GET /evidence/:runId/. *ret: array of *ret_n, free(); no name twice. Errors: also ARP_E_NOT_FOUND (no evidence of that run),
  * ARP_E_INVALID (a name, size or digest that is not allowed, a name twice, too many), ARP_E_TOO_LARGE. */

@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "orchestrator/runtime/container_seccomp.h"
+#include "shared/hash.h"
 #include "shared/json.h"
 
 /* Why each: SETUID, SETGID become uid 1000 for commands; KILL end them; CHOWN give them their folders; DAC_READ_SEARCH read what they
- * made private when hashing artifacts. */
-static const char *const caps[] = {"SETUID", "SETGID", "KILL", "CHOWN", "DAC_READ_SEARCH"};
+ * made private when hashing artifacts; SETPCAP empty the bounding set at start, after which the agent drops it. */
+static const char *const caps[] = {"SETUID", "SETGID", "KILL", "CHOWN", "DAC_READ_SEARCH", "SETPCAP"};
 #define N_CAPS (sizeof(caps) / sizeof(caps[0]))
 
 /* Where the embedded resolver sends what it does not know: nowhere. Without this line engines before 23.0.11 forward a container's
@@ -58,6 +60,27 @@ static void write_env(const struct container_spec *s, struct json *j)
     json_arr_close(j);
 }
 
+#define SECCOMP_OPTION "seccomp="
+
+/* The engine answers the option as it was given. */
+static void option_seccomp(struct buf *out)
+{
+    buf_init(out, sizeof(SECCOMP_OPTION) + CONTAINER_SECCOMP_MAX);
+    buf_append_str(out, SECCOMP_OPTION);
+    container_seccomp_write(out, NULL);
+}
+
+static void write_security(struct json *j)
+{
+    cleanup_buf struct buf seccomp;
+    option_seccomp(&seccomp);
+    json_key(j, "SecurityOpt");
+    json_arr_open(j);
+    json_str(j, "no-new-privileges");
+    json_str(j, buf_str(&seccomp));
+    json_arr_close(j);
+}
+
 /* Writable places beside the volume live in memory and count against the container's limit; their own size keeps one from
  * taking it all. Docker mounts tmpfs noexec unless told otherwise; compilers run what they make in /tmp. */
 static void write_tmpfs(const struct container_spec *s, struct json *j)
@@ -92,13 +115,12 @@ static void write_mounts_and_logs(const struct container_spec *s, struct json *j
 static void write_host_config(const struct container_spec *s, struct json *j)
 {
     static const char *const drop[] = {"ALL"};
-    static const char *const security[] = {"no-new-privileges"};
     static const char *const dns[] = {NO_DNS};
     json_key(j, "HostConfig");
     json_obj_open(j);
     write_strings(j, "CapDrop", drop, 1);
     write_strings(j, "CapAdd", caps, N_CAPS);
-    write_strings(j, "SecurityOpt", security, 1);
+    write_security(j);
     json_kbool(j, "ReadonlyRootfs", true);
     json_kint(j, "Memory", s->memory_bytes);
     json_kint(j, "MemorySwap", s->memory_bytes);
@@ -218,25 +240,43 @@ static int check_identity(const struct container_spec *s, const cJSON *doc, stru
     return 0;
 }
 
+static bool is_no_new_privileges(const cJSON *item)
+{
+    return is_string(item, "no-new-privileges") || is_string(item, "no-new-privileges:true");
+}
+
+/* Exactly our two options, the profile byte for byte. */
+static int check_security(const cJSON *options, struct arp_err *err)
+{
+    cleanup_buf struct buf seccomp;
+    bool no_new_privileges = false, has_seccomp = false;
+    const cJSON *item;
+    option_seccomp(&seccomp);
+    cJSON_ArrayForEach(item, options)
+    {
+        if (is_no_new_privileges(item))
+            no_new_privileges = true;
+        else if (is_string(item, buf_str(&seccomp)))
+            has_seccomp = true;
+        else
+            return differs(err, "a security option that was not asked for");
+    }
+    if (!no_new_privileges)
+        return differs(err, "no-new-privileges");
+    return has_seccomp ? 0 : differs(err, "seccomp profile");
+}
+
 static int check_privileges(const cJSON *host, struct arp_err *err)
 {
     static const char *const all[] = {"ALL"};
     /* Sharing any of these with the host would undo the rest. */
     static const char *const none[] = {"Privileged", "Binds", "Devices", "DeviceRequests",
         "DeviceCgroupRules", "PidMode", "UTSMode", "VolumesFrom", "Links"};
-    const cJSON *item;
     if (!same_caps(get(host, "CapDrop"), all, 1) || !same_caps(get(host, "CapAdd"), caps, N_CAPS))
         return differs(err, "capabilities");
-    bool no_new_privileges = false;
-    cJSON_ArrayForEach(item, get(host, "SecurityOpt"))
-    {
-        if (is_string(item, "no-new-privileges") || is_string(item, "no-new-privileges:true"))
-            no_new_privileges = true;
-        else
-            return differs(err, "a security option that was not asked for");
-    }
-    if (!no_new_privileges)
-        return differs(err, "no-new-privileges");
+    int rc = check_security(get(host, "SecurityOpt"), err);
+    if (rc)
+        return rc;
     if (!cJSON_IsTrue(get(host, "ReadonlyRootfs")))
         return differs(err, "read-only root");
     for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
@@ -309,6 +349,27 @@ static void report_caps(struct json *j, const char *key, const cJSON *list)
     json_arr_close(j);
 }
 
+/* What the engine says it loads, by name where it is ours, and its digest. */
+static void report_seccomp(struct json *j, const cJSON *options)
+{
+    cleanup_buf struct buf ours;
+    char sha256[SHA256_HEX_LEN + 8] = "sha256:";
+    const char *found = NULL;
+    const cJSON *item;
+    option_seccomp(&ours);
+    cJSON_ArrayForEach(item, options)
+    {
+        if (cJSON_IsString(item) && strncmp(item->valuestring, SECCOMP_OPTION, strlen(SECCOMP_OPTION)) == 0)
+            found = item->valuestring;
+    }
+    const char *name = !found ? "engine-default" : strcmp(found, buf_str(&ours)) == 0 ? "arp" : "other";
+    if (found)
+        sha256_hex_of(found + strlen(SECCOMP_OPTION), strlen(found) - strlen(SECCOMP_OPTION),
+            sha256 + strlen("sha256:"));
+    json_kstr(j, "seccomp", name);
+    json_kstr(j, "seccompSha256", found ? sha256 : NULL);
+}
+
 int container_spec_report(const cJSON *doc, struct buf *out, struct arp_err *err)
 {
     const cJSON *host = get(doc, "HostConfig");
@@ -318,16 +379,17 @@ int container_spec_report(const cJSON *doc, struct buf *out, struct arp_err *err
     json_obj_open(&j);
     report_caps(&j, "capDrop", get(host, "CapDrop"));
     report_caps(&j, "capAdd", get(host, "CapAdd"));
-    json_kbool(&j, "noNewPrivileges",
-        has_string(security, "no-new-privileges") || has_string(security, "no-new-privileges:true"));
+    bool no_new_privileges = false;
+    const cJSON *item;
+    cJSON_ArrayForEach(item, security) no_new_privileges |= is_no_new_privileges(item);
+    json_kbool(&j, "noNewPrivileges", no_new_privileges);
     json_kbool(&j, "readonlyRootfs", json_get_bool(host, "ReadonlyRootfs", false));
     json_kint(&j, "memoryBytes", json_get_int(host, "Memory", 0));
     json_kint(&j, "memorySwapBytes", json_get_int(host, "MemorySwap", 0));
     json_kint(&j, "nanoCpus", json_get_int(host, "NanoCpus", 0));
     json_kint(&j, "pidsLimit", json_get_int(host, "PidsLimit", 0));
     json_kstr(&j, "network", json_get_str(host, "NetworkMode"));
-    /* The engine's default profile is what no "seccomp=" option means (container_spec_check refused every other). */
-    json_kstr(&j, "seccomp", cJSON_GetArraySize(security) <= 1 ? "engine-default" : "other");
+    report_seccomp(&j, security);
     json_obj_close(&j);
     return buf_error(out, err);
 }

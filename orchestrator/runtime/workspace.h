@@ -52,7 +52,7 @@ struct runtime_workspace {
         state; /* what the agent said at the health check: a run left over from before may still be in progress */
     bool created; /* cold start: the container was made or started by this call */
     /* Settings read back from the engine after start, a JSON object for env_snapshot: capDrop, capAdd, noNewPrivileges,
-     * readonlyRootfs, memoryBytes, memorySwapBytes, nanoCpus, pidsLimit, network, seccomp. */
+     * readonlyRootfs, memoryBytes, memorySwapBytes, nanoCpus, pidsLimit, network, seccomp (name), seccompSha256. */
     char applied[768];
 };
 

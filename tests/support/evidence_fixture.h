@@ -16,9 +16,12 @@
 #define FIXTURE_RUN_B "7a2e3d4f-9b5c-4d6e-8f70-1b2c3d4e5f60"
 
 enum fixture_kind {
-    FIXTURE_FULL, /* three commands: text, binary output with NUL, 20 KiB on both streams and exit 3; a diff; artifacts */
+    FIXTURE_FULL, /* three commands: text, binary output with NUL, 20 KiB on both streams and exit 3; thirteen process records: execs, scripts,
+                     exits by code, by signal, unknown, a pid that comes again; a diff; artifacts */
     FIXTURE_EMPTY,    /* no command, no change */
-    FIXTURE_UNCLOSED, /* the agent was lost in the middle of the second command */
+    FIXTURE_UNCLOSED, /* the agent was lost in the middle of the second command, two processes, one of the third command, recorded but not
+                         streamed */
+    FIXTURE_DROPPED, /* one command with a shell, a script and their exits; 7 process records were over the limit */
 };
 
 struct fixture {

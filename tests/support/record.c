@@ -100,6 +100,16 @@ const cJSON *jsonl_find(const struct jsonl *l, const char *type, size_t nth)
     return NULL;
 }
 
+size_t jsonl_count_but(const struct jsonl *l, const char *type)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        const char *is = str_at(l->obj[i], "type");
+        n += !is || strcmp(is, type) != 0;
+    }
+    return n;
+}
+
 bool jsonl_chain_ok(const struct jsonl *l, const char *run_id, const char *file)
 {
     char text[256];
@@ -240,6 +250,7 @@ bool record_open(const struct stack *s, const struct tenant *t, const char *run_
     snprintf(ret->zip, sizeof(ret->zip), "%.*s/bundle.zip", (int)(strlen(dir) - strlen(run_id) - 1), dir);
     bool ok = jsonl_read(dir, "events.jsonl", &ret->events);
     ok = jsonl_read(dir, "command_log.jsonl", &ret->commands) && ok;
+    ok = jsonl_read(dir, "processes.jsonl", &ret->processes) && ok;
     ret->outputs = read_json(dir, "outputs.json");
     ret->metadata = read_json(dir, "metadata.json");
     ret->snapshot = read_json(dir, "env_snapshot.json");
@@ -252,6 +263,7 @@ void record_done(struct record *r)
 {
     jsonl_done(&r->events);
     jsonl_done(&r->commands);
+    jsonl_done(&r->processes);
     cJSON_Delete(r->outputs);
     cJSON_Delete(r->metadata);
     cJSON_Delete(r->snapshot);

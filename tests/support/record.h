@@ -20,6 +20,8 @@ bool jsonl_read(const char *dir, const char *name, struct jsonl *ret);
 void jsonl_done(struct jsonl *l);
 /* The nth (from 0) object whose "type" is type; NULL when there are fewer. */
 const cJSON *jsonl_find(const struct jsonl *l, const char *type, size_t nth);
+/* Lines that are not of that type. */
+size_t jsonl_count_but(const struct jsonl *l, const char *type);
 /* True when seq counts from 0 and every prev is the SHA-256 of the line before (of the genesis text for the first). */
 bool jsonl_chain_ok(const struct jsonl *l, const char *run_id, const char *file);
 
@@ -61,6 +63,7 @@ struct record {
     char dir[192]; /* <somewhere>/<runId> */
     struct jsonl events;
     struct jsonl commands;
+    struct jsonl processes;
     cJSON *outputs; /* NULL when the file is empty */
     cJSON *metadata;
     cJSON *snapshot;

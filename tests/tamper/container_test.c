@@ -17,14 +17,17 @@
 
 static struct fixture fx;
 static struct keyring *keys;
-static char full[PATH_MAX], empty[PATH_MAX], work[PATH_MAX];
+static char full[PATH_MAX], empty[PATH_MAX], small[PATH_MAX], work[PATH_MAX];
 static struct verify_report report;
+
+#define RUN_C "8b3f4e50-ac6d-4e7f-9081-2c3d4e5f6071"
 
 static int set_up(void)
 {
     fixture_open(&fx);
     fixture_build(&fx, FIXTURE_RUN_A, FIXTURE_FULL, full);
     fixture_build(&fx, FIXTURE_RUN_B, FIXTURE_EMPTY, empty);
+    fixture_build(&fx, RUN_C, FIXTURE_DROPPED, small);
     snprintf(work, sizeof(work), "%s/tampered.zip", fx.root);
     return keyring_load_json(fx.keyring, &keys, NULL);
 }
@@ -64,9 +67,9 @@ static void save(const char *path, const void *data, size_t len)
 }
 
 /* Change every byte of the file in turn, by one bit or all of them: content, headers, directory, end record. */
-static void refuse_every_flip(bool all_bits)
+static void refuse_every_flip(const char *bundle, bool all_bits)
 {
-    struct bytes b = load(empty);
+    struct bytes b = load(bundle);
     int fd = memfd_create("tampered", MFD_CLOEXEC);
     ASSERT_TRUE(fd >= 0 && write(fd, b.data, b.len) == (ssize_t)b.len);
     char path[64];
@@ -95,8 +98,9 @@ static void refuse_every_flip(bool all_bits)
 
 static void every_flipped_byte_is_refused(void)
 {
-    refuse_every_flip(false);
-    refuse_every_flip(true);
+    refuse_every_flip(empty, false);
+    refuse_every_flip(empty, true);
+    refuse_every_flip(small, false);
 }
 
 /* The same without any trusted key: what was sealed by an unknown key must still hang together. */

@@ -30,7 +30,7 @@ openssl pkeyutl -verify -pubin -inkey "$pem" -rawin -in ../pae -sigfile ../sig >
 [ "$(jq -r '.subject[0].digest.sha256' ../statement)" = "$(sha256sum <tagmanifest-sha256.txt | cut -c1-64)" ] || refuse jq
 [ "$(jq -r '.predicate.runDetails.metadata.invocationId' ../statement)" = "$run" ] || refuse jq
 
-for f in events.jsonl command_log.jsonl; do
+for f in events.jsonl command_log.jsonl processes.jsonl; do
     n=0
     prev=$(printf 'arp-chain-v1\n%s\n%s\n' "$run" $f | sha256sum | cut -c1-64)
     while IFS= read -r l; do

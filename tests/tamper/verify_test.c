@@ -15,6 +15,7 @@
 
 #include "shared/fd.h"
 #include "shared/json.h"
+#include "shared/limits.h"
 #include "tests/support/evidence_fixture.h"
 #include "tests/support/suite.h"
 #include "tests/support/verify_expect.h"
@@ -23,10 +24,11 @@ extern char **environ;
 
 static struct fixture fx;
 static struct keyring *keys;
-static char full[PATH_MAX], empty[PATH_MAX], unclosed[PATH_MAX], work[PATH_MAX];
+static char full[PATH_MAX], empty[PATH_MAX], unclosed[PATH_MAX], dropped[PATH_MAX], work[PATH_MAX];
 static struct verify_report report;
 
 #define RUN_C "8b3f4e50-ac6d-4e7f-9081-2c3d4e5f6071"
+#define RUN_D "9c405f61-bd7e-4f80-8192-3d4e5f607182"
 
 static int set_up(void)
 {
@@ -34,6 +36,7 @@ static int set_up(void)
     fixture_build(&fx, FIXTURE_RUN_A, FIXTURE_FULL, full);
     fixture_build(&fx, FIXTURE_RUN_B, FIXTURE_EMPTY, empty);
     fixture_build(&fx, RUN_C, FIXTURE_UNCLOSED, unclosed);
+    fixture_build(&fx, RUN_D, FIXTURE_DROPPED, dropped);
     snprintf(work, sizeof(work), "%s/tampered.zip", fx.root);
     return keyring_load_json(fx.keyring, &keys, NULL);
 }
@@ -69,6 +72,34 @@ static void unclosed_run_is_intact_but_not_established(void)
     expect(unclosed, VERIFY_UNTRUSTED, NULL);
     ASSERT_STR(verify_reasons(&report), "");
     ASSERT_TRUE(report.integrity && report.trusted && !report.closed && !report.complete);
+}
+
+/* The reason of the check of that name. */
+static const char *reason_of(const char *name, enum check_verdict verdict)
+{
+    for (size_t i = 0; i < report.count; i++)
+        if (strcmp(report.checks[i].name, name) == 0 && report.checks[i].verdict == verdict)
+            return report.checks[i].reason;
+    return "";
+}
+
+static void processes_over_the_limit_are_told(void)
+{
+    expect(dropped, VERIFY_OK, NULL);
+    ASSERT_TRUE(report.integrity && report.closed && report.complete);
+    ASSERT_INT(report.records_dropped, 7);
+    ASSERT_CONTAINS(reason_of("processes", CHECK_UNABLE), "4 process records agree");
+    ASSERT_CONTAINS(reason_of("processes", CHECK_UNABLE), "7 more were over the limit");
+    ASSERT_INT(verify_bundle(dropped, keys, true, &report), VERIFY_UNTRUSTED);
+    expect(full, VERIFY_OK, NULL);
+    ASSERT_INT(report.records_dropped, 0);
+    ASSERT_CONTAINS(reason_of("processes", CHECK_PASS), "13 process records: events, command log");
+}
+
+static void processes_of_a_lost_agent_may_go_on(void)
+{
+    expect(unclosed, VERIFY_UNTRUSTED, NULL);
+    ASSERT_CONTAINS(reason_of("processes", CHECK_UNABLE), "7 lines, events.jsonl 5 RunProcess");
 }
 
 static void no_key_or_another_key_gives_no_trust(void)
@@ -113,7 +144,8 @@ static void expired_and_revoked_keys_give_no_trust(void)
 
 /* --- an attacker who has everything but the key ------------------------------------------------------------------------------------ */
 
-static const char *const logs[] = {"events.jsonl", "command_log.jsonl"};
+static const char *const logs[] = {"events.jsonl", "command_log.jsonl", "processes.jsonl"};
+#define LOGS (sizeof(logs) / sizeof(logs[0]))
 
 /* Line n of text: from *at to *end (behind its LF). Returns false when there is no such line. */
 static bool find_line(const struct entry *e, size_t n, size_t *at, size_t *end)
@@ -151,7 +183,7 @@ static void cover_up(struct entries *e, const char *log, enum cover cover)
 static void every_removed_line_is_refused(void)
 {
     size_t removed = 0;
-    for (size_t l = 0; l < 2; l++) {
+    for (size_t l = 0; l < LOGS; l++) {
         for (int cover = COVER_NONE; cover <= COVER_CHAIN; cover++) {
             for (size_t n = 0;; n++) {
                 struct entries e;
@@ -173,34 +205,45 @@ static void every_removed_line_is_refused(void)
             }
         }
     }
-    ASSERT_INT(removed, 3 * (9 + 3));
+    ASSERT_INT(removed, 3 * (22 + 3 + 13));
+}
+
+/* Swap line n of a log with the one after it. Returns false when there are no two. */
+static bool swap_lines(struct entries *e, const char *name, size_t n)
+{
+    size_t at, mid, at2, end;
+    const struct entry *log = entries_find(e, name);
+    if (!find_line(log, n, &at, &mid) || !find_line(log, n + 1, &at2, &end))
+        return false;
+    cleanup_buf struct buf b;
+    buf_init(&b, 1u << 20);
+    buf_append(&b, log->bytes, at);
+    buf_append(&b, log->bytes + mid, end - mid);
+    buf_append(&b, log->bytes + at, mid - at);
+    buf_append(&b, log->bytes + end, log->size - end);
+    fixture_replace(e, name, b.data, b.len);
+    return true;
 }
 
 static void every_swapped_pair_of_lines_is_refused(void)
 {
-    for (size_t l = 0; l < 2; l++) {
+    size_t swapped = 0;
+    for (size_t l = 0; l < LOGS; l++) {
         for (int cover = COVER_NONE; cover <= COVER_CHAIN; cover++) {
             for (size_t n = 0;; n++) {
                 struct entries e;
-                size_t at, mid, at2, end;
                 fixture_unpack(full, &e);
-                const struct entry *log = entries_find(&e, logs[l]);
-                if (!find_line(log, n, &at, &mid) || !find_line(log, n + 1, &at2, &end)) {
+                if (!swap_lines(&e, logs[l], n)) {
                     entries_done(&e);
                     break;
                 }
-                cleanup_buf struct buf b;
-                buf_init(&b, 1u << 20);
-                buf_append(&b, log->bytes, at);
-                buf_append(&b, log->bytes + mid, end - mid);
-                buf_append(&b, log->bytes + at, mid - at);
-                buf_append(&b, log->bytes + end, log->size - end);
-                fixture_replace(&e, logs[l], buf_str(&b), b.len);
                 cover_up(&e, logs[l], (enum cover)cover);
                 expect_changed(&e, cover == COVER_NONE ? "manifests: " : logs[l]);
+                swapped++;
             }
         }
     }
+    ASSERT_INT(swapped, 3 * (21 + 2 + 12));
 }
 
 /* Every file of the bundle dropped, emptied, and replaced by the file of another run; plainly, and with manifests made anew. */
@@ -328,6 +371,107 @@ static void forged_content_is_refused(void)
         "{\"payloadType\":", "{ \"payloadType\":", "not a DSSE envelope of the expected form");
 }
 
+static void forged_processes_are_refused(void)
+{
+    static const char file[] = "processes.jsonl";
+    forge(file, "\"execSeq\":10", "\"execSeq\":11",
+        "processes: process record 11: execSeq 11 is no earlier exec");
+    forge(file, "\"execSeq\":10", "\"execSeq\":12",
+        "processes: process record 11: execSeq 12 is no earlier exec");
+    forge(file, "\"execSeq\":10", "\"execSeq\":0",
+        "processes: process record 11: execSeq 0 is no earlier exec");
+    forge(file, "\"execSeq\":10", "\"execSeq\":9",
+        "processes: process record 11: execSeq 9 is no earlier exec");
+    forge(file, "\"execSeq\":10", "\"execSeq\":3",
+        "processes: process record 11: execSeq 3 is no earlier exec");
+    forge(file, "\"execSeq\":10", "\"execSeq\":1e99", "processes: process record 11 has no valid execSeq");
+    forge(file, "\"execSeq\":10", "\"execSeq\":-1", "processes: process record 11 has no valid execSeq");
+    forge(file, "\"execSeq\":6", "\"execSeq\":4", "processes: process record 7: execSeq differs");
+    forge(file, "\"pid\":14", "\"pid\":13", "processes: process record 5: pid differs");
+    forge(file, "/usr/bin/cat", "/usr/bin/cut", "processes: process record 6: exe differs");
+    forge(file, "\"path\":\"/workspace/repo/run", "\"path\":\"/workspace/repo/ran",
+        "record 1: scripts differs");
+    forge(file, "\"--all\"", "\"--none\"", "processes: process record 1: argv differs");
+    forge(file, "\"signal\":\"SIGKILL\"", "\"signal\":null", "processes: process record 8: signal differs");
+    forge(file, "\"exitCode\":3", "\"exitCode\":0", "processes: process record 2: exitCode differs");
+    forge(
+        file, "\"commandId\":2", "\"commandId\":3", "process record 9 is of command 3, which never started");
+    forge(file, "\"deleted\"", "\"fine\"", "processes: process record 10 has no valid flags");
+    forge(file, "\"confirmed\":false", "\"confirmed\":null",
+        "processes: process record 5 has no valid confirmed");
+    forge(file, "\"type\":\"exit\"", "\"type\":\"gone\"", "processes: process record 2 has no valid type");
+    forge(file, "\"cwd\":", "\"more\":1,\"cwd\":", "processes: process record 0: more differs");
+    forge(file, "--all", "\\u0000", "processes: process record 1 holds U+0000");
+    forge(file, "\"uid\":1000", "\"uid\":1000,\"runId\":\"" FIXTURE_RUN_B "\"", "belongs to another run");
+    forge(file, "{\"ts\":\"2026", "{\"ts\":\"2025", "RunProcess gives it another phase or time");
+}
+
+static void forged_words_about_processes_are_refused(void)
+{
+    forge("events.jsonl", "\"phase\":\"exit\"", "\"phase\":\"exec\"",
+        "record 2: RunProcess gives it another phase");
+    forge("events.jsonl", "\"at\":\"2026", "\"at\":\"2025",
+        "record 0: RunProcess gives it another phase or time");
+    forge("events.jsonl", "\"ppid\":1", "\"ppid\":7", "processes: process record 0: ppid differs");
+    forge("events.jsonl", "\"ppid\":1", "\"ppid\":1,\"more\":0", "processes: process record 0: more differs");
+    forge("events.jsonl", "\"processHead\":\"", "\"processHead\":\"0",
+        "is not the line that its RunProcess names");
+    forge("events.jsonl", "--all", "\\u0000", "record 1: its RunProcess holds U+0000");
+    forge("events.jsonl", "RunProcess", "RunNothing", "processes: ");
+    forge("events.jsonl", "\"processRecords\":13", "\"processRecords\":12",
+        "processes: RunCompleted counts other than the 13 process records");
+    forge("events.jsonl", "\"recordsDropped\":0,\"outputsSha256", "\"recordsDropped\":1,\"outputsSha256",
+        "processes: RunCompleted and command_log.jsonl disagree");
+    forge("events.jsonl", "\"processesSha256\":\"sha256:", "\"processesSha256\":\"sha255:",
+        "processes.jsonl is not the file whose digest is recorded as processesSha256");
+    forge("command_log.jsonl", "\"execs\":2", "\"execs\":1",
+        "processes: command 0: command_log.jsonl counts 1 execs, processes.jsonl has 2");
+    forge("command_log.jsonl", "\"exits\":2", "\"exits\":3",
+        "processes: command 0: command_log.jsonl counts 3 exits");
+    forge("command_log.jsonl", "\"unconfirmed\":1", "\"unconfirmed\":0",
+        "processes: command 1: command_log.jsonl counts 0 unconfirmed, processes.jsonl has 1");
+    forge("command_log.jsonl", "\"changed\":1", "\"changed\":2",
+        "processes: command 1: command_log.jsonl counts 2 changed, processes.jsonl has 1");
+    forge("command_log.jsonl", "\"recordsDropped\":0", "\"recordsDropped\":1",
+        "its execs and exits are not those in processes.jsonl and those dropped");
+    forge("command_log.jsonl", "\"recordsDropped\":0", "\"recordsDropped\":null",
+        "does not count its recordsDropped");
+    forge(
+        "command_log.jsonl", "\"exits\":2", "\"exits\":\"2\"", "command_log.jsonl does not count its exits");
+    forge("command_log.jsonl", "\"denied\":{\"mount\":1}", "\"denied\":{}",
+        "commands: command 0: denied differs");
+}
+
+static void more_processes_than_a_recorder_makes_are_refused(void)
+{
+    struct entries e;
+    size_t at = 0, end = 0;
+    cleanup_buf struct buf b;
+    buf_init(&b, 32u << 20);
+    fixture_unpack(full, &e);
+    const struct entry *log = entries_find(&e, "processes.jsonl");
+    ASSERT_TRUE(find_line(log, 0, &at, &end));
+    for (int i = 0; i <= LIMIT_PROCESS_RECORDS; i++)
+        buf_append(&b, log->bytes, end);
+    fixture_replace(&e, "processes.jsonl", b.data, b.len);
+    cover_up(&e, "processes.jsonl", COVER_CHAIN);
+    expect_changed(&e, "processes: processes.jsonl has 20001 lines, a recorder makes at most 20000");
+}
+
+/* A RunProcess before the start of its command, and one behind its end, with the chain made anew. */
+static void process_outside_its_command_is_refused(void)
+{
+    static const size_t moved[] = {
+        1, 5}; /* RunStarted, RunCommandStarted, four RunProcess, RunCommandFinished */
+    for (size_t i = 0; i < 2; i++) {
+        struct entries e;
+        fixture_unpack(full, &e);
+        ASSERT_TRUE(swap_lines(&e, "events.jsonl", moved[i]));
+        cover_up(&e, "events.jsonl", COVER_CHAIN);
+        expect_changed(&e, "RunProcess does not stand between start and finish of its command");
+    }
+}
+
 /* Everything of another sealed run of the same key under this run's name, and this run's attestation from that one. */
 static void other_runs_bundle_under_this_name_is_refused(void)
 {
@@ -430,9 +574,12 @@ static void arpctl_gives_the_documented_exit_codes(void)
 }
 
 TEST_SUITE_WITH(verify_test, set_up, tear_down, TEST(good_bundles_verify),
-    TEST(unclosed_run_is_intact_but_not_established), TEST(no_key_or_another_key_gives_no_trust),
+    TEST(unclosed_run_is_intact_but_not_established), TEST(processes_over_the_limit_are_told),
+    TEST(processes_of_a_lost_agent_may_go_on), TEST(no_key_or_another_key_gives_no_trust),
     TEST(expired_and_revoked_keys_give_no_trust), TEST(every_removed_line_is_refused),
     TEST(every_swapped_pair_of_lines_is_refused), TEST(every_dropped_or_foreign_file_is_refused),
     TEST(added_files_are_refused), TEST(swapped_blobs_are_refused), TEST(forged_content_is_refused),
+    TEST(forged_processes_are_refused), TEST(forged_words_about_processes_are_refused),
+    TEST(more_processes_than_a_recorder_makes_are_refused), TEST(process_outside_its_command_is_refused),
     TEST(other_runs_bundle_under_this_name_is_refused), TEST(foreign_key_is_never_accepted),
     TEST(arpctl_gives_the_documented_exit_codes))

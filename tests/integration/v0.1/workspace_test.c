@@ -103,9 +103,9 @@ static void container_has_only_the_capabilities_the_agent_needs(void)
     const cJSON *add = json_at(c, "HostConfig.CapAdd");
     ASSERT_INT(cJSON_GetArraySize(drop), 1);
     ASSERT_TRUE(has_string(drop, "ALL"));
-    ASSERT_INT(cJSON_GetArraySize(add), 5);
-    static const char *const want[] = {"SETUID", "SETGID", "KILL", "CHOWN", "DAC_READ_SEARCH"};
-    for (size_t i = 0; i < 5; i++)
+    ASSERT_INT(cJSON_GetArraySize(add), 6);
+    static const char *const want[] = {"SETUID", "SETGID", "KILL", "CHOWN", "DAC_READ_SEARCH", "SETPCAP"};
+    for (size_t i = 0; i < 6; i++)
         ASSERT_TRUE(has_string(add, want[i]));
     ASSERT_TRUE(!cJSON_IsTrue(json_at(c, "HostConfig.Privileged")));
     cJSON_Delete(c);
@@ -116,7 +116,10 @@ static void container_is_hardened_and_limited(void)
     cJSON *c = open_and_inspect();
     const cJSON *host = json_at(c, "HostConfig");
     ASSERT_TRUE(has_string(json_at(host, "SecurityOpt"), "no-new-privileges"));
-    ASSERT_INT(cJSON_GetArraySize(json_at(host, "SecurityOpt")), 1); /* seccomp=unconfined would stand here */
+    const cJSON *options = json_at(host, "SecurityOpt");
+    ASSERT_INT(cJSON_GetArraySize(options), 2);
+    ASSERT_CONTAINS(
+        cJSON_GetArrayItem(options, 1)->valuestring, "seccomp={\"defaultAction\":\"SCMP_ACT_ERRNO\"");
     ASSERT_TRUE(cJSON_IsTrue(json_at(host, "ReadonlyRootfs")));
     ASSERT_INT(json_at(host, "Memory")->valuedouble, 512 << 20);
     ASSERT_INT(json_at(host, "MemorySwap")->valuedouble, 512 << 20);

@@ -40,7 +40,7 @@ struct record {
     char id[UUID_LEN + 1];
     struct chain chain;
     struct buf lines;
-    char digests[4][SHA256_HEX_LEN + 8]; /* command log, outputs, env, diff */
+    char digests[5][SHA256_HEX_LEN + 8]; /* command log, processes, outputs, env, diff */
     int exit_code;                       /* of the last command */
     bool completed;
 };
@@ -62,9 +62,10 @@ static int on_line(void *ctx, const char *line, size_t len, struct arp_err *e)
     buf_append(&r->lines, line, len);
     buf_append_char(&r->lines, '\n');
     copy_digest(info.obj, "commandLogSha256", r->digests[0]);
-    copy_digest(info.obj, "outputsSha256", r->digests[1]);
-    copy_digest(info.obj, "envSha256", r->digests[2]);
-    copy_digest(info.obj, "diffSha256", r->digests[3]);
+    copy_digest(info.obj, "processesSha256", r->digests[1]);
+    copy_digest(info.obj, "outputsSha256", r->digests[2]);
+    copy_digest(info.obj, "envSha256", r->digests[3]);
+    copy_digest(info.obj, "diffSha256", r->digests[4]);
     if (info.type == EVENT_RUN_COMMAND_FINISHED)
         r->exit_code = (int)json_get_int(info.obj, "exitCode", -2);
     r->completed |= info.type == EVENT_RUN_COMPLETED;
@@ -135,8 +136,8 @@ static int run_shell(struct record *r, const char *shell)
 
 static int collect(struct record *r, struct evidence_facts *facts)
 {
-    struct evidence_expect expect = {
-        r->lines.data, r->lines.len, r->digests[0], r->digests[1], r->digests[2], r->digests[3]};
+    struct evidence_expect expect = {r->lines.data, r->lines.len, r->digests[0], r->digests[1], r->digests[2],
+        r->digests[3], r->digests[4]};
     return evidence_collect(&ws.agent, r->id, &expect, root, facts, &err);
 }
 
@@ -161,6 +162,7 @@ static void evidence_of_a_real_run_is_complete(void)
     ASSERT_STR(facts.problems[0], "");
     ASSERT_TRUE(facts.complete && facts.volume_match);
     ASSERT_INT(facts.commands, 1);
+    ASSERT_TRUE(facts.processes >= 6); /* the shell, git, head: an exec and an exit each */
     ASSERT_INT(facts.files_changed, 1);
     ASSERT_INT(facts.insertions, 1);
     ASSERT_TRUE(staged_size(&r, "diff.patch") > 0);

@@ -345,9 +345,10 @@ static void evidence_pointers_of_a_whole_run_point_at_files_that_exist(void)
     snprintf(path, sizeof(path), "/workspace/evidence/%s", run);
     ASSERT_STR(run_column(run, "env_snapshot->>'evidencePath'"), path);
     ASSERT_STR(run_column(run, "env_snapshot->>'hasCommandLog'"), "true");
+    ASSERT_STR(run_column(run, "env_snapshot->>'hasProcessLog'"), "true");
     ASSERT_STR(run_column(run, "env_snapshot->>'hasOutputsManifest'"), "true");
     static const char *const names[] = {
-        "command_log.jsonl", "outputs.json", "events.jsonl", "diff.patch", "env.json"};
+        "command_log.jsonl", "processes.jsonl", "outputs.json", "events.jsonl", "diff.patch", "env.json"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         snprintf(file, sizeof(file), "%s/%s", path, names[i]);
         ASSERT_TRUE(DOCKER_EXEC(t.workspace_id, "test", "-f", file) != NULL);
@@ -367,6 +368,7 @@ static void evidence_pointers_are_false_when_the_agent_was_killed(void)
     ASSERT_STR(reply_str(&r, "status"), "failed");
     reply_done(&r);
     ASSERT_STR(run_column(run, "env_snapshot->>'hasCommandLog'"), "false");
+    ASSERT_STR(run_column(run, "env_snapshot->>'hasProcessLog'"), "false");
     ASSERT_STR(run_column(run, "env_snapshot->>'hasOutputsManifest'"), "false");
     ASSERT_STR(run_column(run, "env_snapshot->>'complete'"), "false");
     ASSERT_TRUE(strlen(run_column(run, "env_snapshot#>>'{problems,0}'")) > 0);

@@ -76,7 +76,21 @@ static const struct field schema[] = {
     {"RunCommandFinished", "stdoutSha256", DIGEST},
     {"RunCommandFinished", "stderrSha256", DIGEST},
     {"RunCommandFinished", "truncated", BOOL},
+    {"RunCommandFinished", "sandbox", STRINGS},
+    {"RunCommandFinished", "processes.execs", INT},
+    {"RunCommandFinished", "processes.exits", INT},
+    {"RunCommandFinished", "processes.unconfirmed", INT},
+    {"RunCommandFinished", "processes.changed", INT},
+    {"RunCommandFinished", "processes.failedExecs", INT},
+    {"RunCommandFinished", "processes.recordsDropped", INT},
+    {"RunCommandFinished", "denied", OBJECT},
+    {"RunCommandFinished", "observed", OBJECT},
     {"RunCommandFinished", "commandLogHead", HEX},
+    {"RunProcess", "phase", STRING},
+    {"RunProcess", "at", ISO},
+    {"RunProcess", "commandId", INT},
+    {"RunProcess", "pid", INT},
+    {"RunProcess", "processHead", HEX},
     {"RunHeartbeat", "uptimeMs", INT},
     {"RunDiffReady", "diffSummary", OBJECT},
     {"RunDiffReady", "diffSummary.filesChanged", INT},
@@ -95,6 +109,10 @@ static const struct field schema[] = {
     {"RunCompleted", "commands", INT},
     {"RunCompleted", "commandLogHead", HEX},
     {"RunCompleted", "commandLogSha256", DIGEST},
+    {"RunCompleted", "processRecords", INT},
+    {"RunCompleted", "processHead", HEX},
+    {"RunCompleted", "processesSha256", DIGEST},
+    {"RunCompleted", "recordsDropped", INT},
     {"RunCompleted", "outputsSha256", DIGEST},
     {"RunCompleted", "envSha256", DIGEST},
 };
@@ -155,7 +173,7 @@ static const struct {
     const char *type, *sse;
 } names[] = {{"RunStarted", "run-start"}, {"RunToken", "token"}, {"RunCommandStarted", "command-start"},
     {"RunCommandFinished", "command-finish"}, {"RunDiffReady", "diff"}, {"RunCompleted", "run-complete"},
-    {"RunHeartbeat", "heartbeat"}};
+    {"RunProcess", "process"}, {"RunHeartbeat", "heartbeat"}};
 
 static const char *sse_name(const char *type)
 {
@@ -182,7 +200,8 @@ static void expect_event(const cJSON *e, const char *line)
     }
 }
 
-/* Where each type may stand: RunStarted, pairs of one command each, RunDiffReady, RunCompleted; heartbeats anywhere between. */
+/* Where each type may stand: RunStarted, pairs of one command each with its processes between them, RunDiffReady, RunCompleted; heartbeats
+ * anywhere between. */
 static void expect_order(const struct jsonl *events)
 {
     char order[512] = "";
@@ -196,7 +215,9 @@ static void expect_order(const struct jsonl *events)
                                                            : '\0';
         size_t n = strlen(order);
         ASSERT_TRUE(n < sizeof(order) - 1);
-        order[n] = c; /* a heartbeat adds nothing */
+        if (strcmp(type, "RunProcess") == 0)
+            ASSERT_TRUE(n > 0 && order[n - 1] == '(');
+        order[n] = c; /* a heartbeat and a process add nothing */
     }
     size_t n = strlen(order);
     ASSERT_TRUE(n >= 3 && order[0] == 'S' && strcmp(order + n - 2, "DC") == 0);
@@ -209,7 +230,8 @@ static void expect_mirrored(const struct record *rec, size_t i)
 {
     static const char *const started[] = {"command", "cwd", "argv", "shell"};
     static const char *const finished[] = {"command", "cwd", "exitCode", "stdout", "stderr", "signal",
-        "timedOut", "durationMs", "stdoutBytes", "stderrBytes", "stdoutSha256", "stderrSha256", "truncated"};
+        "timedOut", "durationMs", "stdoutBytes", "stderrBytes", "stdoutSha256", "stderrSha256", "truncated",
+        "sandbox", "processes", "denied", "observed"};
     const cJSON *entry = rec->commands.obj[i];
     const cJSON *s = jsonl_find(&rec->events, "RunCommandStarted", i);
     const cJSON *f = jsonl_find(&rec->events, "RunCommandFinished", i);
@@ -225,14 +247,48 @@ static void expect_mirrored(const struct record *rec, size_t i)
     ASSERT_STR(str_at(f, "commandLogHead"), head);
 }
 
+/* Each line of processes.jsonl must be told by its event, and counted by its command. */
+static void expect_processes(const struct record *rec, const cJSON *completed)
+{
+    static const char *const own[] = {"ts", "type", "seq", "prev"};
+    char head[65] = "";
+    size_t told = rec->events.n - jsonl_count_but(&rec->events, "RunProcess");
+    ASSERT_INT(rec->processes.n, told);
+    ASSERT_INT(num_at(completed, "processRecords"), told);
+    ASSERT_INT(num_at(completed, "recordsDropped"), 0);
+    for (size_t i = 0; i < told; i++) {
+        const cJSON *line = rec->processes.obj[i], *m;
+        const cJSON *e = jsonl_find(&rec->events, "RunProcess", i);
+        ASSERT_STR(str_at(e, "phase"), str_at(line, "type"));
+        ASSERT_STR(str_at(e, "at"), str_at(line, "ts"));
+        cJSON_ArrayForEach(m, line)
+        {
+            bool is_own = false;
+            for (size_t k = 0; k < sizeof(own) / sizeof(own[0]); k++)
+                is_own = is_own || strcmp(m->string, own[k]) == 0;
+            CU_ASSERT_TRUE(is_own || cJSON_Compare(m, json_at(e, m->string), true));
+        }
+        hex_sha256(rec->processes.line[i], strlen(rec->processes.line[i]), head);
+        ASSERT_STR(str_at(e, "processHead"), head);
+    }
+    if (told > 0)
+        ASSERT_STR(str_at(completed, "processHead"), head);
+    double counted = 0;
+    for (size_t i = 0; i < rec->commands.n; i++)
+        counted +=
+            num_at(rec->commands.obj[i], "processes.execs") + num_at(rec->commands.obj[i], "processes.exits");
+    ASSERT_INT(counted, told);
+}
+
 /* What RunCompleted says of the finished files must be true of the files in the bundle. */
 static void expect_digests(const struct record *rec, const cJSON *completed)
 {
     static const struct {
         const char *member, *file;
-    } files[] = {{"commandLogSha256", "command_log.jsonl"}, {"outputsSha256", "outputs.json"}};
+    } files[] = {{"commandLogSha256", "command_log.jsonl"}, {"processesSha256", "processes.jsonl"},
+        {"outputsSha256", "outputs.json"}};
     char want[80] = "sha256:";
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         size_t len = 0;
         char *bytes = read_bytes(rec->dir, files[i].file, &len);
         ASSERT_TRUE(bytes != NULL);
@@ -263,6 +319,7 @@ static void expect_schema(const struct tenant *t, const struct record *rec, cons
     expect_order(ev);
     ASSERT_TRUE(jsonl_chain_ok(ev, rec->run_id, "events.jsonl"));
     ASSERT_TRUE(jsonl_chain_ok(&rec->commands, rec->run_id, "command_log.jsonl"));
+    ASSERT_TRUE(jsonl_chain_ok(&rec->processes, rec->run_id, "processes.jsonl"));
     ASSERT_STR(str_at(ev->obj[0], "userId"), t->user_id);
     ASSERT_STR(str_at(ev->obj[0], "projectId"), t->project_id);
     ASSERT_STR(str_at(ev->obj[0], "workspaceId"), t->workspace_id);
@@ -273,6 +330,7 @@ static void expect_schema(const struct tenant *t, const struct record *rec, cons
     ASSERT_TRUE(jsonl_find(ev, "RunCommandStarted", rec->commands.n) == NULL);
     for (size_t i = 0; i < rec->commands.n; i++)
         expect_mirrored(rec, i);
+    expect_processes(rec, completed);
     expect_digests(rec, completed);
 }
 
@@ -312,7 +370,8 @@ static void events_of_a_success_match_the_schema(void)
         "a > results/a.txt\"]]}",
         "succeeded", &rec);
     ASSERT_STR(str_at(rec.events.obj[0], "prompt"), "do it: \xc3\xa9\n\t\"x\"");
-    ASSERT_INT(rec.events.n, 7);
+    ASSERT_INT(jsonl_count_but(&rec.events, "RunProcess"), 7);
+    ASSERT_INT(rec.processes.n, 4); /* echo and the shell */
     record_done(&rec);
 }
 
@@ -324,9 +383,9 @@ static void events_of_a_failure_match_the_schema(void)
     stream_and_check(&t,
         "{\"commands\":[[\"sh\",\"-c\",\"echo hi > results/a.txt; git add -A; exit 3\"],[\"true\"]]}",
         "failed", &rec);
-    ASSERT_INT(rec.events.n, 5);
-    ASSERT_INT(num_at(rec.events.obj[2], "exitCode"), 3);
-    ASSERT_STR(str_at(rec.events.obj[4], "errorMessage"), "command 0 exited with code 3");
+    ASSERT_INT(jsonl_count_but(&rec.events, "RunProcess"), 5);
+    ASSERT_INT(num_at(jsonl_find(&rec.events, "RunCommandFinished", 0), "exitCode"), 3);
+    ASSERT_STR(str_at(rec.events.obj[rec.events.n - 1], "errorMessage"), "command 0 exited with code 3");
     record_done(&rec);
     stream_and_check(&t, "{\"commands\":[[\"no-such-program\"]]}", "failed", &rec);
     record_done(&rec);
@@ -339,7 +398,7 @@ static void events_of_a_timeout_match_the_schema(void)
     ASSERT_TRUE(stack_tenant(stack, "timeout", -1, &t));
     stream_and_check(
         &t, "{\"commands\":[{\"argv\":[\"sleep\",\"600\"],\"timeoutMs\":300}]}", "timeout", &rec);
-    ASSERT_TRUE(cJSON_IsTrue(json_at(rec.events.obj[2], "timedOut")));
+    ASSERT_TRUE(cJSON_IsTrue(json_at(jsonl_find(&rec.events, "RunCommandFinished", 0), "timedOut")));
     record_done(&rec);
     stream_and_check(
         &t, "{\"commands\":[[\"true\"],[\"sleep\",\"600\"]],\"timeoutMs\":700}", "timeout", &rec);
@@ -379,7 +438,7 @@ static void events_with_binary_output_match_the_schema(void)
         "{\"commands\":[[\"head\",\"-c\",\"30000\",\"/dev/"
         "urandom\"],[\"printf\",\"\\\\000\\\\r\\\\n\\\\n\\\\ndata: x\\\\n\\\\n\\\\342\\\\200\\\\250\"]]}",
         "succeeded", &rec);
-    ASSERT_INT(rec.events.n, 7);
+    ASSERT_INT(jsonl_count_but(&rec.events, "RunProcess"), 7);
     record_done(&rec);
 }
 
@@ -402,7 +461,8 @@ static void printed_text_that_looks_like_an_event_is_only_output(void)
         "{\"commands\":[[\"printf\",\"\\\\n\\\\nid: 9\\\\nevent: run-complete\\\\ndata: "
         "{\\\"type\\\":\\\"RunCompleted\\\",\\\"status\\\":\\\"succeeded\\\"}\\\\n\\\\n\"],[\"false\"]]}",
         "failed", &rec);
-    ASSERT_CONTAINS(str_at(rec.events.obj[2], "stdout"), "event: run-complete");
+    ASSERT_CONTAINS(
+        str_at(jsonl_find(&rec.events, "RunCommandFinished", 0), "stdout"), "event: run-complete");
     record_done(&rec);
 }
 
@@ -420,8 +480,8 @@ static void reconnecting_stream_goes_on_after_the_last_event_seen(void)
     snprintf(url, sizeof(url), "%s/runs/%s/events", stack_url(stack), rec.run_id);
     struct call c = {.method = "GET", .url = url, .key = t.key, .headers = headers};
     ASSERT_INT(client_call(&c, &r), 200);
-    struct sse_event events[16];
-    ASSERT_INT(sse_parse(r.body, events, 16), rec.events.n - 3);
+    struct sse_event events[32];
+    ASSERT_INT(sse_parse(r.body, events, 32), rec.events.n - 3);
     for (size_t i = 3; i < rec.events.n; i++)
         ASSERT_STR(events[i - 3].data, rec.events.line[i]);
     reply_done(&r);

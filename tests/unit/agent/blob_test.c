@@ -35,7 +35,7 @@ static void blob_cut_by_a_full_disk_holds_what_its_name_says(void)
     int rc = blob_append(&b, data, sizeof(data), &err);
     setrlimit(RLIMIT_FSIZE, &before);
     ASSERT_INT(rc, ARP_E_IO);
-    ASSERT_INT(blob_finish(&b, all, kept, &has, &err), 0);
+    ASSERT_INT(blob_finish(&b, NULL, 0, all, kept, &has, &err), 0);
     blob_done(&b);
     ASSERT_TRUE(has);
     sha256_hex_of(data, sizeof(data), want);

@@ -24,6 +24,9 @@ static char root[64];
 static int root_fd;
 static struct capture_result io;
 static struct exec_outcome outcome;
+/* The extra wake source of a test's capture; -1 for none. */
+static int wake_fd = -1;
+static int wakes;
 
 static int set_up(void)
 {
@@ -33,7 +36,7 @@ static int set_up(void)
     root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (!reaper || mkdirat(root_fd, "evidence", 0700) < 0)
         return 1;
-    return seccomp_compile(SECCOMP_DEFAULT, &prog, &err);
+    return seccomp_compile(SECCOMP_HELPER, NULL, &prog, &err);
 }
 
 static int tear_down(void)
@@ -42,10 +45,23 @@ static int tear_down(void)
     return 0;
 }
 
+/* What the capture's idle call takes: a run thread that is busy with something else. */
+static int idle_us;
+
 static int idle(void *ctx)
 {
     (void)ctx;
+    usleep((useconds_t)idle_us);
     return 1000;
+}
+
+static void on_wake(void *ctx)
+{
+    char line[16];
+    (void)ctx;
+    wakes++;
+    if (read(wake_fd, line, sizeof(line)) < 0)
+        wakes += 1000; /* called without a reason */
 }
 
 /* Run argv as TEST_UID; cancel_after_ms < 0: never. Returns capture_run's answer, the evidence directory in *dir. */
@@ -85,6 +101,8 @@ static int run_argv(const char *const *argv, int timeout_ms, int cancel_fd, stru
         .deadline_ns = clock_mono_ns() + timeout_ms * 1000000ll,
         .cancel_fd = cancel_fd,
         .peer_fd = -1,
+        .extra_fd = wake_fd,
+        .on_extra = on_wake,
         .idle = {.call = idle}};
     int rc = capture_run(&cap, &io, &err);
     reaper_forget(reaper, &child);
@@ -172,6 +190,62 @@ static void capture_obeys_cancel(void)
     evdir_close(&dir);
 }
 
+/* A slow reader holds the writers back; they lose nothing, and neither stream waits for the other. */
+static void capture_loses_nothing_when_it_is_slow(void)
+{
+    struct evdir dir;
+    char hex[SHA256_HEX_LEN + 1];
+    idle_us = 20000;
+    ASSERT_INT(run_sh("head -c 9000000 /dev/zero >&2 & head -c 7000000 /dev/zero; wait", 20000, &dir), 0);
+    idle_us = 0;
+    char *zeros = calloc(1, 9000000);
+    sha256_hex_of(zeros, 7000000, hex);
+    ASSERT_STR(io.out.sha256, hex);
+    sha256_hex_of(zeros, 9000000, hex);
+    ASSERT_STR(io.err.sha256, hex);
+    ASSERT_INT(io.out.bytes, 7000000);
+    free(zeros);
+    evdir_close(&dir);
+}
+
+/* What a full pipe holds when the command's last process is gone is part of the stream. */
+static void capture_takes_what_the_pipe_holds_at_the_end(void)
+{
+    struct evdir dir;
+    idle_us = 200000;
+    ASSERT_INT(run_sh("head -c 1000000 /dev/zero; printf x", 20000, &dir), 0);
+    idle_us = 0;
+    ASSERT_INT(io.out.bytes, 1000001);
+    evdir_close(&dir);
+}
+
+static void capture_of_closed_streams_is_empty(void)
+{
+    struct evdir dir;
+    ASSERT_INT(run_sh("exec >&- 2>&-; sleep 0.1; echo lost; exit 3", 10000, &dir), 0);
+    ASSERT_INT(WEXITSTATUS(io.status), 3);
+    ASSERT_INT(io.out.bytes + io.err.bytes, 0);
+    ASSERT_TRUE(!io.out.has_blob && !io.err.has_blob);
+    evdir_close(&dir);
+}
+
+/* The process recorder's source: called as often as there is something, also after the command's output has ended. */
+static void capture_serves_the_extra_source(void)
+{
+    struct evdir dir;
+    int pair[2];
+    CU_ASSERT_EQUAL_FATAL(pipe2(pair, O_CLOEXEC | O_NONBLOCK), 0);
+    wake_fd = pair[0];
+    wakes = 0;
+    ASSERT_INT(write(pair[1], "0123456789abcdefgh", 18), 18);
+    ASSERT_INT(run_sh("exec >&- 2>&-; sleep 0.2", 10000, &dir), 0);
+    ASSERT_INT(wakes, 2);
+    close(pair[0]);
+    close(pair[1]);
+    wake_fd = -1;
+    evdir_close(&dir);
+}
+
 static void exec_reports_a_missing_program(void)
 {
     struct evdir dir;
@@ -218,4 +292,6 @@ static void tree_kill_refuses_root(void)
 TEST_SUITE_WITH(capture_test, set_up, tear_down, TEST(capture_keeps_both_streams_and_the_exit_code),
     TEST(capture_hashes_all_and_cuts_the_head), TEST(capture_ends_a_command_over_its_time),
     TEST(capture_does_not_wait_for_a_daemon), TEST(capture_obeys_cancel),
+    TEST(capture_loses_nothing_when_it_is_slow), TEST(capture_takes_what_the_pipe_holds_at_the_end),
+    TEST(capture_of_closed_streams_is_empty), TEST(capture_serves_the_extra_source),
     TEST(exec_reports_a_missing_program), TEST(exec_drops_every_right), TEST(tree_kill_refuses_root))

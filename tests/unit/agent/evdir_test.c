@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "agent/cmdlog.h"
 #include "shared/fd.h"
@@ -69,6 +70,29 @@ static void evdir_does_not_follow_links(void)
     evdir_close(&d);
 }
 
+/* Whether bytes are on the disk can't be seen from here; that no blob is passed over can: one that can't be opened is an error. */
+static void evdir_sync_visits_every_blob(void)
+{
+    static const char *const id = "33333333-8a4b-4c5d-9e6f-0a1b2c3d4e5f";
+    struct evdir d;
+    struct arp_err err;
+    char name[80] = "sha256-";
+    ASSERT_INT(evdir_create(root_fd, id, &d, &err), 0);
+    memset(name + 7, 'a', 64);
+    for (char c = 'a'; c <= 'f'; c++) {
+        name[7 + 63] = c;
+        int fd = openat(d.blobs_fd, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        ASSERT_INT(fd_write_all(fd, &c, 1, &err), 0);
+        close(fd);
+    }
+    ASSERT_INT(evdir_sync(&d, &err), 0);
+    name[7 + 63] = '0';
+    ASSERT_INT(symlinkat("/etc/passwd", d.blobs_fd, name), 0);
+    ASSERT_INT(evdir_sync(&d, &err), ARP_E_IO);
+    ASSERT_CONTAINS(err.msg, name);
+    evdir_close(&d);
+}
+
 static void cmdlog_lines_are_chained_and_cut(void)
 {
     static const char *const id = "22222222-8a4b-4c5d-9e6f-0a1b2c3d4e5f";
@@ -80,8 +104,15 @@ static void cmdlog_lines_are_chained_and_cut(void)
     char dot[] = ".";
     char *argv[] = {word, word, NULL};
     struct command c = {.argv = argv, .argc = 2, .text = word, .cwd = dot};
-    struct cmd_rec rec = {
-        .ts = "2026-01-01T00:00:00.000Z", .command = &c, .cwd = "/workspace/repo", .io = &io};
+    static struct recorder_tally tally = {.counts = {.execs = 2, .exits = 1}, .records_dropped = 3};
+    struct sandbox_layers layers = {.uid = true, .no_new_privs = true, .seccomp = true};
+    struct cmd_rec rec = {.ts = "2026-01-01T00:00:00.000Z",
+        .command = &c,
+        .cwd = "/workspace/repo",
+        .io = &io,
+        .layers = &layers,
+        .tally = &tally};
+    tally.denied[SYS_mount] = 2;
     memset(io.out.head, 'a', sizeof(io.out.head));
     memcpy(io.out.head + LIMIT_CAPTURE_HEAD - 1, "\xc3\xa9", 2); /* a character across the limit */
     io.out.head_len = LIMIT_CAPTURE_HEAD + 1;
@@ -107,6 +138,10 @@ static void cmdlog_lines_are_chained_and_cut(void)
         ASSERT_CONTAINS(line, "\"stderr\":\"\xef\xbf\xbd\xef\xbf\xbd"
                               "e\"");
         ASSERT_CONTAINS(line, "\"truncated\":true");
+        ASSERT_CONTAINS(line, "\"sandbox\":[\"uid\",\"no_new_privs\",\"seccomp\"]");
+        ASSERT_CONTAINS(line,
+            "\"processes\":{\"execs\":2,\"exits\":1,\"unconfirmed\":0,\"changed\":0,"
+            "\"failedExecs\":0,\"recordsDropped\":3},\"denied\":{\"mount\":2},\"observed\":{}");
         ASSERT_INT(json_parse(line, (size_t)(end - line), &obj, &err), 0);
         ASSERT_INT(strlen(json_get_str(obj, "stdout")), LIMIT_CAPTURE_HEAD - 1);
         ASSERT_INT(chain_accept(&chain, line, (size_t)(end - line), obj, &err), 0);
@@ -120,4 +155,4 @@ static void cmdlog_lines_are_chained_and_cut(void)
 
 TEST_SUITE_WITH(evdir_test, set_up, tear_down, TEST(evdir_is_made_once_and_private),
     TEST(evdir_answers_only_its_own_names), TEST(evdir_does_not_follow_links),
-    TEST(cmdlog_lines_are_chained_and_cut))
+    TEST(evdir_sync_visits_every_blob), TEST(cmdlog_lines_are_chained_and_cut))

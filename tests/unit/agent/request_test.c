@@ -111,6 +111,34 @@ static void request_names_the_bad_field(void)
     }
 }
 
+static void request_takes_a_profile_by_name_or_whole(void)
+{
+    struct run_request *r;
+    struct arp_err err;
+    char sha256[SHA256_HEX_LEN + 1];
+    ASSERT_INT(parse("[]", ",\"sandboxProfile\":\"strict\"", &r, &err), 0);
+    ASSERT_INT(r->profile, SECCOMP_STRICT);
+    ASSERT_TRUE(r->profile_json == NULL && r->profile_sha256[0] == 0);
+    request_free(r);
+    ASSERT_INT(parse("[]",
+                   ",\"sandboxProfile\":{\"syscalls\" : [{\"name\":\"mkdir\",\"action\":\"SCMP_ACT_ERRNO\"}],"
+                   "\"defaultAction\":\"SCMP_ACT_ALLOW\"}",
+                   &r, &err),
+        0);
+    ASSERT_INT(r->profile, SECCOMP_DEFAULT);
+    ASSERT_CONTAINS(r->profile_json,
+        "\"syscalls\":[{\"names\":[\"mkdir\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":1,\"args\":[]}]}");
+    sha256_hex_of(r->profile_json, strlen(r->profile_json), sha256);
+    ASSERT_STR(r->profile_sha256, sha256);
+    request_free(r);
+    ASSERT_INT(parse("[]", ",\"sandboxProfile\":[1]", &r, &err), ARP_E_FIELD);
+    ASSERT_CONTAINS(err.detail, "sandboxProfile");
+    ASSERT_INT(
+        parse("[]", ",\"sandboxProfile\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"flags\":[]}", &r, &err),
+        ARP_E_UNKNOWN_FIELD);
+    ASSERT_CONTAINS(err.detail, "sandboxProfile.flags");
+}
+
 static void request_refuses_what_can_not_be_recorded(void)
 {
     struct run_request *r;
@@ -145,4 +173,5 @@ static void request_wants_a_chain_that_begins_with_run_started(void)
 
 TEST_SUITE(request_test, TEST(request_takes_argv_and_fills_defaults),
     TEST(request_turns_a_shell_text_into_sh_c), TEST(request_names_the_bad_field),
-    TEST(request_refuses_what_can_not_be_recorded), TEST(request_wants_a_chain_that_begins_with_run_started))
+    TEST(request_takes_a_profile_by_name_or_whole), TEST(request_refuses_what_can_not_be_recorded),
+    TEST(request_wants_a_chain_that_begins_with_run_started))

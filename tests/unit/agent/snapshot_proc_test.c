@@ -10,8 +10,10 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "shared/clock.h"
 #include "shared/fd.h"
 #include "shared/json.h"
+#include "shared/limits.h"
 #include "tests/support/suite.h"
 #include "tests/unit/agent/pump.h"
 
@@ -143,11 +145,24 @@ static void snapshot_tree_equals_gits_own(void)
     helper_stop();
 }
 
+/* Apply patch to the copy of the repository that the script "copy" kept; the tree git then has must be after. */
+static void expect_applies(const struct buf *patch, const char *after)
+{
+    char applied[64], path[128];
+    struct arp_err err;
+    snprintf(path, sizeof(path), "%s/p", root);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    ASSERT_INT(fd_write_all(fd, buf_str(patch), patch->len, &err), 0);
+    close(fd);
+    sh("cd ../copy && git reset -q --hard && git apply --index ../p && git write-tree", applied,
+        sizeof(applied));
+    ASSERT_STR(applied, after);
+}
+
 static void snapshot_patch_applies_to_the_recorded_tree(void)
 {
-    char after[64], applied[64], path[128], script[256];
+    char after[64];
     struct buf patch;
-    struct arp_err err;
     buf_init(&patch, 1 << 22);
     helper_start();
     sh("git init -q && printf 'a\\nb\\n' > t && head -c 3000 /dev/urandom > bin && ln -s t l && git add -A "
@@ -162,14 +177,7 @@ static void snapshot_patch_applies_to_the_recorded_tree(void)
     ASSERT_INT(json_get_int(end, "filesChanged", -1), 4);
     ASSERT_INT(json_get_bool(end, "truncated", true), 0);
     cJSON_Delete(end);
-    snprintf(path, sizeof(path), "%s/p", root);
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    ASSERT_INT(fd_write_all(fd, patch.data, patch.len, &err), 0);
-    close(fd);
-    snprintf(script, sizeof(script), "%s",
-        "cd ../copy && git reset -q --hard && git apply --index ../p && git write-tree");
-    sh(script, applied, sizeof(applied));
-    ASSERT_STR(applied, after);
+    expect_applies(&patch, after);
     buf_done(&patch);
     helper_stop();
 }
@@ -227,6 +235,303 @@ static void snapshot_sees_a_change_that_keeps_size_and_mtime(void)
     helper_stop();
 }
 
+static void moved_files_and_modes_are_named_not_rewritten(void)
+{
+    char after[64];
+    struct buf patch;
+    buf_init(&patch, 1 << 22);
+    helper_start();
+    sh("git init -q && mkdir d && for i in $(seq 200); do seq $i 500 > d/$i; done && head -c 90000 "
+       "/dev/urandom > bin && "
+       "echo run > tool && : > empty && git add -A && git commit -qm 1",
+        NULL, 0);
+    cJSON_Delete(ask('S', NULL));
+    sh("cp -r . ../copy && mv d moved && mv bin binary && chmod +x tool && mv empty still-empty", NULL, 0);
+    snapshot_tree(after, "tree");
+    cJSON *end = ask('D', &patch);
+    ASSERT_TRUE(patch.len < 50000);
+    ASSERT_CONTAINS(buf_str(&patch), "rename from bin\nrename to binary\n");
+    ASSERT_CONTAINS(buf_str(&patch), "old mode 100644\nnew mode 100755\n");
+    ASSERT_INT(json_get_int(end, "insertions", -1), 0);
+    cJSON_Delete(end);
+    expect_applies(&patch, after);
+    buf_done(&patch);
+    helper_stop();
+}
+
+static void submodules_are_their_commits(void)
+{
+    char ours[64], gits[64];
+    struct buf patch;
+    buf_init(&patch, 1 << 22);
+    helper_start();
+    sh("git init -q ../lib && git -C ../lib commit -q --allow-empty -m lib && git init -q && git -c "
+       "protocol.file.allow=always "
+       "submodule --quiet add ../lib sub && git commit -qm 1",
+        NULL, 0);
+    sh("git rev-parse HEAD^{tree}", gits, sizeof(gits));
+    snapshot_tree(ours, "tree");
+    ASSERT_STR(ours, gits);
+    sh("echo x > sub/f && git -C sub add f && git -C sub commit -qm 2 && echo untracked > sub/g", NULL, 0);
+    snapshot_tree(ours, "tree");
+    sh("git add -A && git write-tree", gits, sizeof(gits));
+    ASSERT_STR(ours, gits);
+    cJSON_Delete(ask('D', &patch));
+    ASSERT_CONTAINS(buf_str(&patch), "+Subproject commit ");
+    buf_done(&patch);
+    helper_stop();
+}
+
+static void ignored_files_stay_out_as_in_git(void)
+{
+    char ours[64], gits[64];
+    helper_start();
+    sh("git init -q && printf '*.log\\n!keep.log\\n/top\\nbuild/\\n' > .gitignore && mkdir -p a/b build top "
+       "a/top && printf '!*.log\\n' "
+       "> a/.gitignore && "
+       "for f in x.log keep.log top/f build/o a/x.log a/b/y.log a/top/f 'sp ace'; do echo $f > \"$f\"; done",
+        NULL, 0);
+    snapshot_tree(ours, "tree");
+    sh("git add -A && git write-tree", gits, sizeof(gits));
+    ASSERT_STR(ours, gits);
+    /* The rules change: what was left out comes in, though its files did not change. */
+    sh("printf 'a/\\n' > .gitignore", NULL, 0);
+    snapshot_tree(ours, "tree");
+    sh("git rm -rqf --cached . && git add -A && git write-tree", gits, sizeof(gits));
+    ASSERT_STR(ours, gits);
+    helper_stop();
+}
+
+static void repository_without_commits_has_a_tree(void)
+{
+    struct buf patch;
+    buf_init(&patch, 1 << 20);
+    helper_start();
+    sh("git init -q -b trunk", NULL, 0);
+    cJSON *s = ask('S', NULL);
+    ASSERT_INT(json_get_bool(s, "unborn", false), true);
+    ASSERT_STR(json_get_str(s, "tree"), "4b825dc642cb6eb9a060e54bf8d69288fbee4904");
+    ASSERT_TRUE(json_get_str(s, "error") == NULL && json_get_str(s, "commit") == NULL);
+    cJSON_Delete(s);
+    sh("echo 1 > f", NULL, 0);
+    cJSON_Delete(ask('S', NULL));
+    cJSON_Delete(ask('D', &patch));
+    ASSERT_CONTAINS(buf_str(&patch), "new file mode 100644");
+    buf_done(&patch);
+    helper_stop();
+}
+
+/* Each leaves a repository whose HEAD can't be read: the reason is said, the tree of the files is there all the same. */
+static void broken_repositories_give_a_reason_and_a_tree(void)
+{
+    static const char *const scripts[] = {"rm .git/HEAD", "echo garbage > .git/HEAD",
+        "printf '\\000\\377' > .git/HEAD", "rm .git/HEAD && mkdir .git/HEAD",
+        "rm -rf .git/objects && mkdir .git/objects",
+        "for o in $(find .git/objects -type f); do chmod u+w $o && printf junk > $o; done",
+        "rm -rf .git/objects", "truncate -s 3G .git/HEAD",
+        "echo 0000000000000000000000000000000000000001 > .git/refs/heads/main",
+        "truncate -s 3G .git/refs/heads/main", "printf 'ref: refs/heads/main' > .git/refs/heads/main",
+        "rm -rf .git && echo 'gitdir: /nowhere' > .git", "rm -rf .git && echo nonsense > .git",
+        "rm -rf .git && ln -s /proc/self .git", "rm -rf .git && ln -s .git .git",
+        "rm -rf .git && truncate -s 5G .git",
+        "printf '[core]\\nrepositoryformatversion = 99\\n' > .git/config", "printf '[unclosed' > .git/config",
+        "chmod 0 .git/HEAD && rm -rf .git/refs .git/objects"};
+    for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
+        char tree[64];
+        helper_start();
+        sh("git init -q -b main && echo 1 > f && git add f && git commit -qm 1", NULL, 0);
+        snapshot_tree(tree, "tree");
+        sh(scripts[i], NULL, 0);
+        int64_t start = clock_mono_ns();
+        cJSON *s = ask('S', NULL);
+        if (!json_get_str(s, "error") || !json_get_str(s, "tree") ||
+            strcmp(json_get_str(s, "tree"), tree) != 0)
+            printf("after: %s\n", scripts[i]);
+        ASSERT_TRUE(json_get_str(s, "error") != NULL && json_get_str(s, "commit") == NULL);
+        ASSERT_STR(json_get_str(s, "tree"), tree);
+        ASSERT_TRUE(clock_mono_ns() - start < 5000000000ll);
+        cJSON_Delete(s);
+        helper_stop();
+    }
+}
+
+/* Forms of .git that git knows, and one that it takes for a bare repository. */
+static void odd_forms_of_git_are_read(void)
+{
+    char commit[64], want[64];
+    helper_start();
+    sh("git init -q ../real && git -C ../real commit -q --allow-empty -m 1 && cd .. && rmdir repo && git -C "
+       "real worktree add -q "
+       "../repo",
+        NULL, 0);
+    sh("git rev-parse HEAD", want, sizeof(want));
+    snapshot_tree(commit, "commit");
+    ASSERT_STR(commit, want);
+    sh("rm .git && ln -s ../real/.git .git", NULL, 0);
+    snapshot_tree(commit, "commit");
+    ASSERT_STR(commit, want);
+    sh("rm .git && git init -q --bare . && echo work > file", NULL, 0);
+    cJSON *s = ask('S', NULL);
+    ASSERT_INT(strlen(json_get_str(s, "tree")), 40);
+    ASSERT_TRUE(json_get_str(s, "commit") == NULL);
+    cJSON_Delete(s);
+    helper_stop();
+}
+
+/* Nothing at all where the repository should be, or a link to somewhere else, is no tree, and never a diff without changes. */
+static void missing_or_replaced_repository_is_no_tree(void)
+{
+    static const char *const scripts[] = {"cd .. && rmdir repo",
+        "git init -q ../other && git -C ../other commit -q --allow-empty -m 1 && echo secret > ../other/f && "
+        "cd .. && rmdir repo && ln -s "
+        "other repo",
+        "cd .. && rmdir repo && echo file > repo", "cd .. && rmdir repo && mkfifo repo"};
+    for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
+        struct buf patch;
+        char path[128];
+        buf_init(&patch, 1 << 20);
+        helper_start();
+        sh(scripts[i], NULL, 0);
+        cJSON *s = ask('S', NULL);
+        ASSERT_TRUE(json_get_str(s, "tree") == NULL && json_get_str(s, "commit") == NULL);
+        ASSERT_TRUE(json_get_str(s, "treeError") != NULL && json_get_str(s, "error") != NULL);
+        cJSON_Delete(s);
+        snprintf(path, sizeof(path), "%s/repo", root);
+        remove(path);
+        ASSERT_INT(mkdir(path, 0755), 0);
+        sh("echo 1 > f", NULL, 0);
+        s = ask('S', NULL);
+        ASSERT_TRUE(json_get_str(s, "tree") != NULL);
+        cJSON_Delete(s);
+        cJSON *end = ask('D', &patch);
+        ASSERT_CONTAINS(json_get_str(end, "error"), "two trees");
+        ASSERT_INT(patch.len, 0);
+        cJSON_Delete(end);
+        buf_done(&patch);
+        helper_stop();
+    }
+}
+
+/* Every door through which a repository makes git run a program, each with a command that leaves a file. */
+#define TRAPS                                                                                                \
+    "mkdir ../ran && M=$(cd ../ran && pwd) && cat > ../trap <<'EOF'\n#!/bin/sh\ntouch \"$(dirname "          \
+    "\"$0\")/ran/$1\"\ncat\nEOF\n"                                                                           \
+    "chmod +x ../trap && T=$(cd .. && pwd)/trap && git init -q -b main && "                                  \
+    "printf '* filter=evil diff=evil merge=evil text eol=crlf working-tree-encoding=UTF-16 ident\\n' > "     \
+    ".gitattributes && "                                                                                     \
+    "mkdir -p .git/info && cp .gitattributes .git/info/attributes && "                                       \
+    "for h in .git/hooks/fsmonitor-watchman .git/hooks/post-index-change .git/hooks/pre-commit "             \
+    ".git/hooks/post-checkout "                                                                              \
+    ".git/hooks/reference-transaction; do printf '#!/bin/sh\\ntouch '$M'/hook\\n' > $h && chmod +x $h; "     \
+    "done && "                                                                                               \
+    "printf '[core]\\nfsmonitor=%s fsmonitor\\nhooksPath=%s/.git/hooks\\neditor=%s editor\\npager=%s "       \
+    "pager\\nsshCommand=%s "                                                                                 \
+    "ssh\\ngitProxy=%s "                                                                                     \
+    "proxy\\nautocrlf=true\\nattributesFile=%s/.gitattributes\\nexcludesFile=%s/all\\n[filter "              \
+    "\"evil\"]\\nclean=%s "                                                                                  \
+    "clean\\nsmudge=%s smudge\\nprocess=%s process\\nrequired=true\\n[diff \"evil\"]\\ntextconv=%s "         \
+    "textconv\\ncommand=%s "                                                                                 \
+    "diff\\n[diff]\\nexternal=%s external\\n[merge \"evil\"]\\ndriver=%s merge\\n[credential]\\nhelper=!%s " \
+    "cred\\n[gpg]\\nprogram=%s "                                                                             \
+    "gpg\\n[remote \"o\"]\\nurl=ext::%s "                                                                    \
+    "remote\\npromisor=true\\npartialclonefilter=blob:none\\n[extensions]\\npartialClone=o\\n' \"$T\" "      \
+    "\"$PWD\" \"$T\" \"$T\" \"$T\" \"$T\" \"$PWD\" \"$PWD\" \"$T\" \"$T\" \"$T\" \"$T\" \"$T\" \"$T\" "      \
+    "\"$T\" \"$T\" \"$T\" \"$T\" "                                                                           \
+    ">> .git/config && printf '*\\n' > all && printf 'a\\nb\\n' > f"
+
+static void nothing_the_repository_configures_is_run(void)
+{
+    char line[64], ours[64];
+    struct buf patch;
+    buf_init(&patch, 1 << 20);
+    helper_start();
+    sh(TRAPS, NULL, 0);
+    cJSON_Delete(ask('S', NULL));
+    sh("printf 'c\\n' >> f && touch -d 2001-01-01 f && git -C . rev-parse --git-dir > /dev/null", NULL, 0);
+    snapshot_tree(ours, "tree");
+    cJSON_Delete(ask('D', &patch));
+    ASSERT_CONTAINS(buf_str(&patch), " a\n b\n+c\n"); /* the bytes as they are: no filter, no line ends */
+    sh("ls ../ran | wc -l", line, sizeof(line));
+    ASSERT_STR(line, "0");
+    /* The traps work: git itself steps on them. */
+    sh("git status > /dev/null 2>&1 || :; git add -A > /dev/null 2>&1 || :; ls ../ran | wc -l", line,
+        sizeof(line));
+    ASSERT_TRUE(atoi(line) >= 2);
+    buf_done(&patch);
+    helper_stop();
+}
+
+static int64_t timed_snapshot(char tree[64])
+{
+    int64_t start = clock_mono_ns();
+    snapshot_tree(tree, "tree");
+    return (clock_mono_ns() - start) / 1000000;
+}
+
+/* The second look at a large repository costs a look at each file's stat data, not at its bytes. */
+static void second_snapshot_of_50000_files_is_cheap(void)
+{
+    char one[64], two[64], three[64], gits[64];
+    struct buf patch;
+    buf_init(&patch, 1 << 22);
+    helper_start();
+    sh("git init -q", NULL, 0);
+    char path[128], text[64];
+    for (int i = 0; i < 50000; i++) {
+        if (i % 250 == 0) {
+            snprintf(path, sizeof(path), "%s/repo/d%03d", root, i / 250);
+            CU_ASSERT_EQUAL_FATAL(mkdir(path, 0755), 0);
+        }
+        snprintf(path, sizeof(path), "%s/repo/d%03d/f%05d", root, i / 250, i);
+        snprintf(text, sizeof(text), "file %d\n", i * 3);
+        int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        CU_ASSERT_EQUAL_FATAL(fd_write_all(fd, text, strlen(text), NULL), 0);
+        close(fd);
+    }
+    usleep(50000);
+    int64_t first_ms = timed_snapshot(one);
+    int64_t second_ms = timed_snapshot(two);
+    ASSERT_STR(two, one);
+    sh("echo changed > d007/f01751 && mv d100 e100", NULL, 0);
+    int64_t third_ms = timed_snapshot(three);
+    int64_t start = clock_mono_ns();
+    cJSON *end = ask('D', &patch);
+    int64_t diff_ms = (clock_mono_ns() - start) / 1000000;
+    printf("first %lld ms, second %lld ms, third %lld ms, diff %lld ms ", (long long)first_ms,
+        (long long)second_ms, (long long)third_ms, (long long)diff_ms);
+    ASSERT_INT(json_get_int(end, "filesChanged", -1), 251);
+    ASSERT_TRUE(second_ms < first_ms / 2);
+    cJSON_Delete(end);
+    sh("git add -A && git write-tree", gits, sizeof(gits));
+    ASSERT_STR(three, gits);
+    buf_done(&patch);
+    helper_stop();
+}
+
+static void huge_files_are_left_out_or_compared_as_binary(void)
+{
+    char after[64];
+    struct buf patch;
+    buf_init(&patch, LIMIT_DIFF);
+    helper_start();
+    sh("git init -q && yes line | head -c 30000000 > big && truncate -s 8G sparse && git add big && git "
+       "commit -qm 1",
+        NULL, 0);
+    cJSON *s = ask('S', NULL);
+    ASSERT_INT(json_get_int(s, "skipped", -1), 1);
+    ASSERT_INT(json_get_int(s, "files", -1), 1);
+    cJSON_Delete(s);
+    sh("cp -r .git ../keep && mkdir ../copy && mv ../keep ../copy/.git && echo more >> big", NULL, 0);
+    snapshot_tree(after, "tree");
+    cJSON *end = ask('D', &patch);
+    ASSERT_TRUE(json_get_str(end, "error") == NULL);
+    ASSERT_CONTAINS(buf_str(&patch), "GIT binary patch");
+    cJSON_Delete(end);
+    expect_applies(&patch, after);
+    buf_done(&patch);
+    helper_stop();
+}
+
 static void init_repo_makes_one_empty_commit(void)
 {
     char text[64];
@@ -241,4 +546,10 @@ static void init_repo_makes_one_empty_commit(void)
 
 TEST_SUITE(snapshot_proc_test, TEST(snapshot_tree_equals_gits_own),
     TEST(snapshot_patch_applies_to_the_recorded_tree), TEST(snapshot_survives_a_hostile_repository),
-    TEST(snapshot_sees_a_change_that_keeps_size_and_mtime), TEST(init_repo_makes_one_empty_commit))
+    TEST(snapshot_sees_a_change_that_keeps_size_and_mtime),
+    TEST(moved_files_and_modes_are_named_not_rewritten), TEST(submodules_are_their_commits),
+    TEST(ignored_files_stay_out_as_in_git), TEST(repository_without_commits_has_a_tree),
+    TEST(broken_repositories_give_a_reason_and_a_tree), TEST(odd_forms_of_git_are_read),
+    TEST(missing_or_replaced_repository_is_no_tree), TEST(nothing_the_repository_configures_is_run),
+    TEST(second_snapshot_of_50000_files_is_cheap), TEST(huge_files_are_left_out_or_compared_as_binary),
+    TEST(init_repo_makes_one_empty_commit))

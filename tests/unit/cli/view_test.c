@@ -42,6 +42,29 @@ static void events_read_like_a_terminal_session(void)
     expect("{\"type\":\"RunHeartbeat\"}", false, "");
 }
 
+#define DIGEST "4f291296e89b784cd35479fca606f228126e3641f5bcaee68dee36583d7c9483"
+#define EXEC   "{\"type\":\"RunProcess\",\"phase\":\"exec\",\"pid\":12,\"confirmed\":"
+
+static void processes_are_shown_in_one_line_each(void)
+{
+    expect(EXEC "true,\"exe\":\"/usr/bin/dash\",\"exeSha256\":\"sha256:" DIGEST
+                "\",\"argv\":[\"sh\",\"-c\",\"a\\nb\"],\"flags\":[]}",
+        false, "  [12] exec sh -c a?b (/usr/bin/dash 4f291296e89b)\n");
+    expect(EXEC
+        "false,\"exe\":null,\"exeSha256\":null,\"argv\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\","
+        "\"9\"],\"flags\":[\"memfd\",\"traced\"]}",
+        false, "  [12] exec 1 2 3 4 5 6 7 8 ... (unknown program no digest) unconfirmed memfd traced\n");
+    expect("{\"type\":\"RunProcess\",\"phase\":\"exit\",\"pid\":12,\"exitCode\":3,\"signal\":null}", false,
+        "  [12] exit 3\n");
+    expect("{\"type\":\"RunProcess\",\"phase\":\"exit\",\"pid\":12,\"exitCode\":null,\"signal\":\"SIGKILL\"}",
+        false, "  [12] SIGKILL\n");
+    expect("{\"type\":\"RunProcess\",\"phase\":\"exit\",\"pid\":12,\"exitCode\":null,\"signal\":null}", false,
+        "  [12] exit, status unknown\n");
+    /* what a lying server may send */
+    expect(EXEC "7,\"exe\":\"\\u001b[2J\",\"exeSha256\":\"sha256:\\u001b\",\"argv\":[7,null,{}],\"flags\":7}",
+        false, "  [12] exec    (?[2J no digest)\n");
+}
+
 static void raw_lines_stay_as_they_are(void)
 {
     expect(
@@ -77,6 +100,6 @@ static void what_is_no_event_is_refused(void)
     ASSERT_INT(show("<html>", false, &v, &other), ARP_E_JSON);
 }
 
-TEST_SUITE(view_test, TEST(events_read_like_a_terminal_session), TEST(raw_lines_stay_as_they_are),
-    TEST(control_characters_are_not_passed_on), TEST(end_of_the_run_is_remembered),
-    TEST(what_is_no_event_is_refused))
+TEST_SUITE(view_test, TEST(events_read_like_a_terminal_session), TEST(processes_are_shown_in_one_line_each),
+    TEST(raw_lines_stay_as_they_are), TEST(control_characters_are_not_passed_on),
+    TEST(end_of_the_run_is_remembered), TEST(what_is_no_event_is_refused))

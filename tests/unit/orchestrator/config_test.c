@@ -34,7 +34,8 @@ static void values_are_read(void)
 {
     struct config c cleanup_config;
     const char *env[] = {DB, "ARP_LISTEN_ADDRESS=::1", "ARP_LISTEN_PORT=0", "ARP_WORKSPACE_CPUS=0.125",
-        "ARP_METRICS_PUBLIC=false", "ARP_LOG_LEVEL=debug", "EVIDENCE_ROOT=/x", NULL};
+        "ARP_METRICS_PUBLIC=false", "ARP_LOG_LEVEL=debug", "EVIDENCE_ROOT=/x",
+        "ARP_ARTIFACTS=out/**,build/.log-s/x_1/**", NULL};
     ASSERT_INT(config_load(env, &c, NULL), 0);
     ASSERT_STR(c.listen_address, "::1");
     ASSERT_INT(c.listen_port, 0);
@@ -42,6 +43,7 @@ static void values_are_read(void)
     ASSERT_TRUE(!c.metrics_public);
     ASSERT_INT(c.log_level, LOG_LEVEL_DEBUG);
     ASSERT_STR(c.evidence_root, "/x");
+    ASSERT_STR(c.artifacts, "out/**,build/.log-s/x_1/**");
 }
 
 static void bad_values_are_named(void)
@@ -70,6 +72,15 @@ static void bad_values_are_named(void)
         {"ARP_LOG_LEVEL=loud", "ARP_LOG_LEVEL"},
         {"EVIDENCE_ROOT=rel", "EVIDENCE_ROOT is not an absolute path"},
         {"WORKSPACE_IMAGE=", "WORKSPACE_IMAGE is empty"},
+        {"ARP_ARTIFACTS=*.csv", "ARP_ARTIFACTS is not a list of at most 32 patterns"},
+        {"ARP_ARTIFACTS=results/**,", "ARP_ARTIFACTS is not a list"},
+        {"ARP_ARTIFACTS=/**", "ARP_ARTIFACTS is not a list"},
+        {"ARP_ARTIFACTS=/etc/**", "ARP_ARTIFACTS is not a list"},
+        {"ARP_ARTIFACTS=a//**", "ARP_ARTIFACTS is not a list"},
+        {"ARP_ARTIFACTS=a/../b/**", "ARP_ARTIFACTS is not a list"},
+        {"ARP_ARTIFACTS=../**", "ARP_ARTIFACTS is not a list"},
+        {"ARP_ARTIFACTS=./**", "ARP_ARTIFACTS is not a list"},
+        {"ARP_ARTIFACTS=a b/**", "ARP_ARTIFACTS is not a list"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const char *env[] = {DB, cases[i].entry, NULL};

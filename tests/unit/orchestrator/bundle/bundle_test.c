@@ -57,7 +57,7 @@ static void bundle_has_the_files_in_order(void)
         ASSERT_CONTAINS(e.items[i].name, names[i]);
     for (size_t i = 1; i < e.count; i++)
         ASSERT_TRUE(strcmp(e.items[i - 1].name, e.items[i].name) < 0);
-    ASSERT_INT(e.count, 15 + 5);
+    ASSERT_INT(e.count, 16 + 5);
 }
 
 /* Again from the same staging, in another time zone: the same bytes, and the signer allows it. */
@@ -148,6 +148,13 @@ static void chain_that_is_not_the_records_is_refused(void)
     in.command_log.head[0] = in.command_log.head[0] == 'a' ? 'b' : 'a';
     ASSERT_INT(bundle_build(&in, fx.signer, fx.out, &res, &err), ARP_E_EVIDENCE);
     ASSERT_CONTAINS(err.msg, "command_log.jsonl");
+    fixture_stage(&fx, FIXTURE_RUN_B, FIXTURE_EMPTY, &in);
+    in.processes.lines++;
+    ASSERT_INT(bundle_build(&in, fx.signer, fx.out, &res, &err), ARP_E_EVIDENCE);
+    ASSERT_CONTAINS(err.msg, "processes.jsonl");
+    remove_in(in.staging_dir, "processes.jsonl");
+    ASSERT_INT(bundle_build(&in, fx.signer, fx.out, &res, &err), ARP_E_EVIDENCE);
+    ASSERT_CONTAINS(err.msg, "processes.jsonl");
 }
 
 static void bad_input_is_refused(void)

@@ -6,10 +6,12 @@
 #include <sys/stat.h>
 
 #include "shared/chain.h"
+#include "shared/event.h"
 #include "shared/fd.h"
 #include "shared/hash.h"
 #include "shared/json.h"
 #include "shared/limits.h"
+#include "tests/support/process_lines.h"
 #include "tests/support/suite.h"
 #include "tests/unit/orchestrator/runtime/fake_server.h"
 
@@ -21,11 +23,13 @@
 /* The evidence of a run of two commands, as an honest agent leaves it; tests bend it before serving it. */
 struct world {
     struct buf log;
+    struct buf processes;
     struct buf events; /* the authoritative ones */
     const char *outputs;
     const char *env;
     const char *diff;
     char log_sha[SHA256_HEX_LEN + 1];
+    char processes_sha[SHA256_HEX_LEN + 1];
     char outputs_sha[SHA256_HEX_LEN + 1];
     char env_sha[SHA256_HEX_LEN + 1];
     char diff_sha[SHA256_HEX_LEN + 8];
@@ -75,30 +79,59 @@ static void add_command(struct chain *log_chain, struct chain *events_chain)
     buf_append_char(&w.events, '\n');
 }
 
+#define TS "2026-11-22T00:00:10.120Z"
+
+static const char *const argv_true[] = {"true", NULL};
+/* Two processes of the two commands; the second takes the pid of the first. */
+static const struct process_line lines[] = {
+    {.command = 0, .pid = 12, .exe = "/usr/bin/true", .argv = argv_true},
+    {.command = 0, .pid = 12, .is_exit = true, .exec_seq = 0},
+    {.command = 1, .pid = 12, .exe = "/usr/bin/true", .script = "/t.sh", .argv = argv_true},
+    {.command = 1, .pid = 12, .is_exit = true, .exec_seq = 2, .exit_code = -1, .signal = "SIGKILL"},
+};
+
+static void add_process(const struct process_line *p, struct chain *process_chain, struct chain *events_chain)
+{
+    struct json j;
+    size_t start = w.events.len;
+    process_line_put(&w.processes, process_chain, TS, p);
+    event_open(&j, &w.events, EVENT_RUN_PROCESS, RUN);
+    process_line_event(&j, process_chain, TS, p);
+    event_close(&j, start, events_chain);
+    buf_append_char(&w.events, '\n');
+}
+
 static void make_world(void)
 {
     struct chain log_chain;
+    struct chain process_chain;
     struct chain events_chain;
     memset(&w, 0, sizeof(w));
     memset(&err, 0, sizeof(err));
     buf_init(&w.log, 1u << 20);
+    buf_init(&w.processes, 1u << 20);
     buf_init(&w.events, 1u << 20);
     buf_init(&w.list, 1u << 20);
     chain_init(&log_chain, RUN, "command_log.jsonl");
+    chain_init(&process_chain, RUN, "processes.jsonl");
     chain_init(&events_chain, RUN, "events.jsonl");
-    add_command(&log_chain, &events_chain);
-    add_command(&log_chain, &events_chain);
+    for (size_t i = 0; i < 2; i++) {
+        add_process(&lines[2 * i], &process_chain, &events_chain);
+        add_process(&lines[2 * i + 1], &process_chain, &events_chain);
+        add_command(&log_chain, &events_chain);
+    }
     w.outputs = "{\"runId\":\"" RUN
                 "\",\"diffSummary\":{\"filesChanged\":1,\"insertions\":2,\"deletions\":3},\"artifacts\":[]}";
     w.env = "{\"runId\":\"" RUN "\",\"git\":{\"commit\":null}}";
     w.diff = "diff --git a/a b/a\n";
     sha256_hex_of(w.log.data, w.log.len, w.log_sha);
+    sha256_hex_of(w.processes.data, w.processes.len, w.processes_sha);
     sha256_hex_of(w.outputs, strlen(w.outputs), w.outputs_sha);
     sha256_hex_of(w.env, strlen(w.env), w.env_sha);
     strcpy(w.diff_sha, "sha256:");
     sha256_hex_of(w.diff, strlen(w.diff), w.diff_sha + 7);
     w.expect = (struct evidence_expect){
-        w.events.data, w.events.len, w.log_sha, w.outputs_sha, w.env_sha, w.diff_sha};
+        w.events.data, w.events.len, w.log_sha, w.processes_sha, w.outputs_sha, w.env_sha, w.diff_sha};
     strcpy(w.root, "/tmp/arp-evidence-XXXXXX");
     ASSERT_TRUE(mkdtemp(w.root) != NULL);
 }
@@ -126,6 +159,8 @@ static void serve_honestly_but(const char *left_out)
 {
     if (strcmp(left_out, "command_log.jsonl") != 0)
         serve("command_log.jsonl", w.log.data, w.log.len);
+    if (strcmp(left_out, "processes.jsonl") != 0)
+        serve("processes.jsonl", w.processes.data, w.processes.len);
     if (strcmp(left_out, "outputs.json") != 0)
         serve("outputs.json", w.outputs, strlen(w.outputs));
     if (strcmp(left_out, "env.json") != 0)
@@ -155,6 +190,7 @@ static void end_world(void)
     ASSERT_INT(evidence_discard(w.root, RUN, &err), 0);
     ASSERT_INT(rmdir(w.root), 0); /* nothing else was left behind */
     buf_done(&w.log);
+    buf_done(&w.processes);
     buf_done(&w.events);
     buf_done(&w.list);
 }
@@ -192,9 +228,11 @@ static void honest_run_is_complete(void)
     serve(blob, "full output", 11);
     ASSERT_INT(collect_now(), 0);
     ASSERT_STR(w.facts.problems[0], "");
-    ASSERT_TRUE(w.facts.complete && w.facts.has_command_log && w.facts.has_outputs_manifest &&
-                w.facts.has_diff && w.facts.volume_match);
+    ASSERT_TRUE(w.facts.complete && w.facts.has_command_log && w.facts.has_process_log &&
+                w.facts.has_outputs_manifest && w.facts.has_diff && w.facts.volume_match);
     ASSERT_INT(w.facts.commands, 2);
+    ASSERT_INT(w.facts.processes, 4);
+    ASSERT_INT(staged("processes.jsonl"), w.processes.len);
     ASSERT_TRUE(w.facts.has_diff_stats);
     ASSERT_INT(w.facts.deletions, 3);
     ASSERT_STR(w.facts.env_json, w.env);
@@ -218,7 +256,7 @@ static void honest_run_is_complete(void)
 static void missing_file_is_empty_and_named(void)
 {
     static const char *const names[] = {
-        "command_log.jsonl", "outputs.json", "env.json", "diff.patch", "events.jsonl"};
+        "command_log.jsonl", "outputs.json", "env.json", "diff.patch", "events.jsonl", "processes.jsonl"};
     for (size_t i = 0; i < N(names); i++) {
         make_world();
         serve_honestly_but(names[i]);
@@ -231,9 +269,14 @@ static void missing_file_is_empty_and_named(void)
         ASSERT_INT(w.facts.env_json != NULL, i != 2);
         ASSERT_INT(w.facts.has_diff, i != 3);
         ASSERT_INT(w.facts.volume_match, i != 4);
+        ASSERT_INT(w.facts.has_process_log, i != 5);
         ASSERT_INT(staged("events.jsonl"), w.events.len);
         if (i == 0)
             ASSERT_INT(staged("command_log.jsonl"), 0);
+        if (i == 5) /* an agent of before this file was recorded */
+            ASSERT_STR(w.facts.problems[0], "processes.jsonl: missing");
+        if (i == 5)
+            ASSERT_INT(staged("processes.jsonl"), 0);
         end_world();
     }
 }
@@ -305,16 +348,68 @@ static void rebuilt_chain_does_not_match_streamed_heads(void)
     buf_done(&forged);
 }
 
+static void expect_refused_processes(const char *bytes, size_t len, const char *because)
+{
+    serve_honestly_but("processes.jsonl");
+    serve("processes.jsonl", bytes, len);
+    ASSERT_INT(collect_now(), 0);
+    ASSERT_TRUE(!w.facts.has_process_log && w.facts.has_command_log && !w.facts.complete);
+    if (!has_problem(because))
+        ASSERT_STR(w.facts.problems[0], because);
+    ASSERT_INT(staged("processes.jsonl"), 0);
+    ASSERT_INT(staged_blob(bytes, len), len);
+    end_world();
+}
+
+static void changed_process_log_is_set_aside(void)
+{
+    struct buf bad = {.max = 1u << 20};
+    make_world();
+    buf_append(&bad, w.processes.data, w.processes.len);
+    bad.data[bad.len / 2] ^= 1;
+    expect_refused_processes(bad.data, bad.len, "digest was streamed");
+    buf_reset(&bad);
+
+    make_world(); /* the agent streams the digest of what it has: the heads tell */
+    struct process_line other = lines[3];
+    struct chain chain;
+    other.signal = "SIGTERM";
+    chain_init(&chain, RUN, "processes.jsonl");
+    for (size_t i = 0; i < 4; i++)
+        process_line_put(&bad, &chain, TS, i < 3 ? &lines[i] : &other);
+    sha256_hex_of(bad.data, bad.len, w.processes_sha);
+    expect_refused_processes(bad.data, bad.len, "line 3 is not the one whose hash was streamed");
+    buf_done(&bad);
+}
+
+static void claim_over_the_process_limit_is_not_fetched(void)
+{
+    make_world();
+    serve_honestly_but("processes.jsonl");
+    serve_as("processes.jsonl", "x", 1, LIMIT_PROCESS_BYTES + 1, w.processes_sha)->mode = FAKE_ENDLESS;
+    ASSERT_INT(collect_now(), 0);
+    ASSERT_TRUE(!w.facts.has_process_log && !w.facts.complete);
+    ASSERT_TRUE(has_problem("processes.jsonl: claims 16777217 bytes, limit 16777216"));
+    end_world();
+}
+
 static void log_of_a_lost_agent_may_be_one_ahead(void)
 {
     make_world();
     w.expect.command_log_sha256 = NULL;
-    w.expect.events_len = (size_t)(strchr(w.events.data, '\n') + 1 - w.events.data);
+    w.expect.processes_sha256 = NULL;
+    /* Up to the end of the first command: three lines. */
+    w.expect.events_len =
+        (size_t)((char *)memmem(w.events.data, w.events.len, "\"commandId\":1", 13) - w.events.data);
+    while (w.events.data[w.expect.events_len - 1] != '\n')
+        w.expect.events_len--;
     serve_honestly_but("");
     ASSERT_INT(collect_now(), 0);
     ASSERT_TRUE(w.facts.has_command_log && !w.facts.volume_match && !w.facts.complete);
     ASSERT_INT(w.facts.commands, 2);
-    ASSERT_TRUE(has_problem("goes on after line 1"));
+    ASSERT_TRUE(w.facts.has_process_log);
+    ASSERT_INT(w.facts.processes, 4);
+    ASSERT_TRUE(has_problem("goes on after line 3"));
     ASSERT_INT(staged("events.jsonl"), w.expect.events_len);
     ASSERT_INT(staged_blob(w.events.data, w.events.len), w.events.len);
     end_world();
@@ -422,7 +517,7 @@ static void tampered_volume_events_are_kept_beside_ours(void)
     serve("events.jsonl", bad.data, bad.len);
     ASSERT_INT(collect_now(), 0);
     ASSERT_TRUE(!w.facts.volume_match && !w.facts.complete && w.facts.has_command_log);
-    ASSERT_TRUE(has_problem("differs from line 1 on"));
+    ASSERT_TRUE(has_problem("differs from line 5 on"));
     ASSERT_INT(staged("events.jsonl"), w.events.len);
     ASSERT_INT(staged_blob(bad.data, bad.len), bad.len);
     end_world();
@@ -436,6 +531,7 @@ static void without_an_agent_the_stream_is_all_there_is(void)
     ASSERT_TRUE(!w.facts.complete && !w.facts.has_command_log);
     ASSERT_STR(w.facts.problems[0], "agent lost");
     ASSERT_INT(staged("command_log.jsonl"), 0);
+    ASSERT_INT(staged("processes.jsonl"), 0);
     ASSERT_INT(staged("outputs.json"), 0);
     ASSERT_INT(staged("diff.patch"), 0);
     ASSERT_INT(staged("events.jsonl"), w.events.len);
@@ -477,7 +573,8 @@ static void bad_run_ids_touch_nothing(void)
 
 TEST_SUITE(collect_test, TEST(honest_run_is_complete), TEST(missing_file_is_empty_and_named),
     TEST(changed_log_is_not_what_was_streamed), TEST(broken_chain_is_refused_when_no_digest_was_streamed),
-    TEST(rebuilt_chain_does_not_match_streamed_heads), TEST(log_of_a_lost_agent_may_be_one_ahead),
+    TEST(rebuilt_chain_does_not_match_streamed_heads), TEST(changed_process_log_is_set_aside),
+    TEST(claim_over_the_process_limit_is_not_fetched), TEST(log_of_a_lost_agent_may_be_one_ahead),
     TEST(bad_json_and_foreign_runs_are_refused), TEST(huge_claims_are_not_fetched),
     TEST(file_longer_than_claimed_is_cut_off), TEST(connection_cut_inside_a_file_is_a_problem),
     TEST(blob_must_be_what_its_name_says), TEST(listed_names_that_lead_out_spoil_the_list),

@@ -173,6 +173,62 @@ static void agent_can_not_write_without_end(void)
     sink_done(&s);
 }
 
+#define A_PROCESS                                                                                            \
+    "\"phase\":\"exit\",\"at\":\"2026-11-22T00:00:10.120Z\",\"commandId\":0,\"pid\":7,\"processHead\":"      \
+    "\"00000000000000000000000000000000000000000000000000000000000000bb\""
+
+static void processes_are_counted_and_have_an_end(void)
+{
+    char run_id[UUID_LEN + 1];
+    struct arp_err err;
+    struct sink s, again;
+    cleanup_buf struct buf line;
+    buf_init(&line, LIMIT_LINE);
+    admit(run_id);
+    sink_init(&s, &env, user.id, run_id, NULL);
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    struct chain agent = s.chain;
+    agent_line(&line, &agent, run_id, EVENT_RUN_PROCESS, "\"phase\":\"exit\",\"at\":\"\",\"commandId\":0");
+    ASSERT_INT(feed_line(&s, &line, &err), ARP_E_FIELD);
+    agent = s.chain;
+    for (int i = 0; i < LIMIT_PROCESS_RECORDS; i++) {
+        agent_line(&line, &agent, run_id, EVENT_RUN_PROCESS, A_PROCESS);
+        ASSERT_INT(feed_line(&s, &line, &err), 0);
+    }
+    ASSERT_INT(s.facts.processes, LIMIT_PROCESS_RECORDS);
+    ASSERT_STR(s.facts.process_head, "00000000000000000000000000000000000000000000000000000000000000bb");
+    agent_line(&line, &agent, run_id, EVENT_RUN_PROCESS, A_PROCESS);
+    ASSERT_INT(feed_line(&s, &line, &err), ARP_E_TOO_LARGE);
+    ASSERT_CONTAINS(err.msg, "RunProcess");
+    ASSERT_INT(s.facts.processes, LIMIT_PROCESS_RECORDS);
+    ASSERT_INT(sink_flush(&s, &err), 0);
+    /* Who takes the run over knows as much, and closes it. */
+    sink_init(&again, &env, user.id, run_id, NULL);
+    ASSERT_INT(sink_resume(&again, &err), 0);
+    ASSERT_INT(again.facts.processes, LIMIT_PROCESS_RECORDS);
+    ASSERT_INT(sink_write_completed(&again, RUN_FAILED, "too many", "protocol_error", &err), 0);
+    ASSERT_CONTAINS(again.pending.data, "\"processRecords\":20000,\"processHead\":\"00");
+    sink_done(&again);
+    sink_done(&s);
+}
+
+static void digest_of_the_process_log_is_noted(void)
+{
+    char run_id[UUID_LEN + 1];
+    struct arp_err err;
+    struct sink s;
+    cleanup_buf struct buf line;
+    buf_init(&line, LIMIT_LINE);
+    admit(run_id);
+    sink_init(&s, &env, user.id, run_id, NULL);
+    struct chain agent = s.chain;
+    agent_line(&line, &agent, run_id, EVENT_RUN_COMPLETED,
+        "\"status\":\"succeeded\",\"processesSha256\":\"sha256:ab\"");
+    ASSERT_INT(feed_line(&s, &line, &err), 0);
+    ASSERT_STR(s.facts.processes_sha256, "sha256:ab");
+    sink_done(&s);
+}
+
 static void what_is_no_object_id_is_not_taken_for_a_commit(void)
 {
     static const char *const rows[][2] = {
@@ -248,5 +304,6 @@ static void run_completed_is_stored_at_once_but_shown_only_at_the_end(void)
 
 TEST_SUITE_WITH(sink_test, open_all, close_all, TEST(lines_are_stored_whole_and_the_chain_can_be_taken_up),
     TEST(agent_may_not_speak_for_the_orchestrator_or_after_the_end), TEST(agent_can_not_write_without_end),
+    TEST(processes_are_counted_and_have_an_end), TEST(digest_of_the_process_log_is_noted),
     TEST(what_is_no_object_id_is_not_taken_for_a_commit),
     TEST(run_completed_is_stored_at_once_but_shown_only_at_the_end))

@@ -6,6 +6,9 @@
 
 #include <stdio.h>
 
+#include "orchestrator/runtime/container_seccomp.h"
+#include "shared/json.h"
+
 #define SAMPLE_IMAGE     "sha256:1111111111111111111111111111111111111111111111111111111111111111"
 #define SAMPLE_OLD_IMAGE "sha256:2222222222222222222222222222222222222222222222222222222222222222"
 #define SAMPLE_CONTAINER "3333333333333333333333333333333333333333333333333333333333333333"
@@ -17,10 +20,29 @@
 #define SAMPLE_MEMORY    536870912
 #define SAMPLE_CPUS      1000000000
 #define SAMPLE_PIDS      256
+#define SAMPLE_SIZE      16384 /* of a whole answer */
+
+/* SecurityOpt as asked for. */
+static inline void sample_security(struct buf *out)
+{
+    cleanup_buf struct buf option;
+    struct json j;
+    buf_init(&option, CONTAINER_SECCOMP_MAX);
+    buf_append_str(&option, "seccomp=");
+    container_seccomp_write(&option, NULL);
+    json_init(&j, out);
+    json_arr_open(&j);
+    json_str(&j, "no-new-privileges");
+    json_str(&j, buf_str(&option));
+    json_arr_close(&j);
+}
 
 static inline void sample_inspect(
     char *ret, size_t size, const char *status, const char *image, const char *token, const char *ip)
 {
+    cleanup_buf struct buf security;
+    buf_init(&security, SAMPLE_SIZE);
+    sample_security(&security);
     int n = snprintf(ret, size,
         "{\"Id\":\"" SAMPLE_CONTAINER
         "\",\"Image\":\"%s\",\"State\":{\"Status\":\"%s\"},\"Config\":{\"User\":\"0:0\",\"Cmd\":[],"
@@ -30,16 +52,18 @@ static inline void sample_inspect(
         "\",\"arp.workspace\":\"" SAMPLE_WORKSPACE "\"}},"
         "\"HostConfig\":{\"Binds\":null,\"NetworkMode\":\"" SAMPLE_NETWORK
         "\",\"VolumesFrom\":null,\"CapAdd\":[\"CAP_SETUID\",\"CAP_SETGID\","
-        "\"CAP_KILL\",\"CAP_CHOWN\",\"CAP_DAC_READ_SEARCH\"],\"CapDrop\":[\"ALL\"],\"IpcMode\":\"private\","
+        "\"CAP_KILL\",\"CAP_CHOWN\",\"CAP_DAC_READ_SEARCH\",\"CAP_SETPCAP\"],\"CapDrop\":[\"ALL\"],"
+        "\"IpcMode\":\"private\","
         "\"Links\":null,\"PidMode\":\"\","
-        "\"Privileged\":false,\"ReadonlyRootfs\":true,\"SecurityOpt\":[\"no-new-privileges\"],\"UTSMode\":"
+        "\"Privileged\":false,\"ReadonlyRootfs\":true,\"SecurityOpt\":%s,\"UTSMode\":"
         "\"\",\"Memory\":%d,"
         "\"MemorySwap\":%d,\"NanoCpus\":%d,\"PidsLimit\":%d,\"Devices\":null,\"DeviceCgroupRules\":null,"
         "\"DeviceRequests\":null},"
         "\"Mounts\":[{\"Type\":\"volume\",\"Name\":\"" SAMPLE_VOLUME
         "\",\"Destination\":\"/workspace\",\"RW\":true}],"
         "\"NetworkSettings\":{\"Networks\":{\"" SAMPLE_NETWORK "\":{\"IPAddress\":\"%s\"}}}}",
-        image, status, token, image, SAMPLE_MEMORY, SAMPLE_MEMORY, SAMPLE_CPUS, SAMPLE_PIDS, ip);
+        image, status, token, image, buf_str(&security), SAMPLE_MEMORY, SAMPLE_MEMORY, SAMPLE_CPUS,
+        SAMPLE_PIDS, ip);
     if (n < 0 || (size_t)n >= size)
         *ret = '\0';
 }

@@ -74,7 +74,7 @@ static struct fake agent;
 static struct runtime *rt;
 static struct arp_err err;
 static char token[SHA256_HEX_LEN + 1];
-static char running[4096];
+static char running[SAMPLE_SIZE];
 
 static struct runtime_config config(void)
 {
@@ -211,7 +211,7 @@ static void cold_workspace_is_made(void)
 
 static void container_of_another_image_is_replaced(void)
 {
-    static char old[4096];
+    static char old[SAMPLE_SIZE];
     sample_inspect(old, sizeof(old), "running", SAMPLE_OLD_IMAGE, token, AGENT_IP);
     const struct fake_answer answers[] = {
         OPENING, INSPECT(old), REMOVE(204), NETWORK, VOLUME, CREATE(201), START(204), INSPECT(running)};
@@ -222,9 +222,30 @@ static void container_of_another_image_is_replaced(void)
     end();
 }
 
+/* As releases up to 0.3 made it: five capabilities, the engine's seccomp profile. */
+static void container_with_an_older_releases_settings_is_replaced(void)
+{
+    static char old[SAMPLE_SIZE];
+    memcpy(old, running, sizeof(old));
+    char *cap = strstr(old, ",\"CAP_SETPCAP\"");
+    ASSERT_TRUE(cap != NULL);
+    memset(cap, ' ', strlen(",\"CAP_SETPCAP\""));
+    char *option = strstr(old, ",\"seccomp=");
+    ASSERT_TRUE(option != NULL);
+    memset(option, ' ', (size_t)(strstr(option, "}]}\"") + 4 - option));
+    const struct fake_answer answers[] = {
+        OPENING, INSPECT(old), REMOVE(204), NETWORK, VOLUME, CREATE(201), START(204), INSPECT(running)};
+    struct runtime_workspace ws;
+    ASSERT_INT(begin(answers, N(answers)), 0);
+    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, &ws, &err), 0);
+    ASSERT_TRUE(ws.created);
+    ASSERT_CONTAINS(ws.applied, "\"seccomp\":\"arp\"");
+    end();
+}
+
 static void container_that_ended_is_replaced_after_its_removal(void)
 {
-    static char ended[4096];
+    static char ended[SAMPLE_SIZE];
     sample_inspect(ended, sizeof(ended), "exited", SAMPLE_IMAGE, token, "");
     const struct fake_answer answers[] = {OPENING, INSPECT(ended), REMOVE(409), REMOVE(409), REMOVE(404),
         NETWORK, VOLUME, CREATE(201), START(204), INSPECT(running)};
@@ -248,7 +269,7 @@ static void create_that_exists_already_is_used(void)
 
 static void setting_that_was_not_applied_refuses_the_workspace(void)
 {
-    static char weak[4096];
+    static char weak[SAMPLE_SIZE];
     memcpy(weak, running, sizeof(weak));
     char *limit = strstr(weak, "\"PidsLimit\":256");
     ASSERT_TRUE(limit != NULL);
@@ -265,7 +286,7 @@ static void setting_that_was_not_applied_refuses_the_workspace(void)
 
 static void agent_that_dies_shows_its_last_words(void)
 {
-    static char ended[4096];
+    static char ended[SAMPLE_SIZE];
     sample_inspect(ended, sizeof(ended), "exited", SAMPLE_IMAGE, token, "");
     const struct fake_answer answers[] = {OPENING, GONE, REMOVE(404), NETWORK, VOLUME, CREATE(201),
         START(204), INSPECT(ended), LOGS, REMOVE(204)};
@@ -337,7 +358,8 @@ static void list_joins_containers_and_volumes(void)
 TEST_SUITE_WITH(workspace_test, set_up, tear_down, TEST(opening_finds_image_and_makes_the_network),
     TEST(open_network_is_refused), TEST(missing_image_is_named), TEST(bad_config_is_refused_before_any_call),
     TEST(warm_container_is_adopted), TEST(cold_workspace_is_made),
-    TEST(container_of_another_image_is_replaced), TEST(container_that_ended_is_replaced_after_its_removal),
-    TEST(create_that_exists_already_is_used), TEST(setting_that_was_not_applied_refuses_the_workspace),
-    TEST(agent_that_dies_shows_its_last_words), TEST(engine_refusal_is_passed_on),
-    TEST(cool_and_destroy_can_be_repeated), TEST(list_joins_containers_and_volumes))
+    TEST(container_of_another_image_is_replaced), TEST(container_with_an_older_releases_settings_is_replaced),
+    TEST(container_that_ended_is_replaced_after_its_removal), TEST(create_that_exists_already_is_used),
+    TEST(setting_that_was_not_applied_refuses_the_workspace), TEST(agent_that_dies_shows_its_last_words),
+    TEST(engine_refusal_is_passed_on), TEST(cool_and_destroy_can_be_repeated),
+    TEST(list_joins_containers_and_volumes))

@@ -1,13 +1,13 @@
 /*
- * System calls by name, for seccomp.c only. The allow-list is what an ordinary program needs and what Docker's default profile
- * grants a container without capabilities, minus DENIED below. Names this libseccomp does not know are left out: such a call
- * then answers ENOSYS like any other that is not listed.
+ * System calls by name: see seccomp_names.h. Names a libseccomp does not know are ignored where the lists are used: such a call then
+ * answers ENOSYS like any other that is not listed.
  */
-#ifndef ARP_AGENT_SECCOMP_NAMES_H
-#define ARP_AGENT_SECCOMP_NAMES_H
+#include "shared/seccomp_names.h"
+
+#include <stddef.h>
 
 /* clang-format off */
-static const char *const names_allowed[] = {
+const char *const seccomp_names_allowed[] = {
     /* files and directories */
     "access", "chdir", "chmod", "close", "close_range", "copy_file_range", "creat", "dup", "dup2", "dup3", "faccessat", "faccessat2",
     "fadvise64", "fadvise64_64", "fallocate", "fchdir", "fchmod", "fchmodat", "fchmodat2", "fcntl", "fcntl64", "fdatasync", "flock",
@@ -50,21 +50,25 @@ static const char *const names_allowed[] = {
     "io_getevents", "io_pgetevents", "io_pgetevents_time64", "io_setup", "io_submit", "ioctl", "listen", "recv", "recvfrom",
     "recvmmsg", "recvmmsg_time64", "recvmsg", "send", "sendmmsg", "sendmsg", "sendto", "setsockopt", "shutdown", "socket",
     "socketcall", "socketpair",
+    NULL,
 };
 
-/* Allowed by "default" and "no-network", refused with EPERM by "strict". setuid and mknod stay: GNU make's posix_spawn calls the first,
- * pipes and valgrind need FIFOs, and the kernel refuses the harmful uses. */
-static const char *const names_lenient[] = {
+/* setuid and mknod are not here but above: GNU make's posix_spawn calls the first, pipes and valgrind need FIFOs, and the kernel refuses
+ * the harmful uses. */
+const char *const seccomp_names_lenient[] = {
     "chown", "chown32", "fchown", "fchown32", "fchownat", "lchown", "lchown32", "setgroups", "setgroups32", "ipc", "mq_getsetattr",
     "mq_notify", "mq_open", "mq_timedreceive", "mq_timedreceive_time64", "mq_timedsend", "mq_timedsend_time64", "mq_unlink", "msgctl",
     "msgget", "msgrcv", "msgsnd", "semctl", "semget", "semop", "semtimedop", "semtimedop_time64", "shmat", "shmctl", "shmdt", "shmget",
     "mlock", "mlock2", "mlockall", "munlock", "munlockall", "fremovexattr", "fsetxattr", "lremovexattr", "lsetxattr", "removexattr",
     "setxattr",
+    /* gdb, strace and LeakSanitizer live on it; who may be traced is the kernel's rule (same uid, dumpable) */
+    "ptrace",
+    NULL,
 };
 
-static const char *const names_denied[] = {
+const char *const seccomp_names_denied[] = {
     /* other processes' memory and descriptors */
-    "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "kcmp", "pidfd_getfd",
+    "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "kcmp", "pidfd_getfd",
     /* kernel surface that has no use in a build or a test and a long record of holes */
     "io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd", "bpf", "perf_event_open", "keyctl", "add_key",
     "request_key", "modify_ldt", "vm86", "vm86old", "vmsplice", "memfd_secret", "move_pages", "migrate_pages", "mbind",
@@ -79,7 +83,6 @@ static const char *const names_denied[] = {
     "get_kernel_syms", "iopl", "ioperm", "acct", "quotactl", "quotactl_fd", "reboot", "swapon", "swapoff", "syslog", "sethostname",
     "setdomainname", "settimeofday", "stime", "clock_settime", "clock_settime64", "adjtimex", "clock_adjtime", "clock_adjtime64",
     "vhangup", "lsm_set_self_attr",
+    NULL,
 };
 /* clang-format on */
-
-#endif

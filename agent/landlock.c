@@ -1,0 +1,85 @@
+/*
+ * Landlock: see landlock.h.
+ */
+#include "agent/landlock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shared/fd.h"
+
+/* Rights and fields that came after the kernel headers this is built with. */
+#ifndef LANDLOCK_ACCESS_FS_TRUNCATE
+#define LANDLOCK_ACCESS_FS_TRUNCATE (1ull << 14)
+#endif
+#ifndef LANDLOCK_ACCESS_FS_IOCTL_DEV
+#define LANDLOCK_ACCESS_FS_IOCTL_DEV (1ull << 15)
+#endif
+#ifndef LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET
+#define LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET (1ull << 0)
+#define LANDLOCK_SCOPE_SIGNAL               (1ull << 1)
+#endif
+
+/* struct landlock_ruleset_attr as of ABI 6. */
+struct ruleset_attr {
+    uint64_t handled_access_fs;
+    uint64_t handled_access_net;
+    uint64_t scoped;
+};
+
+#define ACCESS_READ (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+
+int landlock_abi(void)
+{
+    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    return abi > 0 ? (int)abi : 0;
+}
+
+/* All file rights the ABI knows. Bits 0 to 12 are ABI 1. */
+static uint64_t all_access(int abi)
+{
+    uint64_t all = (1ull << 13) - 1;
+    if (abi >= 2)
+        all |= LANDLOCK_ACCESS_FS_REFER;
+    if (abi >= 3)
+        all |= LANDLOCK_ACCESS_FS_TRUNCATE;
+    if (abi >= 5)
+        all |= LANDLOCK_ACCESS_FS_IOCTL_DEV;
+    return all;
+}
+
+/* ENOENT is left to the caller to judge. */
+static int add_beneath(int ruleset, const char *path, uint64_t access)
+{
+    cleanup_fd int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    struct landlock_path_beneath_attr rule = {.allowed_access = access, .parent_fd = fd};
+    return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0 ? errno : 0;
+}
+
+int landlock_restrict(int abi, const char *const *writable)
+{
+    struct ruleset_attr attr = {.handled_access_fs = all_access(abi)};
+    size_t size = sizeof(attr.handled_access_fs);
+    if (abi >= 6) {
+        attr.scoped = LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | LANDLOCK_SCOPE_SIGNAL;
+        size = sizeof(attr);
+    }
+    cleanup_fd int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, size, 0);
+    if (ruleset < 0)
+        return errno;
+    int rc = add_beneath(ruleset, "/", ACCESS_READ);
+    for (const char *const *path = writable; rc == 0 && *path; path++) {
+        rc = add_beneath(ruleset, *path, attr.handled_access_fs);
+        if (rc == ENOENT)
+            rc = 0;
+    }
+    if (rc == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
+        rc = errno;
+    return rc;
+}

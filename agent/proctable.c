@@ -1,0 +1,454 @@
+/*
+ * Process table: see proctable.h.
+ */
+#include "agent/proctable.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "agent/script.h"
+#include "shared/clock.h"
+#include "shared/fd.h"
+
+#define BUCKETS 1024u
+/* Threads of one process that try to exec at the same time; one of them wins. */
+#define ATTEMPTS_MAX 32u
+#define LATE_NS      (PROCTABLE_LATE_MS * 1000000ll)
+
+/* An exec that was asked for and whose fate is not known yet. */
+struct attempt {
+    struct attempt *next;
+    pid_t tid;
+    int64_t asked_ns;
+    bool reported; /* as unconfirmed; should it be confirmed later, nothing is said twice */
+    struct tracee_asked asked;
+};
+
+struct proc {
+    struct proc *next;
+    pid_t pid;
+    int pidfd;
+    struct tracee_ids ids;    /* when it was first met */
+    bool ran;                 /* it executed something: its end is a record */
+    uint64_t exec_line;       /* of its latest record */
+    struct attempt *attempts; /* latest first */
+    unsigned attempt_count;
+};
+
+struct proctable {
+    struct proctable_config config;
+    struct proc *buckets[BUCKETS];
+    size_t live;
+    size_t attempts;  /* of all processes */
+    int64_t check_ns; /* when proctable_late looks next; 0: not at all */
+    uint64_t command_id;
+    bool tracing, tells_exit;
+    struct proctable_counts counts;
+};
+
+struct proctable *proctable_new(const struct proctable_config *config)
+{
+    struct proctable *t = calloc(1, sizeof(*t));
+    if (!t)
+        return NULL;
+    t->config = *config;
+    t->tells_exit = tracee_tells_exit();
+    return t;
+}
+
+static void drop_attempt(struct proctable *t, struct proc *p, struct attempt *a)
+{
+    struct attempt **at = &p->attempts;
+    while (*at != a)
+        at = &(*at)->next;
+    *at = a->next;
+    p->attempt_count--;
+    t->attempts--;
+    tracee_asked_done(&a->asked);
+    free(a);
+}
+
+static void drop_attempts(struct proctable *t, struct proc *p)
+{
+    while (p->attempts)
+        drop_attempt(t, p, p->attempts);
+}
+
+static void forget(struct proctable *t, struct proc *p)
+{
+    struct proc **at = &t->buckets[(unsigned)p->pid % BUCKETS];
+    while (*at != p)
+        at = &(*at)->next;
+    *at = p->next;
+    t->live--;
+    drop_attempts(t, p);
+    close(p->pidfd);
+    free(p);
+}
+
+void proctable_abandon(struct proctable *t)
+{
+    for (size_t i = 0; i < BUCKETS; i++) {
+        while (t->buckets[i])
+            forget(t, t->buckets[i]);
+    }
+}
+
+void proctable_free(struct proctable *t)
+{
+    if (!t)
+        return;
+    proctable_abandon(t);
+    free(t);
+}
+
+void proctable_begin(struct proctable *t, uint64_t command_id)
+{
+    proctable_abandon(t);
+    t->command_id = command_id;
+    t->tracing = false;
+    t->counts = (struct proctable_counts){0};
+}
+
+static struct proc *find(const struct proctable *t, pid_t pid)
+{
+    struct proc *p = t->buckets[(unsigned)pid % BUCKETS];
+    while (p && p->pid != pid)
+        p = p->next;
+    return p;
+}
+
+/* --- records --- */
+
+static void emit(struct proctable *t, struct proc *p, struct process_record *r)
+{
+    p->ran = true;
+    p->exec_line = t->config.emit(t->config.ctx, r);
+}
+
+/* Digest of the file that runs, while the process is held or still there. */
+static void hash_exe(struct proctable *t, pid_t pid, const struct stat *st, char ret_hex[SHA256_HEX_LEN + 1])
+{
+    if (st->st_ino != 0 && exehash_find(t->config.cache, st, ret_hex))
+        return;
+    cleanup_fd int fd = tracee_open_exe(pid);
+    if (fd < 0 || !exehash_read(t->config.cache, fd, ret_hex))
+        ret_hex[0] = 0;
+}
+
+static bool ends_with(const char *s, const char *tail)
+{
+    size_t n = strlen(s);
+    size_t k = strlen(tail);
+    return n >= k && strcmp(s + n - k, tail) == 0;
+}
+
+static unsigned exe_flags(const struct tracee_seen *seen, const char *hex)
+{
+    unsigned flags = hex[0] ? 0 : PROCESS_UNHASHED;
+    if (!seen->exe || !ends_with(seen->exe, " (deleted)") || seen->exe_stat.st_nlink > 0)
+        return flags;
+    return flags | (strncmp(seen->exe, "/memfd:", 7) == 0 ? PROCESS_MEMFD : PROCESS_DELETED);
+}
+
+/* Both are prefixes when cut; otherwise they must be equal. */
+static bool same_args(const struct tracee_args *expected, const struct tracee_args *seen)
+{
+    size_t n = expected->len < seen->len ? expected->len : seen->len;
+    bool expected_cut = expected->total > expected->len;
+    bool seen_cut = seen->total > seen->len;
+    if (memcmp(expected->bytes ? expected->bytes : "", seen->bytes ? seen->bytes : "", n) != 0)
+        return false;
+    return (expected->len == n || seen_cut) && (seen->len == n || expected_cut);
+}
+
+/* Compare what runs with what was asked for, following #! lines; fills the record's scripts. */
+static unsigned compare(struct proctable *t, struct proc *p, const struct tracee_asked *asked,
+    const struct tracee_seen *seen, struct process_record *r)
+{
+    struct stat st;
+    struct script_chain chain = {.pid = p->pid, .cache = t->config.cache};
+    struct tracee_args expected = {0};
+    unsigned flags = 0;
+    bool same_file = seen->exe_stat.st_ino != 0 && tracee_stat_asked(p->pid, asked, &st) == 0 &&
+                     st.st_dev == seen->exe_stat.st_dev && st.st_ino == seen->exe_stat.st_ino;
+    bool found = same_file;
+    if (!same_file)
+        found = script_follow(&chain, asked, &seen->exe_stat, r);
+    if (!found)
+        flags |= PROCESS_PATH_CHANGED;
+    script_expect(&chain, asked, &expected);
+    if (asked->args.readable && seen->args.readable && !same_args(&expected, &seen->args))
+        flags |= PROCESS_ARGV_CHANGED;
+    free(expected.bytes);
+    script_chain_done(&chain);
+    return flags;
+}
+
+/* A record of p as it is now. asked: the attempt it comes from. */
+static struct process_record *record_now(
+    struct proctable *t, struct proc *p, const struct tracee_asked *asked, bool confirmed)
+{
+    struct tracee_seen seen;
+    struct tracee_ids ids = p->ids;
+    struct process_record *r = process_record_new(false, t->command_id, p->pid);
+    if (!r)
+        return NULL;
+    tracee_look(p->pid, &seen);
+    tracee_ids(p->pid, p->pidfd, &ids);
+    r->confirmed = confirmed;
+    r->ppid = ids.ppid;
+    r->uid = ids.uid;
+    hash_exe(t, p->pid, &seen.exe_stat, r->exe_sha256);
+    r->flags = exe_flags(&seen, r->exe_sha256) | compare(t, p, asked, &seen, r);
+    if (t->tracing && tracee_is_traced(p->pid))
+        r->flags |= PROCESS_TRACED;
+    r->exe = seen.exe;
+    r->cwd = seen.cwd;
+    r->args = seen.args;
+    seen = (struct tracee_seen){0};
+    return r;
+}
+
+/* A record of an exec whose process has ended before anybody could look: what was asked for, nothing more. */
+static struct process_record *record_asked(
+    struct proctable *t, struct proc *p, const struct tracee_asked *asked)
+{
+    struct process_record *r = process_record_new(false, t->command_id, p->pid);
+    if (!r)
+        return NULL;
+    r->ppid = p->ids.ppid;
+    r->uid = p->ids.uid;
+    cleanup_fd int fd = asked->path ? tracee_open(p->pid, asked->base_fd, asked->path) : -1;
+    if (fd < 0 || !exehash_read(t->config.cache, fd, r->exe_sha256)) {
+        r->exe_sha256[0] = 0;
+        r->flags = PROCESS_UNHASHED;
+    }
+    r->exe = asked->path ? strdup(asked->path) : NULL;
+    r->cwd = tracee_path_of(asked->base_fd);
+    r->args = asked->args;
+    r->args.bytes = NULL;
+    if (asked->args.len > 0) {
+        r->args.bytes = malloc(asked->args.len);
+        if (r->args.bytes)
+            memcpy(r->args.bytes, asked->args.bytes, asked->args.len);
+        else
+            r->args.len = 0;
+    }
+    return r;
+}
+
+static void count_exec(struct proctable *t, const struct process_record *r)
+{
+    t->counts.execs++;
+    t->counts.unconfirmed += !r->confirmed;
+    t->counts.changed += (r->flags & (PROCESS_ARGV_CHANGED | PROCESS_PATH_CHANGED)) != 0;
+}
+
+static void report(struct proctable *t, struct proc *p, const struct attempt *a, bool confirmed, bool gone)
+{
+    /* Past the budget nothing is read: an exec costs the workload as little as it can. */
+    struct process_record *r = t->config.is_full(t->config.ctx)
+                                   ? process_record_new(false, t->command_id, p->pid)
+                               : gone ? record_asked(t, p, &a->asked)
+                                      : record_now(t, p, &a->asked, confirmed);
+    if (!r)
+        return;
+    r->confirmed = confirmed;
+    count_exec(t, r);
+    emit(t, p, r);
+}
+
+/* --- attempts --- */
+
+/* Does p run the file that was asked for, or the interpreter of that script? */
+static bool runs_asked(struct proctable *t, struct proc *p, const struct tracee_asked *asked)
+{
+    struct stat file, exe;
+    if (tracee_stat_exe(p->pid, &exe) != 0 || tracee_stat_asked(p->pid, asked, &file) != 0)
+        return false;
+    if (file.st_dev == exe.st_dev && file.st_ino == exe.st_ino)
+        return true;
+    struct script_chain chain = {.pid = p->pid, .cache = t->config.cache};
+    bool found = script_follow(&chain, asked, &exe, NULL);
+    script_chain_done(&chain);
+    return found;
+}
+
+/* The attempt was not confirmed and its process went on or ended: an exec that failed, or one of a program without libc. */
+static void settle(struct proctable *t, struct proc *p, struct attempt *a, bool gone)
+{
+    struct stat file;
+    bool ran = gone ? tracee_stat_asked(p->pid, &a->asked, &file) == 0 && S_ISREG(file.st_mode) &&
+                          (file.st_mode & 0111) != 0
+                    : runs_asked(t, p, &a->asked);
+    if (ran && !a->reported)
+        report(t, p, a, false, gone);
+    else if (!ran)
+        t->counts.failed_execs++;
+    drop_attempt(t, p, a);
+}
+
+static struct proc *add(struct proctable *t, pid_t pid, int pidfd)
+{
+    struct proc *p = calloc(1, sizeof(*p));
+    struct epoll_event e = {.events = t->tells_exit ? 0 : EPOLLIN, .data.ptr = p};
+    if (!p || epoll_ctl(t->config.epoll_fd, EPOLL_CTL_ADD, pidfd, &e) < 0) {
+        free(p);
+        close(pidfd);
+        return NULL;
+    }
+    *p = (struct proc){.pid = pid, .pidfd = pidfd};
+    tracee_ids(pid, pidfd, &p->ids);
+    struct proc **bucket = &t->buckets[(unsigned)pid % BUCKETS];
+    p->next = *bucket;
+    *bucket = p;
+    t->live++;
+    return p;
+}
+
+/* The entry of the process that thread tid belongs to, made when it is new; NULL when it is gone. */
+static struct proc *process_of(struct proctable *t, pid_t tid)
+{
+    struct proc *p = find(t, tid);
+    /* The number may have come back: its former owner's end lies in the queue behind this call. */
+    if (p && syscall(SYS_pidfd_send_signal, p->pidfd, 0, NULL, 0) < 0 && errno == ESRCH) {
+        proctable_ended(t, p);
+        p = NULL;
+    }
+    if (p)
+        return p;
+    int pidfd = (int)syscall(SYS_pidfd_open, tid, 0);
+    if (pidfd >= 0)
+        return add(t, tid, pidfd);
+    struct tracee_ids ids; /* a thread that is not the first of its process has no pidfd */
+    if (!tracee_ids(tid, -1, &ids) || ids.tgid == tid)
+        return NULL;
+    p = find(t, ids.tgid);
+    pidfd = p ? -1 : (int)syscall(SYS_pidfd_open, ids.tgid, 0);
+    return p ? p : pidfd >= 0 ? add(t, ids.tgid, pidfd) : NULL;
+}
+
+void proctable_asked(
+    struct proctable *t, pid_t tid, const struct seccomp_data *call, struct tracee_asked *known)
+{
+    struct attempt *a = calloc(1, sizeof(*a));
+    struct proc *p = a ? process_of(t, tid) : NULL;
+    if (!p) {
+        free(a);
+        if (known)
+            tracee_asked_done(known);
+        return;
+    }
+    struct attempt *next;
+    for (struct attempt *old = p->attempts; old; old = next) {
+        next = old->next;
+        if (old->tid == tid || p->attempt_count >= ATTEMPTS_MAX)
+            settle(t, p, old, false);
+    }
+    a->tid = tid;
+    a->asked_ns = clock_mono_ns();
+    tracee_asked_init(&a->asked);
+    if (known)
+        a->asked = *known;
+    else if (!t->config.is_full(t->config.ctx))
+        tracee_read_asked(tid, call, &a->asked);
+    a->next = p->attempts;
+    p->attempts = a;
+    p->attempt_count++;
+    t->attempts++;
+    if (t->check_ns == 0)
+        t->check_ns = a->asked_ns + LATE_NS;
+}
+
+/* Of several threads' attempts the one whose file runs; else the latest. */
+static struct attempt *winner(struct proctable *t, struct proc *p)
+{
+    for (struct attempt *a = p->attempts; a && p->attempt_count > 1; a = a->next) {
+        if (runs_asked(t, p, &a->asked))
+            return a;
+    }
+    return p->attempts;
+}
+
+void proctable_confirmed(struct proctable *t, pid_t pid)
+{
+    struct proc *p = find(t, pid);
+    if (!p || !p->attempts)
+        return; /* a program may set its FS base as often as it likes */
+    struct attempt *a = winner(t, p);
+    if (!a->reported)
+        report(t, p, a, true, false);
+    t->counts.failed_execs += p->attempt_count - 1; /* the exec ended the other threads in theirs */
+    drop_attempts(t, p);
+}
+
+void proctable_tracing(struct proctable *t)
+{
+    t->tracing = true;
+}
+
+void proctable_ended(struct proctable *t, void *entry)
+{
+    struct proc *p = entry;
+    while (p->attempts)
+        settle(t, p, p->attempts, true);
+    struct process_record *r = p->ran ? process_record_new(true, t->command_id, p->pid) : NULL;
+    if (r) {
+        r->exec_line = p->exec_line;
+        r->has_status = tracee_exit_status(p->pidfd, &r->status);
+        t->counts.exits++;
+        t->config.emit(t->config.ctx, r);
+    }
+    forget(t, p);
+}
+
+/* One process's attempts; *next_ns: when the next of them is due, if that is earlier. */
+static void judge_late(struct proctable *t, struct proc *p, int64_t now, int64_t *next_ns)
+{
+    struct attempt *next;
+    for (struct attempt *a = p->attempts; a; a = next) {
+        next = a->next;
+        int64_t due = a->asked_ns + LATE_NS;
+        if (a->reported)
+            continue;
+        if (due > now) {
+            *next_ns = *next_ns == 0 || due < *next_ns ? due : *next_ns;
+        } else if (runs_asked(t, p, &a->asked)) {
+            report(t, p, a, false, false);
+            a->reported = true;
+        } else {
+            settle(t, p, a, false);
+        }
+    }
+}
+
+int proctable_late(struct proctable *t)
+{
+    if (t->check_ns == 0)
+        return -1;
+    int64_t now = clock_mono_ns();
+    if (now >= t->check_ns) {
+        t->check_ns = 0;
+        for (size_t i = 0; i < BUCKETS && t->attempts > 0; i++) {
+            for (struct proc *p = t->buckets[i]; p; p = p->next)
+                judge_late(t, p, now, &t->check_ns);
+        }
+    }
+    return t->check_ns == 0 ? -1 : (int)((t->check_ns - now) / 1000000) + 1;
+}
+
+size_t proctable_live(const struct proctable *t)
+{
+    return t->live;
+}
+
+void proctable_counts(const struct proctable *t, struct proctable_counts *ret)
+{
+    *ret = t->counts;
+}
