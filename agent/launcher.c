@@ -76,6 +76,7 @@ int launcher_start(
         .in_fd = pair[1],
         .out_fd = page,
         .err_fd = log,
+        .oom_score = SANDBOX_OOM_SCORE, /* its commands inherit it */
         .uid = ids->own_uid,
         .gid = ids->gid,
         .keep_caps = 1u << CAP_SETUID,

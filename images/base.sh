@@ -55,8 +55,9 @@ set -- --quiet --variant=minbase --include="$packages" --format=tar \
     --customize-hook='rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap" "$1/etc/hostname" "$1/etc/resolv.conf" "$1"/var/log/*.log "$1"/var/log/apt/*' \
     --customize-hook='rm -f "$1/var/cache/ldconfig/aux-cache"'
 if [ -n "$sources" ]; then
-    sed 'p; s/^deb /deb-src /' "$work/sources.list" >"$work/sources-all.list"
-    mv "$work/sources-all.list" "$work/sources.list"
+    # Of the release itself: what updates and security hold may be gone from a mirror when its index is older.
+    sed -n "s/^deb \(.* $suite main\)\$/deb-src \1/p" "$work/sources.list" >"$work/sources-src.list"
+    cat "$work/sources-src.list" >>"$work/sources.list"
     set -- "$@" --customize-hook="cd \"\$1/usr/src\" && APT_CONFIG=\"\$MMDEBSTRAP_APT_CONFIG\" apt-get --quiet source --download-only $sources"
 fi
 if [ -s "$work/apt.conf" ]; then

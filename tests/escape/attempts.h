@@ -15,7 +15,7 @@ struct attempt {
     const char *denied;
     /* The same for `observed`: the call is let through to the kernel and refused there. */
     const char *observed;
-    /* What processes.jsonl must say of one of its processes: a flag, or a member that is true ("argvTruncated") or false ("confirmed"). */
+    /* What processes.jsonl must say of one of its processes: a flag, or a member that is true ("argvTruncated"). */
     const char *noted;
     /* How its line begins when neither of the two words will do. */
     const char *says;
@@ -156,6 +156,7 @@ static const struct attempt attempts_kernel[] = {
     COUNTED("adjtimex", "adjtimex"),
     COUNTED("vhangup", "vhangup"),
     REFUSED("personality"),
+    REFUSED("personality_high_bits"),
     EITHER("x32_call"),
     HARMLESS("i386_call"),
     COUNTED("tiocsti", "ioctl"),
@@ -222,6 +223,7 @@ static const struct attempt attempts_evidence[] = {
     HARMLESS("result_link"),
     HARMLESS("result_descriptor_link"),
     HARMLESS("race_script"),
+    HARMLESS("race_script_fifo"),
     HARMLESS("race_result"),
 };
 /* Each a run of its own: the agent reads what they leave when the run ends, and again when the next begins. */
@@ -256,8 +258,11 @@ static const struct attempt attempts_system[] = {
     EITHER("cgroup_file memory.limit_in_bytes"),
     NOTED("execute_memory", "memfd"),
     NOTED("execute_deleted", "deleted"),
-    NOTED("execute_unreadable", "confirmed"),
+    NOTED("execute_unreadable", "unhashed"),
     NOTED("huge_arguments", "argvTruncated"),
+    NOTED("execute_large", "unhashed"),
+    COUNTED("flood_refusals", "unshare"),
+    HARMLESS("flood_executions"),
 };
 
 static const struct attempt attempts_network[] = {

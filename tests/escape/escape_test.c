@@ -63,6 +63,8 @@ static void run_plain(const struct tenant *t, const char *commands)
 {
     struct reply r = {0};
     ASSERT_INT(stack_run(stack, t, commands, &r), 200);
+    if (strcmp(reply_str(&r, "status"), "succeeded") != 0)
+        fprintf(stderr, "%s: %s\n", commands, r.body);
     ASSERT_STR(reply_str(&r, "status"), "succeeded");
     reply_done(&r);
 }
@@ -132,8 +134,8 @@ static char *commands_of(const struct attempt *attempts, size_t n)
 /* Count a failure and go on: what one attempt does must not hide what the others do. */
 static void fail(const struct attempt *a, const char *what, const char *got)
 {
-    char text[700];
-    snprintf(text, sizeof(text), "%s: %s: %.400s", a->command, what, got ? got : "(null)");
+    char text[2400];
+    snprintf(text, sizeof(text), "%s: %s: %.2000s", a->command, what, got ? got : "(null)");
     CU_assertImplementation(CU_FALSE, __LINE__, text, __FILE__, "", CU_FALSE);
 }
 
@@ -174,8 +176,20 @@ static bool says(const cJSON *line, const char *what)
         if (cJSON_IsString(flag) && strcmp(flag->valuestring, what) == 0)
             return true;
     }
-    const cJSON *member = cJSON_GetObjectItemCaseSensitive(line, what);
-    return strcmp(what, "confirmed") == 0 ? cJSON_IsFalse(member) : cJSON_IsTrue(member);
+    return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(line, what));
+}
+
+/* The lines of a command, for a failure's text. Static. */
+static const char *lines_of(const struct jsonl *processes, size_t command)
+{
+    static char text[2048];
+    size_t at = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < processes->n && at < sizeof(text); i++) {
+        if (num_at(processes->obj[i], "commandId") == (double)command)
+            at += (size_t)snprintf(text + at, sizeof(text) - at, "%s ", processes->line[i]);
+    }
+    return text;
 }
 
 /* The program itself must be among the processes of its command, and what a->noted says of one of them. */
@@ -195,7 +209,7 @@ static void expect_processes(const struct attempt *a, const struct jsonl *proces
     if (!seen)
         fail(a, "not among the processes", exe);
     if (!noted)
-        fail(a, "not noted of a process", a->noted);
+        fail(a, a->noted, lines_of(processes, command));
 }
 
 /* Neither the secret nor its digest is in any file of the bundle. */
@@ -229,6 +243,9 @@ static size_t run_attempts(const struct tenant *t, const struct attempt *attempt
         expect_count(&attempts[i], rec.commands.obj[i], "observed", attempts[i].observed);
         expect_processes(&attempts[i], &processes, i);
     }
+    const char *diff_error = str_at(jsonl_find(&rec.events, "RunDiffReady", 0), "error");
+    if (diff_error)
+        fail(&attempts[0], "no diff", diff_error);
     if (!cJSON_IsTrue(json_at(rec.metadata, "volumeMatch")))
         fail(&attempts[0], "volumeMatch", "is not true");
     if (arpctl_verify(rec.zip, keyring_file(stack), NULL) != 0)

@@ -1,6 +1,7 @@
 /*
  * Set the clock (to what it is).
  */
+#include <sys/syscall.h>
 #include <sys/time.h>
 
 #include "tests/escape/attempt.h"
@@ -9,5 +10,5 @@ int main(void)
 {
     struct timeval now;
     gettimeofday(&now, NULL);
-    attempt_result(settimeofday(&now, NULL), "set the clock");
+    attempt_result(syscall(SYS_settimeofday, &now, NULL), "set the clock");
 }
