@@ -51,7 +51,7 @@ static const char *last_part(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* A program of that name was executed, was seen executing, and its end is known. */
+/* A program of that name was executed, was seen executing, and what became of the process is known: its end, or the next program. */
 static void expect_process(const struct jsonl *processes, const char *program)
 {
     for (size_t i = 0; i < processes->n; i++) {
@@ -64,7 +64,9 @@ static void expect_process(const struct jsonl *processes, const char *program)
         ASSERT_TRUE(str_at(exec, "exeSha256") != NULL);
         for (size_t k = i + 1; k < processes->n; k++) {
             const cJSON *end = processes->obj[k];
-            if (strcmp(str_at(end, "type"), "exit") == 0 && num_at(end, "execSeq") == num_at(exec, "seq"))
+            bool exit = strcmp(str_at(end, "type"), "exit") == 0;
+            if (exit ? num_at(end, "execSeq") == num_at(exec, "seq")
+                     : num_at(end, "pid") == num_at(exec, "pid"))
                 return;
         }
     }

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Job control, coprocesses, process substitution, traps; then an interactive shell on a terminal.
 set -eu
+cd "$(mktemp -d)"
 set -m
 sleep 30 &
 kill -STOP %1
@@ -20,4 +21,19 @@ kill -USR1 $$
 ulimit -n 100
 [ "$(ulimit -n)" = 100 ]
 set +m
-printf 'sleep 20 &\nfg\n\003echo "job $?"\nexit\n' | timeout 20 script -qec 'bash --norc -i' /dev/null | grep -a 'job 130'
+# A terminal's keys need somebody to be there when they are pressed.
+{
+    echo 'sleep 20'
+    sleep 1
+    printf '\032'
+    sleep 0.5
+    echo jobs
+    echo fg
+    sleep 1
+    printf '\003'
+    sleep 0.5
+    echo 'echo "job $?"'
+    echo exit
+} | timeout 20 script -qec 'bash --norc -i' /dev/null >typed
+grep -a 'Stopped.*sleep 20' typed
+grep -a 'job 130' typed
