@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/footprint.h"
 #include "agent/launcher_proc.h"
 #include "agent/peer.h"
 #include "agent/runner.h"
@@ -145,6 +146,7 @@ static void *collect_metadata(void *arg)
         log_error(LOG_LEVEL_ERROR, NULL, "metadata", &err);
     serve_set_metadata(a->server, rc ? "{}" : buf_str(&text));
     runner_make_spares(a->runner);
+    footprint_trim(); /* the last act of the start */
     return NULL;
 }
 

@@ -3,6 +3,7 @@
  */
 #include "agent/runner.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -91,6 +92,7 @@ static void *thread_main(void *arg)
     run_execute(run);
     run_free(run);
     runner_make_spares(r);
+    malloc_trim(0); /* a run's events and records; the next may be days away */
     pthread_mutex_lock(&r->lock);
     r->threads--;
     pthread_cond_broadcast(&r->idle);
