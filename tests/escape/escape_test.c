@@ -69,35 +69,39 @@ static void run_plain(const struct tenant *t, const char *commands)
     reply_done(&r);
 }
 
-static int set_up(void)
-{
-    static const char *const env[] = {"ARP_WORKSPACE_MEMORY_MB=" MEMORY_MB, NULL, NULL};
-    static char setting[96];
-    const char *with[] = {env[0], setting, NULL};
-    if (!make_image())
-        return 1;
-    snprintf(setting, sizeof(setting), "WORKSPACE_IMAGE=%s", image);
-    stack = stack_start(with);
-    if (!stack || !stack_tenant(stack, "escape", -1, &tenant) ||
-        !stack_tenant(stack, "neighbour", -1, &neighbour))
-        return 1;
-    snprintf(port, sizeof(port), "%s", strrchr(stack_url(stack), ':') + 1);
-    struct reply r = {0};
-    bool ok = stack_run(stack, &neighbour, "[[\"true\"]]", &r) == 200;
-    reply_done(&r);
-    const char *address =
-        ok ? DOCKER("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}",
-                 docker_container(neighbour.workspace_id))
-           : NULL;
-    snprintf(neighbour_address, sizeof(neighbour_address), "%s", address ? address : "");
-    return neighbour_address[0] ? 0 : 1;
-}
-
 static int tear_down(void)
 {
     int code = stack ? stack_stop(stack) : 0;
     DOCKER("rmi", image);
     return code;
+}
+
+/* The neighbour's workspace is up from now on; its address is where others must not reach. */
+static bool find_neighbour(void)
+{
+    static const char form[] = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    struct reply r = {0};
+    bool ok = stack_tenant(stack, "neighbour", -1, &neighbour) &&
+              stack_run(stack, &neighbour, "[[\"true\"]]", &r) == 200;
+    reply_done(&r);
+    const char *address = ok ? DOCKER("inspect", "-f", form, docker_container(neighbour.workspace_id)) : NULL;
+    snprintf(neighbour_address, sizeof(neighbour_address), "%s", address ? address : "");
+    return neighbour_address[0] != '\0';
+}
+
+static int set_up(void)
+{
+    char setting[96];
+    if (!make_image())
+        return 1;
+    snprintf(setting, sizeof(setting), "WORKSPACE_IMAGE=%s", image);
+    stack = stack_start((const char *const[]){"ARP_WORKSPACE_MEMORY_MB=" MEMORY_MB, setting, NULL});
+    if (!stack || !stack_tenant(stack, "escape", -1, &tenant) || !find_neighbour()) {
+        tear_down(); /* after a failed set-up nobody else does */
+        return 1;
+    }
+    snprintf(port, sizeof(port), "%s", strrchr(stack_url(stack), ':') + 1);
+    return 0;
 }
 
 /* --- a run of attempts --------------------------------------------------------------------------------------------------------- */

@@ -19,22 +19,6 @@ static struct stack *stack;
 static struct tenant tenant;
 static char image[64];
 
-static int set_up(void)
-{
-    static char setting[96];
-    char *out = NULL;
-    snprintf(image, sizeof(image), "arp-tools-test:%d", (int)getpid());
-    if (RUN_ARGV(NULL, &out, "tests/tools/image.sh", image, "build") != 0) {
-        fprintf(stderr, "image.sh: %s\n", out);
-        free(out);
-        return 1;
-    }
-    free(out);
-    snprintf(setting, sizeof(setting), "WORKSPACE_IMAGE=%s", image);
-    stack = stack_start((const char *const[]){setting, NULL});
-    return stack && stack_tenant(stack, "tools", -1, &tenant) ? 0 : 1;
-}
-
 static int tear_down(void)
 {
     char base[80];
@@ -43,6 +27,24 @@ static int tear_down(void)
     DOCKER("rmi", image);
     DOCKER("rmi", base);
     return code;
+}
+
+static int set_up(void)
+{
+    char setting[96];
+    char *out = NULL;
+    snprintf(image, sizeof(image), "arp-tools-test:%d", (int)getpid());
+    snprintf(setting, sizeof(setting), "WORKSPACE_IMAGE=%s", image);
+    int code = RUN_ARGV(NULL, &out, "tests/tools/image.sh", image, "build");
+    if (code != 0)
+        fprintf(stderr, "image.sh: exit %d: %s\n", code, out);
+    free(out);
+    stack = code == 0 ? stack_start((const char *const[]){setting, NULL}) : NULL;
+    if (!stack || !stack_tenant(stack, "tools", -1, &tenant)) {
+        tear_down(); /* after a failed set-up nobody else does */
+        return 1;
+    }
+    return 0;
 }
 
 static const char *last_part(const char *path)
