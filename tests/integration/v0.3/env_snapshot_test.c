@@ -186,6 +186,10 @@ static void runtime_metadata_is_what_the_container_has(void)
     ASSERT_TRUE(cJSON_IsObject(m));
     ASSERT_STR(str_at(m, "kernel"), DOCKER_EXEC(t.workspace_id, "uname", "-r"));
     ASSERT_STR(str_at(m, "arch"), DOCKER_EXEC(t.workspace_id, "uname", "-m"));
+    ASSERT_STR(str_at(m, "libc"), DOCKER_EXEC(t.workspace_id, "getconf", "GNU_LIBC_VERSION"));
+    ASSERT_STR(str_at(m, "sandbox.layers.6"), "seccomp");
+    ASSERT_STR(str_at(m, "sandbox.profiles.3"), "custom");
+    ASSERT_INT(num_at(m, "sandbox.landlockAbi") > 0, 1); /* of the kernel this suite wants */
     ASSERT_STR(str_at(m, "tools.git"), DOCKER_EXEC(t.workspace_id, "git", "--version"));
     ASSERT_STR(str_at(m, "tools.python3"), DOCKER_EXEC(t.workspace_id, "python3", "--version"));
     ASSERT_TRUE(json_at(m, "tools.node") == NULL);
