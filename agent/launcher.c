@@ -118,6 +118,11 @@ bool launcher_is_me(int argc, char **argv)
     return argc == 2 && strcmp(argv[1], VERB) == 0;
 }
 
+pid_t launcher_pid(const struct launcher *l)
+{
+    return l->child.pid;
+}
+
 const char *launcher_path(const struct launcher *l)
 {
     return l->page;

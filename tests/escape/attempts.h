@@ -92,8 +92,7 @@ static const struct attempt attempts_namespaces[] = {
         COUNTED("process_madvise " who, "process_madvise"),                                                  \
         COUNTED("process_mrelease " who, "process_mrelease"), COUNTED("pidfd_getfd " who, "pidfd_getfd"),    \
         COUNTED("kcmp " who, "kcmp"), COUNTED("move_pages " who, "move_pages"), REFUSED("robust_list " who), \
-        COUNTED("limits_of " who, "prlimit64"), REFUSED("nice " who), REFUSED("affinity " who),              \
-        REFUSED("scheduler " who), REFUSED("scheduler_attributes " who), REFUSED("io_priority " who),        \
+        COUNTED("limits_of " who, "prlimit64"), REFUSED("io_priority " who),                                 \
         REFUSED("proc_open " who " mem"), REFUSED("proc_open " who " environ"),                              \
         REFUSED("proc_open " who " maps"), REFUSED("proc_open " who " auxv"),                                \
         REFUSED("proc_open " who " exe"), REFUSED("proc_open " who " cwd"),                                  \
@@ -112,11 +111,21 @@ static const struct attempt attempts_namespaces[] = {
 
 static const struct attempt attempts_agent[] = {
     ATTEMPTS_ON("agent"),
+    REFUSED("nice agent"),
+    REFUSED("affinity agent"),
+    REFUSED("scheduler agent"),
+    REFUSED("scheduler_attributes agent"),
+    REFUSED("scheduler_parameters agent"),
 };
 static const struct attempt attempts_launcher[] = {
     ATTEMPTS_ON("launcher"),
-    REFUSED("nice_user"),
-    REFUSED("nice_group"),
+    COUNTED("nice launcher", "setpriority"),
+    COUNTED("affinity launcher", "sched_setaffinity"),
+    COUNTED("scheduler launcher", "sched_setscheduler"),
+    COUNTED("scheduler_attributes launcher", "sched_setattr"),
+    COUNTED("scheduler_parameters launcher", "sched_setparam"),
+    COUNTED("nice_user", "setpriority"),
+    COUNTED("nice_group", "setpriority"),
 };
 static const struct attempt attempts_signals[] = {
     SIGNALS_FOR("agent"),
