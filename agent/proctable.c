@@ -25,6 +25,7 @@ struct attempt {
     struct attempt *next;
     pid_t tid;
     int64_t asked_ns;
+    bool traced;   /* somebody could change what runs between the attempt and its confirmation */
     bool reported; /* as unconfirmed; should it be confirmed later, nothing is said twice */
     struct tracee_asked asked;
 };
@@ -260,6 +261,8 @@ static void report(struct proctable *t, struct proc *p, const struct attempt *a,
     if (!r)
         return;
     r->confirmed = confirmed;
+    if (a->traced)
+        r->flags |= PROCESS_TRACED;
     count_exec(t, r);
     emit(t, p, r);
 }
@@ -358,6 +361,7 @@ void proctable_asked(
         a->asked = *known;
     else if (!t->config.is_full(t->config.ctx))
         tracee_read_asked(tid, call, &a->asked);
+    a->traced = t->tracing && tracee_is_traced(tid);
     a->next = p->attempts;
     p->attempts = a;
     p->attempt_count++;
@@ -391,6 +395,11 @@ void proctable_confirmed(struct proctable *t, pid_t pid)
 void proctable_tracing(struct proctable *t)
 {
     t->tracing = true;
+    for (size_t i = 0; i < BUCKETS; i++) {
+        for (struct proc *p = t->buckets[i]; p; p = p->next)
+            for (struct attempt *a = p->attempts; a; a = a->next)
+                a->traced = true; /* whose tracer the caller becomes is not known yet */
+    }
 }
 
 void proctable_ended(struct proctable *t, void *entry)

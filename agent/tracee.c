@@ -202,6 +202,19 @@ static int start_of(pid_t pid, int base_fd, const char *path, int *ret_cwd)
     return *ret_cwd;
 }
 
+/* "/proc/self" is the reader's own; in a path of pid it means pid. Links that lead there are not looked for. */
+static const char *path_for(pid_t pid, const char *path, char *text, size_t size)
+{
+    static const char *const own[] = {"/proc/self/", "/proc/thread-self/"};
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+        size_t n = strlen(own[i]);
+        if (strncmp(path, own[i], n) == 0 &&
+            (size_t)snprintf(text, size, "/proc/%d/%s", (int)pid, path + n) < size)
+            return text;
+    }
+    return path;
+}
+
 int tracee_stat_asked(pid_t pid, const struct tracee_asked *a, struct stat *ret)
 {
     if (a->file_fd >= 0)
@@ -209,15 +222,18 @@ int tracee_stat_asked(pid_t pid, const struct tracee_asked *a, struct stat *ret)
     if (!a->path)
         return ENOENT;
     cleanup_fd int cwd = -1;
+    char own[TRACEE_PATH_MAX + 32];
     int from = start_of(pid, a->base_fd, a->path, &cwd);
-    return fstatat(from, a->path, ret, 0) < 0 ? errno : 0;
+    return fstatat(from, path_for(pid, a->path, own, sizeof(own)), ret, 0) < 0 ? errno : 0;
 }
 
 int tracee_open(pid_t pid, int base_fd, const char *path)
 {
     struct stat st;
+    char own[TRACEE_PATH_MAX + 32];
     cleanup_fd int cwd = -1;
     int from = start_of(pid, base_fd, path, &cwd);
+    path = path_for(pid, path, own, sizeof(own));
     cleanup_fd int fd = openat(from, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? fd_steal(&fd) : -1;
 }
