@@ -6,6 +6,7 @@
 #ifndef ARP_TESTS_ESCAPE_ATTEMPTS_H
 #define ARP_TESTS_ESCAPE_ATTEMPTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct attempt {
@@ -15,8 +16,10 @@ struct attempt {
     const char *denied;
     /* The same for `observed`: the call is let through to the kernel and refused there. */
     const char *observed;
-    /* What processes.jsonl must say of one of its processes: a flag, or a member that is true ("argvTruncated"). */
+    /* What processes.jsonl must say of one of its processes: a flag, or a member that is true ("argvTruncated"). NULL: no flag at all. */
     const char *noted;
+    /* What its processes run is not sure, so the record may say anything of it. */
+    bool unsure;
     /* How its line begins when neither of the two words will do. */
     const char *says;
 };
@@ -42,6 +45,10 @@ struct attempt {
 #define TRACED(command_)                                                                                     \
     {                                                                                                        \
         .command = (command_), .says = "DENIED EPERM", .observed = "ptrace"                                  \
+    }
+#define UNSURE(command_)                                                                                     \
+    {                                                                                                        \
+        .command = (command_), .says = "CONTAINED", .unsure = true                                           \
     }
 #define NOTED(command_, what)                                                                                \
     {                                                                                                        \
@@ -231,8 +238,8 @@ static const struct attempt attempts_evidence[] = {
     REFUSED("mknod_character"),
     HARMLESS("result_link"),
     HARMLESS("result_descriptor_link"),
-    HARMLESS("race_script"),
-    HARMLESS("race_script_fifo"),
+    UNSURE("race_script"),
+    UNSURE("race_script_fifo"),
     HARMLESS("race_result"),
 };
 /* Each a run of its own: the agent reads what they leave when the run ends, and again when the next begins. */
@@ -265,13 +272,17 @@ static const struct attempt attempts_system[] = {
     EITHER("cgroup_file release_agent"),
     EITHER("cgroup_file pids.max"),
     EITHER("cgroup_file memory.limit_in_bytes"),
+    {.command = "execute_traced", .says = "CONTAINED", .observed = "ptrace", .noted = "traced"},
+    NOTED("execute_changed", "argv_changed"),
+    HARMLESS("execute_thread"),
+    HARMLESS("execute_self"),
     NOTED("execute_memory", "memfd"),
     NOTED("execute_deleted", "deleted"),
     NOTED("execute_unreadable", "unhashed"),
     NOTED("huge_arguments", "argvTruncated"),
     NOTED("execute_large", "unhashed"),
     COUNTED("flood_refusals", "unshare"),
-    HARMLESS("flood_executions"),
+    UNSURE("flood_executions"),
 };
 
 static const struct attempt attempts_network[] = {

@@ -208,6 +208,8 @@ static void expect_processes(const struct attempt *a, const struct jsonl *proces
             continue;
         const char *path = str_at(line, "exe");
         seen = seen || (path && strcmp(path, exe) == 0);
+        if (!a->noted && !a->unsure && cJSON_GetArraySize(json_at(line, "flags")) > 0)
+            fail(a, "flags", processes->line[i]);
         noted = noted || says(line, a->noted);
     }
     if (!seen)
