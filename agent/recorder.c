@@ -165,7 +165,7 @@ static void answer(struct recorder *r, const struct seccomp_notif *n)
         if (!seccomp_schedules(&n->data, launcher_pid(r->spec.launcher), r->spec.uid))
             break;
         refusal = EPERM;
-        /* fallthrough */
+        __attribute__((fallthrough));
     case SECCOMP_REFUSE:
         count_denied(r, n->data.nr);
         resp.flags = 0;
