@@ -90,9 +90,16 @@ unit: $(UNIT_BIN)
 	$(Q)tests/run.sh $(BUILD) $(UNIT_BIN)
 
 # Integration, tamper and fault suites: built here, run by ci_v0.3.sh against the real stack.
-SUITE_SRC := $(sort $(wildcard tests/integration/*/*_test.c tests/tamper/*_test.c tests/fault/*_test.c))
+SUITE_SRC := $(sort $(wildcard tests/integration/*/*_test.c tests/tamper/*_test.c tests/fault/*_test.c tests/escape/*_test.c \
+             tests/tools/*_test.c))
 SUITE_BIN := $(patsubst %.c,$(BUILD)/%,$(SUITE_SRC))
-suites: all $(SUITE_BIN)
+# Attempts to escape run inside workspaces, whatever libc is there: static, and each its one file.
+ESCAPE_SRC := $(filter-out %_test.c,$(sort $(wildcard tests/escape/*.c)))
+ESCAPE_BIN := $(patsubst %.c,$(BUILD)/%,$(ESCAPE_SRC))
+$(ESCAPE_BIN): $(BUILD)/%: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) -static -std=c17 -O2 $(WARN) -I. -D_GNU_SOURCE -MMD -MP -MF $@.d -o $@ $<
+suites: all $(SUITE_BIN) $(ESCAPE_BIN)
 
 # Tables in README.md and docs/ that are printed from the code.
 docs: $(BUILD)/arp-orchestrator

@@ -73,10 +73,13 @@ export ARP_TEST_DATABASE_URL
 .ci/docker.sh start "$work/docker"
 images/build.sh arp-workspace:v0.3
 
+step 'image of the tools suite (kept for the next time)'
+quiet images/tools.sh
+
 step 'suites: build'
 quiet make --no-print-directory -j "$(nproc)" suites
 export FAIL_FAST=1
-for suite in integration/v0.1 integration/v0.2 integration/v0.3 tamper fault; do
+for suite in integration/v0.1 integration/v0.2 integration/v0.3 tamper fault escape tools; do
     programs=$(find "build/tests/$suite" -name '*_test' -type f 2>/dev/null | sort)
     [ -n "$programs" ] || continue
     step "suite $suite"

@@ -115,12 +115,14 @@ static int child_limits(const struct exec_spec *spec)
 }
 
 /* When the container's memory is out, the kernel ends the process with the highest score: many small commands must not make that
- * the agent. Before the ids change, while the file is still our own. */
-static int child_oom(void)
+ * the agent, or the helper that reads the repository for it. Before the ids change, while the file is still our own. */
+static int child_oom(const struct exec_spec *spec)
 {
+    if (!spec->oom_score)
+        return 0;
     cleanup_fd int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    size_t len = strlen(SANDBOX_OOM_SCORE);
-    return fd >= 0 && write(fd, SANDBOX_OOM_SCORE, len) == (ssize_t)len ? 0 : -1;
+    size_t len = strlen(spec->oom_score);
+    return fd >= 0 && write(fd, spec->oom_score, len) == (ssize_t)len ? 0 : -1;
 }
 
 /* Raw calls: glibc's wrappers synchronise threads that the child does not have. */
@@ -181,7 +183,7 @@ static _Noreturn void child_main(const struct exec_spec *spec, char *const *cand
         child_fail(report_fd, EXEC_SETUP, STEP_CLOSE, errno);
     if (child_limits(spec) < 0)
         child_fail(report_fd, EXEC_SETUP, STEP_LIMITS, errno);
-    if (child_oom() < 0)
+    if (child_oom(spec) < 0)
         child_fail(report_fd, EXEC_SETUP, STEP_OOM, errno);
     if (child_bounding_set(spec) < 0)
         child_fail(report_fd, EXEC_SETUP, STEP_BOUNDING_SET, errno);

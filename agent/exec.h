@@ -25,8 +25,9 @@ struct exec_spec {
     int in_fd, out_fd, err_fd;
     uid_t uid;
     gid_t gid;
-    uint32_t keep_caps; /* bits 1 << CAP_… below 32, kept as ambient capabilities; 0 keeps none */
-    uint64_t fsize;     /* RLIMIT_FSIZE in bytes */
+    uint32_t keep_caps;    /* bits 1 << CAP_… below 32, kept as ambient capabilities; 0 keeps none */
+    uint64_t fsize;        /* RLIMIT_FSIZE in bytes */
+    const char *oom_score; /* added to its out-of-memory score, as in /proc; NULL: the agent's own */
     const struct seccomp_prog *seccomp; /* loaded last; NULL loads none */
 };
 

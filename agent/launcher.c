@@ -76,6 +76,7 @@ int launcher_start(
         .in_fd = pair[1],
         .out_fd = page,
         .err_fd = log,
+        .oom_score = SANDBOX_OOM_SCORE, /* its commands inherit it */
         .uid = ids->own_uid,
         .gid = ids->gid,
         .keep_caps = 1u << CAP_SETUID,
@@ -115,6 +116,11 @@ bool launcher_alive(const struct launcher *l)
 bool launcher_is_me(int argc, char **argv)
 {
     return argc == 2 && strcmp(argv[1], VERB) == 0;
+}
+
+pid_t launcher_pid(const struct launcher *l)
+{
+    return l->child.pid;
 }
 
 const char *launcher_path(const struct launcher *l)

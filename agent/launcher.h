@@ -73,6 +73,9 @@ int launcher_spawn(
  * writes before the exec, so copy with a bound. Valid as long as l. */
 const char *launcher_path(const struct launcher *l);
 
+/* Its process, the leader of a session of its own. */
+pid_t launcher_pid(const struct launcher *l);
+
 /* True when this process was started as a launcher: main() then calls launcher_proc_main. */
 bool launcher_is_me(int argc, char **argv);
 

@@ -270,13 +270,14 @@ static void count_exec(struct proctable *t, const struct process_record *r)
 static void report(struct proctable *t, struct proc *p, const struct attempt *a, bool confirmed, bool gone)
 {
     /* Past the budget nothing is read: an exec costs the workload as little as it can. */
-    struct process_record *r = t->config.is_full(t->config.ctx)
-                                   ? process_record_new(false, t->command_id, p->pid)
+    bool full = t->config.is_full(t->config.ctx);
+    struct process_record *r = full   ? process_record_new(false, t->command_id, p->pid)
                                : gone ? record_asked(t, p, &a->asked)
                                       : record_now(t, p, &a->asked, confirmed);
     if (!r)
         return;
-    r->confirmed = confirmed;
+    /* A file that nobody may look at (mode 0111) was not met, whatever its process does. */
+    r->confirmed = confirmed && (full || r->exe);
     bool traced = a->traced || p->traced || t->target_count >= TARGETS_MAX;
     if (traced || (t->tracing && !gone && tracee_is_traced(p->pid)))
         r->flags |= PROCESS_TRACED;

@@ -165,6 +165,11 @@ static void answer(struct recorder *r, const struct seccomp_notif *n)
         r->tally.ptrace++;
         proctable_tracing(r->table, (pid_t)n->pid, &n->data);
         break;
+    case SECCOMP_SEE_SCHEDULING:
+        if (!seccomp_schedules(&n->data, launcher_pid(r->spec.launcher), r->spec.uid))
+            break;
+        refusal = EPERM;
+        __attribute__((fallthrough));
     case SECCOMP_REFUSE:
         count_denied(r, n->data.nr);
         resp.flags = 0;

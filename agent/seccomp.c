@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -108,6 +109,14 @@ static int add_policy(scmp_filter_ctx ctx, enum seccomp_profile p)
 static const uint64_t trace_requests[] = {PTRACE_TRACEME, PTRACE_ATTACH, PTRACE_SEIZE};
 
 /* Calls that go on after the listener saw them. */
+/* Scheduling of another process: the kernel asks for the target's effective uid only, which the launcher shares with commands. Argument
+ * `target` says whose it is, 0 is the caller's own. */
+static const struct {
+    int nr;
+    unsigned target;
+} scheduling_calls[] = {{SCMP_SYS(setpriority), 1}, {SCMP_SYS(sched_setaffinity), 0},
+    {SCMP_SYS(sched_setscheduler), 0}, {SCMP_SYS(sched_setparam), 0}, {SCMP_SYS(sched_setattr), 0}};
+
 static int add_observed(scmp_filter_ctx ctx, enum seccomp_profile p)
 {
     int rc = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(execve), 0);
@@ -122,6 +131,9 @@ static int add_observed(scmp_filter_ctx ctx, enum seccomp_profile p)
 #endif
     for (size_t i = 0; rc == 0 && is_lenient(p) && i < COUNT(trace_requests); i++)
         rc = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(ptrace), 1, ARG_EQ(0, trace_requests[i]));
+    for (size_t i = 0; rc == 0 && i < COUNT(scheduling_calls); i++)
+        rc = seccomp_rule_add(
+            ctx, SCMP_ACT_NOTIFY, scheduling_calls[i].nr, 1, ARG_NE(scheduling_calls[i].target, 0));
     return rc;
 }
 
@@ -304,6 +316,24 @@ static bool is_inet(uint64_t family)
     return (uint32_t)family == AF_INET || (uint32_t)family == AF_INET6;
 }
 
+static bool is_scheduling(int nr)
+{
+    for (size_t i = 0; i < COUNT(scheduling_calls); i++) {
+        if (nr == scheduling_calls[i].nr)
+            return true;
+    }
+    return false;
+}
+
+bool seccomp_schedules(const struct seccomp_data *call, pid_t launcher, uid_t commands)
+{
+    bool priority = call->nr == __NR_setpriority;
+    uint32_t target = (uint32_t)call->args[priority ? 1 : 0];
+    if (priority && (uint32_t)call->args[0] == PRIO_USER)
+        return target != commands;
+    return target == (uint32_t)launcher; /* its process group has the same number */
+}
+
 static bool is_trace_request(uint64_t request)
 {
     for (size_t i = 0; i < COUNT(trace_requests); i++) {
@@ -328,6 +358,8 @@ enum seccomp_verdict seccomp_judge(enum seccomp_profile p, const struct seccomp_
 #endif
     if (nr == __NR_ptrace && is_lenient(p) && is_trace_request(call->args[0]))
         return SECCOMP_SEE_PTRACE;
+    if (is_scheduling(nr))
+        return SECCOMP_SEE_SCHEDULING;
     *ret_errno = nr == __NR_socket && !has_network(p) && is_inet(call->args[0]) ? EACCES : EPERM;
     return SECCOMP_REFUSE;
 }

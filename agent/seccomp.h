@@ -16,6 +16,7 @@
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sys/types.h>
 
 #include "shared/err.h"
 #include "shared/hash.h"
@@ -60,17 +61,22 @@ int seccomp_load_prog(const struct seccomp_prog *p);
  * refused calls, execs and ARCH_SET_FS wait for whoever serves it. Async-signal-safe. 0 or an errno: then nothing may run. */
 int seccomp_load_listener(const struct seccomp_prog *p, int *ret_listener_fd);
 
-/* What a notification asks for. Only the three SEE_ kinds may be answered with SECCOMP_USER_NOTIF_FLAG_CONTINUE. */
+/* What a notification asks for. Only the SEE_ kinds may be answered with SECCOMP_USER_NOTIF_FLAG_CONTINUE. */
 enum seccomp_verdict {
     SECCOMP_REFUSE,   /* answer with *ret_errno and count it by call */
     SECCOMP_SEE_EXEC, /* execve, execveat: record the attempt, continue */
     SECCOMP_SEE_CONFIRM, /* first thing a new program's libc does: what is mapped now is what runs; record, continue */
     SECCOMP_SEE_PTRACE, /* TRACEME, ATTACH, SEIZE where the profile lets commands trace one another: count, continue */
+    SECCOMP_SEE_SCHEDULING, /* priority, scheduler or processors of another process: refuse as seccomp_schedules says, else continue */
 };
 
 /* Judge a notified call under profile p; never SECCOMP_HELPER. Looks at the registers only (pointers may change under the reader), and at
  * them as the kernel does. A call it does not know is refused. *ret_errno is 0 unless refused. Pure, no allocation. */
 enum seccomp_verdict seccomp_judge(enum seccomp_profile p, const struct seccomp_data *call, int *ret_errno);
+
+/* True when a SECCOMP_SEE_SCHEDULING call reaches the launcher, a session leader, or a user's processes other than the commands': answer
+ * EPERM and count it. The kernel itself keeps the agent and the helper out of reach. */
+bool seccomp_schedules(const struct seccomp_data *call, pid_t launcher, uid_t commands);
 
 /* "mount"; "syscall_999" when libseccomp does not know it. Native ABI. Returns ret. */
 const char *seccomp_call_name(int nr, char ret[32]);

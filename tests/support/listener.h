@@ -13,7 +13,7 @@
 
 struct listener_result {
     int status;                       /* of waitpid */
-    unsigned seen[4];                 /* by enum seccomp_verdict */
+    unsigned seen[5];                 /* by enum seccomp_verdict */
     unsigned refused[LISTENER_CALLS]; /* by call number */
 };
 

@@ -81,6 +81,7 @@ static int run_argv(const char *const *argv, int timeout_ms, int cancel_fd, stru
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     static const char *const envp[] = {"PATH=/usr/bin:/bin", NULL};
     struct exec_spec spec = {.argv = argv,
+        .oom_score = SANDBOX_OOM_SCORE,
         .envp = envp,
         .search_path = "/usr/bin:/bin",
         .cwd_fd = root_fd,

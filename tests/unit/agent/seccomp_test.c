@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -364,6 +365,42 @@ static void seccomp_takes_no_trace_request_with_high_bits(void)
     check_probes(SECCOMP_DEFAULT, list, COUNT(list));
 }
 
+static int slow_somebody_down(void *arg)
+{
+    (void)arg;
+    setpriority(PRIO_PROCESS, 0, 1);
+    return setpriority(PRIO_PROCESS, (id_t)getpid(), 2) < 0 ? errno : 0;
+}
+
+/* The launcher's effective uid is the commands': the kernel alone would let them. */
+static void seccomp_asks_who_is_scheduled(void)
+{
+    static const struct {
+        int nr;
+        uint64_t args[2];
+        bool reaches;
+    } calls[] = {{SYS_setpriority, {PRIO_PROCESS, 77}, true}, {SYS_setpriority, {PRIO_PROCESS, 78}, false},
+        {SYS_setpriority, {PRIO_PGRP, 77}, true}, {SYS_setpriority, {PRIO_PGRP, 78}, false},
+        {SYS_setpriority, {PRIO_USER, 1000}, false}, {SYS_setpriority, {PRIO_USER, 1002}, true},
+        {SYS_setpriority, {HIGH | PRIO_USER, HIGH | 1002}, true}, {SYS_sched_setaffinity, {77, 8}, true},
+        {SYS_sched_setaffinity, {78, 8}, false}, {SYS_sched_setscheduler, {HIGH | 77, 0}, true},
+        {SYS_sched_setparam, {77, 0}, true}, {SYS_sched_setattr, {77, 0}, true}};
+    struct listener_result r;
+    int sys_errno;
+    for (size_t i = 0; i < COUNT(calls); i++) {
+        struct seccomp_data call = {
+            .nr = calls[i].nr, .arch = AUDIT_ARCH_X86_64, .args = {calls[i].args[0], calls[i].args[1]}};
+        ASSERT_INT(seccomp_judge(SECCOMP_DEFAULT, &call, &sys_errno), SECCOMP_SEE_SCHEDULING);
+        ASSERT_INT(sys_errno, 0);
+        ASSERT_INT(seccomp_schedules(&call, 77, 1000), calls[i].reaches);
+    }
+    for (int p = SECCOMP_DEFAULT; p <= SECCOMP_STRICT; p++) {
+        ASSERT_INT(listener_run(progs[p], slow_somebody_down, NULL, false, &r), 0);
+        ASSERT_INT(r.seen[SECCOMP_SEE_SCHEDULING], 1);
+        ASSERT_INT(r.seen[SECCOMP_REFUSE], 0);
+    }
+}
+
 /* --- programs of the workload on top --- */
 
 static int load_own(struct sock_filter *filter, unsigned short n, unsigned long flags)
@@ -615,5 +652,5 @@ TEST_SUITE_WITH(seccomp_test, set_up, tear_down, TEST(seccomp_refuses_by_name_an
     TEST(seccomp_holds_under_nested_programs), TEST(seccomp_fails_closed_without_its_listener),
     TEST(seccomp_helper_refuses_by_itself), TEST(seccomp_loads_a_custom_profile_beside_its_own),
     TEST(seccomp_needs_of_a_profile_are_enough), TEST(seccomp_counts_unknown_names_of_a_custom_profile),
-    TEST(seccomp_judges_only_what_it_knows), TEST(seccomp_names_calls),
+    TEST(seccomp_asks_who_is_scheduled), TEST(seccomp_judges_only_what_it_knows), TEST(seccomp_names_calls),
     TEST(seccomp_programs_are_reproducible), TEST(seccomp_profile_names_round_trip))

@@ -1,0 +1,15 @@
+/*
+ * Have the memory of the agent or the launcher released.
+ */
+#include <sys/syscall.h>
+
+#include "tests/escape/attempt.h"
+#include "tests/escape/target.h"
+
+int main(int argc, char **argv)
+{
+    int fd = (int)syscall(SYS_pidfd_open, target_of(argc, argv), 0);
+    if (fd < 0)
+        untried("pidfd_open: %s", strerrorname_np(errno));
+    attempt_result(syscall(SYS_process_mrelease, fd, 0), "released its memory");
+}

@@ -1,0 +1,10 @@
+/*
+ * Open any file of /sys for writing.
+ */
+#include "tests/escape/sweep.h"
+
+int main(void)
+{
+    sweep("/sys");
+    sweep_end(100);
+}
