@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,7 +37,7 @@ void reaper_free(struct reaper *r)
 
 int reaper_prepare(struct child *c, struct arp_err *err)
 {
-    *c = (struct child){.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    *c = (struct child){.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .is_event = true};
     return c->done_fd < 0 ? arp_fail(err, ARP_E_IO, errno, "eventfd") : 0;
 }
 
@@ -49,7 +50,13 @@ static void enlist(struct reaper *r, struct child *c, pid_t pid)
 
 void reaper_adopt(struct reaper *r, struct child *c, pid_t pid)
 {
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     pthread_mutex_lock(&r->lock);
+    if (pidfd >= 0) {
+        close(c->done_fd);
+        c->done_fd = pidfd;
+        c->is_event = false;
+    }
     enlist(r, c, pid);
     pthread_mutex_unlock(&r->lock);
 }
@@ -60,7 +67,8 @@ void reaper_lost(struct reaper *r, struct child *c)
     if (!c->done) {
         c->done = true;
         c->status = SIGKILL; /* as wait(2) would tell it */
-        eventfd_write(c->done_fd, 1);
+        if (c->is_event)
+            eventfd_write(c->done_fd, 1);
     }
     pthread_mutex_unlock(&r->lock);
 }
@@ -89,22 +97,30 @@ int reaper_fork(struct reaper *r, struct child *c, pid_t *ret_pid, struct arp_er
     return 0;
 }
 
+/* With the lock held: wait for which (-1: anyone) without blocking. The process that had ended, or what wait4 said. */
+static pid_t collect_one(struct reaper *r, pid_t which)
+{
+    int status;
+    struct rusage usage;
+    pid_t pid = wait4(which, &status, WNOHANG | __WALL, &usage);
+    for (struct child *c = pid > 0 ? r->children : NULL; c; c = c->next) {
+        if (c->pid != pid || c->done)
+            continue;
+        c->done = true;
+        c->status = status;
+        c->usage = usage;
+        if (c->is_event)
+            eventfd_write(c->done_fd, 1);
+        break;
+    }
+    return pid;
+}
+
 void reaper_collect(struct reaper *r)
 {
     for (;;) {
-        int status;
-        struct rusage usage;
         pthread_mutex_lock(&r->lock);
-        pid_t pid = wait4(-1, &status, WNOHANG | __WALL, &usage);
-        for (struct child *c = pid > 0 ? r->children : NULL; c; c = c->next) {
-            if (c->pid != pid || c->done)
-                continue;
-            c->done = true;
-            c->status = status;
-            c->usage = usage;
-            eventfd_write(c->done_fd, 1);
-            break;
-        }
+        pid_t pid = collect_one(r, -1);
         pthread_mutex_unlock(&r->lock);
         if (pid < 0 && errno == EINTR)
             continue;
@@ -116,6 +132,9 @@ void reaper_collect(struct reaper *r)
 bool reaper_result(struct reaper *r, const struct child *c, int *ret_status, struct rusage *ret_usage)
 {
     pthread_mutex_lock(&r->lock);
+    /* Whoever waits for a pidfd is told before the thread that owns SIGCHLD has come round. */
+    if (!c->done && !c->is_event && c->pid > 0)
+        collect_one(r, c->pid);
     bool done = c->done;
     if (done && ret_status)
         *ret_status = c->status;
