@@ -37,7 +37,7 @@ void reaper_free(struct reaper *r)
 
 int reaper_prepare(struct child *c, struct arp_err *err)
 {
-    *c = (struct child){.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .is_event = true};
+    *c = (struct child){.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     return c->done_fd < 0 ? arp_fail(err, ARP_E_IO, errno, "eventfd") : 0;
 }
 
@@ -52,11 +52,7 @@ void reaper_adopt(struct reaper *r, struct child *c, pid_t pid)
 {
     int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     pthread_mutex_lock(&r->lock);
-    if (pidfd >= 0) {
-        close(c->done_fd);
-        c->done_fd = pidfd;
-        c->is_event = false;
-    }
+    c->end_fd = pidfd >= 0 ? pidfd : 0;
     enlist(r, c, pid);
     pthread_mutex_unlock(&r->lock);
 }
@@ -67,8 +63,7 @@ void reaper_lost(struct reaper *r, struct child *c)
     if (!c->done) {
         c->done = true;
         c->status = SIGKILL; /* as wait(2) would tell it */
-        if (c->is_event)
-            eventfd_write(c->done_fd, 1);
+        eventfd_write(c->done_fd, 1);
     }
     pthread_mutex_unlock(&r->lock);
 }
@@ -109,8 +104,7 @@ static pid_t collect_one(struct reaper *r, pid_t which)
         c->done = true;
         c->status = status;
         c->usage = usage;
-        if (c->is_event)
-            eventfd_write(c->done_fd, 1);
+        eventfd_write(c->done_fd, 1);
         break;
     }
     return pid;
@@ -132,8 +126,8 @@ void reaper_collect(struct reaper *r)
 bool reaper_result(struct reaper *r, const struct child *c, int *ret_status, struct rusage *ret_usage)
 {
     pthread_mutex_lock(&r->lock);
-    /* Whoever waits for a pidfd is told before the thread that owns SIGCHLD has come round. */
-    if (!c->done && !c->is_event && c->pid > 0)
+    /* Whoever waits for end_fd is told before the thread that owns SIGCHLD has come round. */
+    if (!c->done && c->end_fd > 0)
         collect_one(r, c->pid);
     bool done = c->done;
     if (done && ret_status)
@@ -173,5 +167,7 @@ void reaper_forget(struct reaper *r, struct child *c)
     }
     pthread_mutex_unlock(&r->lock);
     close(c->done_fd);
+    if (c->end_fd > 0)
+        close(c->end_fd);
     *c = (struct child){0};
 }

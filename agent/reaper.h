@@ -18,8 +18,9 @@ struct reaper;
 
 struct child {
     pid_t pid;
-    int done_fd; /* readable once the child has ended: an eventfd, or its pidfd when it was adopted */
-    bool is_event;
+    int done_fd; /* eventfd, readable once the child was reaped */
+    /* pidfd of an adopted child, readable once it has ended: reaper_result then reaps it unless a tracer holds it. 0: none */
+    int end_fd;
     bool done;  /* the fields below are valid; read them through reaper_result() */
     int status; /* of wait4 */
     struct rusage usage;
