@@ -6,6 +6,7 @@ sandbox_container=
 
 sandbox_stop() {
     [ -z "$sandbox_container" ] || docker rm -f -v "$sandbox_container" >/dev/null 2>&1 || true
+    rmdir "/sys/fs/cgroup/cpu/arp-bench-$$" 2>/dev/null || true
     bench_stop
 }
 trap sandbox_stop EXIT
@@ -38,6 +39,13 @@ sandbox_real_time() {
         chrt -a -r -p 1 "$p" 2>/dev/null || return 1
     done
 }
+
+# Nearly all of both CPUs for a process and its children, by a control group of great weight (cgroup v1). Unlike SCHED_RR, whose processes of one
+# priority do not preempt one another, it leaves to the scheduler who of them runs first: for work of several processes.
+sandbox_weight() {
+    mkdir -p "/sys/fs/cgroup/cpu/arp-bench-$$" && echo 262144 >"/sys/fs/cgroup/cpu/arp-bench-$$/cpu.shares" || return 1
+    for p in $(family "$1"); do echo "$p" >"/sys/fs/cgroup/cpu/arp-bench-$$/cgroup.procs" || return 1; done
+} 2>/dev/null
 
 # medians FILE: of lines "NAME VALUE", one "NAME MEDIAN" each.
 medians() {
