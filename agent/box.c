@@ -7,12 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "agent/sandbox.h"
-
 struct box {
     struct reaper *reaper;
     struct launcher *launcher;
     struct recorder *recorder;
+    uid_t uid;
     struct sandbox_layers layers;
 };
 
@@ -32,8 +31,8 @@ static int open_all(struct box *b, const struct box_spec *s, struct arp_err *err
         .cache = s->cache,
         .listener = listener,
         .profile = s->seccomp->profile,
-        .uid = SANDBOX_UID,
-        .gid = SANDBOX_GID};
+        .uid = s->ids->uid,
+        .gid = s->ids->gid};
     return recorder_start(&spec, &b->recorder, err);
 }
 
@@ -46,6 +45,7 @@ int box_open(const struct box_spec *spec, struct box **ret, struct arp_err *err)
     }
     b->reaper = spec->reaper;
     b->launcher = spec->launcher;
+    b->uid = spec->ids->uid;
     int rc = open_all(b, spec, err);
     if (rc) {
         box_close(b);
@@ -69,6 +69,11 @@ const struct sandbox_layers *box_layers(const struct box *b)
     return &b->layers;
 }
 
+uid_t box_uid(const struct box *b)
+{
+    return b->uid;
+}
+
 struct recorder *box_recorder(const struct box *b)
 {
     return b->recorder;
@@ -82,6 +87,8 @@ int box_spawn(struct box *b, uint64_t command_id, const struct launch *launch, s
         return rc;
     recorder_begin(b->recorder, command_id, launch, child);
     rc = launcher_spawn(b->launcher, launch, ret, err);
+    /* A launcher that is gone may have left a process that is about to ask for its exec. */
+    recorder_disown(b->recorder);
     /* Killed between the launcher's fork and its first exec: there is nobody whose end could be waited for. */
     if (rc == 0 && ret->stage == EXEC_STARTED && child->pid == 0)
         *ret = (struct exec_outcome){.stage = EXEC_SETUP, .sys_errno = ECHILD, .step = "start a process"};

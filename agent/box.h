@@ -17,6 +17,7 @@
 struct box_spec {
     struct reaper *reaper;
     struct launcher *launcher;
+    const struct launcher_ids *ids; /* the launcher's */
     struct exehash *cache;
     const struct seccomp_prog *seccomp;
     const struct cmdenv *env;
@@ -31,6 +32,8 @@ int box_open(const struct box_spec *spec, struct box **ret, struct arp_err *err)
 void box_close(struct box *b);
 
 const struct sandbox_layers *box_layers(const struct box *b);
+/* Of the commands. */
+uid_t box_uid(const struct box *b);
 struct recorder *box_recorder(const struct box *b);
 /* Start a command. On 0 with EXEC_STARTED child is its process, registered with the reaper: reaper_forget when done. Otherwise nothing of it
  * runs. launch is borrowed until recorder_finish, which ends the command for the recorder. Errors: ARP_E_IO. */

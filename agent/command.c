@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/sandbox.h"
 #include "agent/treekill.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
@@ -56,7 +55,7 @@ static int follow(const struct command_context *run, const struct command *c, co
     int64_t own_ns = clock_mono_ns() + c->timeout_ms * 1000000;
     struct capture_spec spec = {.reaper = run->reaper,
         .child = child,
-        .uid = SANDBOX_UID,
+        .uid = box_uid(run->box),
         .out_fd = p->out[0],
         .err_fd = p->err[0],
         .dir = run->dir,
@@ -122,7 +121,7 @@ int command_execute(const struct command_context *run, const struct command *c, 
             if (!ret->io.out.sha256[0])
                 clear_io(&ret->io); /* the capture failed early: nothing was hashed */
         } else {
-            tree_kill_wait(SANDBOX_UID, ENDS_TIMEOUT_MS, NULL);
+            tree_kill_wait(box_uid(run->box), ENDS_TIMEOUT_MS, NULL);
         }
         settle(run, &ret->tally);
     }

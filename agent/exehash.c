@@ -3,8 +3,10 @@
  */
 #include "agent/exehash.h"
 
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 
 #include "shared/clock.h"
 
@@ -89,6 +91,13 @@ static bool settled(const struct key *k)
     return true;
 }
 
+/* A page of a tmpfs file that was mapped by reading is written later without any trace in the file's times. */
+static bool tells_writes(int fd)
+{
+    struct statfs fs;
+    return fstatfs(fd, &fs) == 0 && fs.f_type != TMPFS_MAGIC;
+}
+
 bool exehash_read(struct exehash *x, int fd, char ret_hex[SHA256_HEX_LEN + 1])
 {
     struct stat before, after;
@@ -100,7 +109,7 @@ bool exehash_read(struct exehash *x, int fd, char ret_hex[SHA256_HEX_LEN + 1])
     struct key now = key_of(&after);
     if (!same_key(&key, &now) || size != (uint64_t)before.st_size)
         return false;
-    if (settled(&key)) {
+    if (settled(&key) && tells_writes(fd)) {
         size_t row = row_of(&key);
         struct known *slot = &x->rows[row][x->next[row]++ % WAYS];
         slot->key = key;

@@ -4,6 +4,7 @@
 #include "agent/metadata.h"
 
 #include <fcntl.h>
+#include <glob.h>
 #include <gnu/libc-version.h>
 #include <poll.h>
 #include <stdio.h>
@@ -144,6 +145,22 @@ static void put_tools(const struct metadata_spec *s, struct json *j)
     json_obj_close(j);
 }
 
+/* The image's C library, which is not the agent's own: what getconf(1) says, or musl by its loader. null for an image with none. */
+static void put_libc(const struct metadata_spec *s, struct json *j)
+{
+    static const struct tool getconf = {"getconf", "GNU_LIBC_VERSION"};
+    char version[VERSION_TEXT_MAX + 1] = "";
+    glob_t found = {0};
+    if (is_installed(s->env->path, getconf.name))
+        ask_tool(s, &getconf, version);
+    if (strncmp(version, "glibc", 5) != 0) {
+        bool musl = glob("/lib/ld-musl-*.so.1", GLOB_NOSORT, NULL, &found) == 0;
+        strcpy(version, musl ? "musl" : "");
+        globfree(&found);
+    }
+    json_kstr(j, "libc", version[0] ? version : NULL);
+}
+
 /* ID, VERSION_ID and PRETTY_NAME of os-release(5). */
 static void put_os(struct json *j)
 {
@@ -217,6 +234,7 @@ int metadata_collect(const struct metadata_spec *s, struct buf *out, struct arp_
     put_os(&j);
     json_kstr(&j, "kernel", u.release);
     json_kstr(&j, "arch", u.machine);
+    put_libc(s, &j);
     json_key(&j, "agent");
     json_obj_open(&j);
     json_kstr(&j, "version", ARP_VERSION);

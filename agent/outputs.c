@@ -91,6 +91,7 @@ static void walk(struct manifest *m, int dir_fd, int depth)
         if (m->names++ % IDLE_NAMES == 0)
             idle(m);
         size_t len = m->path.len;
+        int error = m->path.error; /* set: the directory's own path is too long */
         buf_append_char(&m->path, '/');
         buf_append_str(&m->path, e->d_name);
         unsigned char type = type_of(dirfd(dir), e);
@@ -98,7 +99,7 @@ static void walk(struct manifest *m, int dir_fd, int depth)
             enter(m, dirfd(dir), e->d_name, depth);
         else
             found(m, type);
-        m->path.error = 0;
+        m->path.error = error;
         m->path.len = len;
         m->path.data[len] = 0;
     }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,7 +26,11 @@ struct attempt {
     struct attempt *next;
     pid_t tid;
     int64_t asked_ns;
-    bool reported; /* as unconfirmed; should it be confirmed later, nothing is said twice */
+    uint64_t image; /* tracee_image before it; 0: unknown */
+    bool traced;
+    bool reported; /* should it be confirmed later, nothing is said twice */
+    bool late;     /* proctable_late has looked */
+    bool unseen;   /* reported, but nobody could tell whether anything new ran */
     struct tracee_asked asked;
 };
 
@@ -34,11 +39,15 @@ struct proc {
     pid_t pid;
     int pidfd;
     struct tracee_ids ids;    /* when it was first met */
+    bool traced;              /* somebody asked to trace it */
     bool ran;                 /* it executed something: its end is a record */
     uint64_t exec_line;       /* of its latest record */
     struct attempt *attempts; /* latest first */
     unsigned attempt_count;
 };
+
+/* Processes that were to be traced before they asked for an exec; more than these make every process a suspect. */
+#define TARGETS_MAX 64u
 
 struct proctable {
     struct proctable_config config;
@@ -48,6 +57,9 @@ struct proctable {
     int64_t check_ns; /* when proctable_late looks next; 0: not at all */
     uint64_t command_id;
     bool tracing, tells_exit;
+    bool has_images; /* the kernel gives every image addresses of its own */
+    pid_t targets[TARGETS_MAX];
+    unsigned target_count;
     struct proctable_counts counts;
 };
 
@@ -58,6 +70,7 @@ struct proctable *proctable_new(const struct proctable_config *config)
         return NULL;
     t->config = *config;
     t->tells_exit = tracee_tells_exit();
+    t->has_images = tracee_has_images();
     return t;
 }
 
@@ -112,6 +125,7 @@ void proctable_begin(struct proctable *t, uint64_t command_id)
     proctable_abandon(t);
     t->command_id = command_id;
     t->tracing = false;
+    t->target_count = 0;
     t->counts = (struct proctable_counts){0};
 }
 
@@ -167,7 +181,8 @@ static bool same_args(const struct tracee_args *expected, const struct tracee_ar
     return (expected->len == n || seen_cut) && (seen->len == n || expected_cut);
 }
 
-/* Compare what runs with what was asked for, following #! lines; fills the record's scripts. */
+/* Compare what runs with what was asked for, following #! lines; fills the record's scripts. r may be NULL. What can't be read on either
+ * side is not compared. */
 static unsigned compare(struct proctable *t, struct proc *p, const struct tracee_asked *asked,
     const struct tracee_seen *seen, struct process_record *r)
 {
@@ -175,12 +190,13 @@ static unsigned compare(struct proctable *t, struct proc *p, const struct tracee
     struct script_chain chain = {.pid = p->pid, .cache = t->config.cache};
     struct tracee_args expected = {0};
     unsigned flags = 0;
-    bool same_file = seen->exe_stat.st_ino != 0 && tracee_stat_asked(p->pid, asked, &st) == 0 &&
+    bool comparable = seen->exe_stat.st_ino != 0 && asked->path;
+    bool same_file = comparable && tracee_stat_asked(p->pid, asked, &st) == 0 &&
                      st.st_dev == seen->exe_stat.st_dev && st.st_ino == seen->exe_stat.st_ino;
     bool found = same_file;
-    if (!same_file)
+    if (!same_file && comparable)
         found = script_follow(&chain, asked, &seen->exe_stat, r);
-    if (!found)
+    if (!found && comparable)
         flags |= PROCESS_PATH_CHANGED;
     script_expect(&chain, asked, &expected);
     if (asked->args.readable && seen->args.readable && !same_args(&expected, &seen->args))
@@ -206,8 +222,6 @@ static struct process_record *record_now(
     r->uid = ids.uid;
     hash_exe(t, p->pid, &seen.exe_stat, r->exe_sha256);
     r->flags = exe_flags(&seen, r->exe_sha256) | compare(t, p, asked, &seen, r);
-    if (t->tracing && tracee_is_traced(p->pid))
-        r->flags |= PROCESS_TRACED;
     r->exe = seen.exe;
     r->cwd = seen.cwd;
     r->args = seen.args;
@@ -225,14 +239,16 @@ static struct process_record *record_asked(
     r->ppid = p->ids.ppid;
     r->uid = p->ids.uid;
     struct stat st;
-    cleanup_fd int fd = asked->path ? tracee_open(p->pid, asked->base_fd, asked->path) : -1;
+    cleanup_fd int fd = tracee_open_asked(p->pid, asked);
     if (fd < 0 || fstat(fd, &st) < 0 ||
         !(exehash_find(t->config.cache, &st, r->exe_sha256) ||
             exehash_read(t->config.cache, fd, r->exe_sha256))) {
         r->exe_sha256[0] = 0;
         r->flags = PROCESS_UNHASHED;
     }
-    r->exe = asked->path ? strdup(asked->path) : NULL;
+    r->exe = tracee_path_of(asked->file_fd);
+    if (r->exe && fstat(asked->file_fd, &st) == 0 && st.st_nlink == 0)
+        r->flags |= strncmp(r->exe, "/memfd:", 7) == 0 ? PROCESS_MEMFD : PROCESS_DELETED;
     r->cwd = tracee_path_of(asked->base_fd);
     r->args = asked->args;
     r->args.bytes = NULL;
@@ -263,50 +279,100 @@ static void report(struct proctable *t, struct proc *p, const struct attempt *a,
     if (!r)
         return;
     r->confirmed = confirmed;
+    bool traced = a->traced || p->traced || t->target_count >= TARGETS_MAX;
+    if (traced || (t->tracing && !gone && tracee_is_traced(p->pid)))
+        r->flags |= PROCESS_TRACED;
     count_exec(t, r);
     emit(t, p, r);
 }
 
 /* --- attempts --- */
 
-/* Does p run the file that was asked for, or the interpreter of that script? */
-static bool runs_asked(struct proctable *t, struct proc *p, const struct tracee_asked *asked)
+static uint64_t image_of(const struct proctable *t, pid_t pid)
 {
-    struct stat file, exe;
-    if (tracee_stat_exe(p->pid, &exe) != 0 || tracee_stat_asked(p->pid, asked, &file) != 0)
-        return false;
-    if (file.st_dev == exe.st_dev && file.st_ino == exe.st_ino)
-        return true;
-    struct script_chain chain = {.pid = p->pid, .cache = t->config.cache};
-    bool found = script_follow(&chain, asked, &exe, NULL);
-    script_chain_done(&chain);
+    return t->has_images ? tracee_image(pid) : 0;
+}
+
+/* Of several attempts the one whose file and arguments run; else the latest. */
+static struct attempt *winner(struct proctable *t, struct proc *p)
+{
+    struct tracee_seen seen;
+    struct attempt *found = p->attempts;
+    if (p->attempt_count < 2)
+        return found;
+    tracee_look(p->pid, &seen);
+    for (struct attempt *a = p->attempts; a; a = a->next) {
+        if (compare(t, p, &a->asked, &seen, NULL) == 0) {
+            found = a;
+            break;
+        }
+    }
+    tracee_seen_done(&seen);
     return found;
 }
 
-/* The attempt was not confirmed and its process went on or ended: an exec that failed, or one of a program without libc. */
+/* p runs something new, by one of its attempts: an exec ends the other threads in theirs. */
+static void conclude(struct proctable *t, struct proc *p, bool confirmed)
+{
+    struct attempt *a = winner(t, p);
+    if (!a->reported || a->unseen)
+        report(t, p, a, confirmed, false);
+    t->counts.failed_execs += p->attempt_count - 1;
+    drop_attempts(t, p);
+}
+
+/* Could the file asked for be executed at all? Says yes when nobody can know. */
+static bool could_run(const struct proctable *t, struct proc *p, const struct tracee_asked *asked)
+{
+    struct stat st;
+    if (!asked->path)
+        return !t->config.is_full(t->config.ctx); /* then it was not read */
+    if (tracee_stat_asked(p->pid, asked, &st) != 0 || !S_ISREG(st.st_mode) || (st.st_mode & 0111) == 0)
+        return false;
+    cleanup_fd int fd = tracee_open_asked(p->pid, asked);
+    if (fd < 0 || script_is_program(fd))
+        return true;
+    struct script_chain chain = {.pid = p->pid, .cache = t->config.cache};
+    bool leads = script_follow(&chain, asked, NULL, NULL);
+    script_chain_done(&chain);
+    return leads;
+}
+
+/* Nobody saw anything new run, and nobody will. */
 static void settle(struct proctable *t, struct proc *p, struct attempt *a, bool gone)
 {
-    struct stat file;
-    bool ran = gone ? tracee_stat_asked(p->pid, &a->asked, &file) == 0 && S_ISREG(file.st_mode) &&
-                          (file.st_mode & 0111) != 0
-                    : runs_asked(t, p, &a->asked);
-    if (ran && !a->reported)
+    /* An asker that could not be read before, and can't be now, may be another one. */
+    bool unknown = gone || (a->image == 0 && !a->asked.path);
+    if (a->reported)
+        ;
+    else if (unknown && could_run(t, p, &a->asked))
         report(t, p, a, false, gone);
-    else if (!ran)
+    else
         t->counts.failed_execs++;
     drop_attempt(t, p, a);
 }
 
+static bool is_target(const struct proctable *t, pid_t pid)
+{
+    for (unsigned i = 0; i < t->target_count; i++) {
+        if (t->targets[i] == pid)
+            return true;
+    }
+    return false;
+}
+
 static struct proc *add(struct proctable *t, pid_t pid, int pidfd)
 {
-    struct proc *p = calloc(1, sizeof(*p));
+    struct proc *p = calloc(1, sizeof(*p)); /* errno tells who failed */
     struct epoll_event e = {.events = t->tells_exit ? 0 : EPOLLIN, .data.ptr = p};
     if (!p || epoll_ctl(t->config.epoll_fd, EPOLL_CTL_ADD, pidfd, &e) < 0) {
+        int saved = errno;
         free(p);
         close(pidfd);
+        errno = saved;
         return NULL;
     }
-    *p = (struct proc){.pid = pid, .pidfd = pidfd};
+    *p = (struct proc){.pid = pid, .pidfd = pidfd, .traced = is_target(t, pid)};
     tracee_ids(pid, pidfd, &p->ids);
     struct proc **bucket = &t->buckets[(unsigned)pid % BUCKETS];
     p->next = *bucket;
@@ -337,17 +403,21 @@ static struct proc *process_of(struct proctable *t, pid_t tid)
     return p ? p : pidfd >= 0 ? add(t, ids.tgid, pidfd) : NULL;
 }
 
-void proctable_asked(
+bool proctable_asked(
     struct proctable *t, pid_t tid, const struct seccomp_data *call, struct tracee_asked *known)
 {
     struct attempt *a = calloc(1, sizeof(*a));
     struct proc *p = a ? process_of(t, tid) : NULL;
     if (!p) {
+        bool gone = errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOSPC;
         free(a);
         if (known)
             tracee_asked_done(known);
-        return;
+        return gone;
     }
+    a->image = image_of(t, tid);
+    if (p->attempts && a->image != 0 && a->image != p->attempts->image)
+        conclude(t, p, false);
     struct attempt *next;
     for (struct attempt *old = p->attempts; old; old = next) {
         next = old->next;
@@ -356,27 +426,20 @@ void proctable_asked(
     }
     a->tid = tid;
     a->asked_ns = clock_mono_ns();
+    a->traced = t->tracing && tracee_is_traced(tid);
     tracee_asked_init(&a->asked);
     if (known)
         a->asked = *known;
     else if (!t->config.is_full(t->config.ctx))
         tracee_read_asked(tid, call, &a->asked);
+    tracee_hold(tid, &a->asked);
     a->next = p->attempts;
     p->attempts = a;
     p->attempt_count++;
     t->attempts++;
     if (t->check_ns == 0)
         t->check_ns = a->asked_ns + LATE_NS;
-}
-
-/* Of several threads' attempts the one whose file runs; else the latest. */
-static struct attempt *winner(struct proctable *t, struct proc *p)
-{
-    for (struct attempt *a = p->attempts; a && p->attempt_count > 1; a = a->next) {
-        if (runs_asked(t, p, &a->asked))
-            return a;
-    }
-    return p->attempts;
+    return true;
 }
 
 void proctable_confirmed(struct proctable *t, pid_t pid)
@@ -384,16 +447,40 @@ void proctable_confirmed(struct proctable *t, pid_t pid)
     struct proc *p = find(t, pid);
     if (!p || !p->attempts)
         return; /* a program may set its FS base as often as it likes */
+    uint64_t image = image_of(t, pid);
+    if (image != 0 && image == p->attempts->image) {
+        /* The old program does as a new one would: its own attempt has failed, another thread's may be under way. */
+        for (struct attempt *a = p->attempts; a; a = a->next) {
+            if (a->tid == pid) {
+                settle(t, p, a, false);
+                return;
+            }
+        }
+        return;
+    }
+    if (image != 0) {
+        conclude(t, p, true);
+        return;
+    }
+    /* It can't be read, so it may be a new program or the old one: the attempts are kept for what comes. */
     struct attempt *a = winner(t, p);
     if (!a->reported)
         report(t, p, a, true, false);
-    t->counts.failed_execs += p->attempt_count - 1; /* the exec ended the other threads in theirs */
-    drop_attempts(t, p);
+    a->reported = a->unseen = true;
 }
 
-void proctable_tracing(struct proctable *t)
+void proctable_tracing(struct proctable *t, pid_t caller, const struct seccomp_data *call)
 {
+    struct tracee_ids ids;
+    pid_t tid = call->args[0] == PTRACE_TRACEME ? caller : (pid_t)call->args[1];
     t->tracing = true;
+    if (!tracee_ids(tid, -1, &ids))
+        return;
+    struct proc *p = find(t, ids.tgid);
+    if (p)
+        p->traced = true;
+    else if (!is_target(t, ids.tgid) && t->target_count < TARGETS_MAX)
+        t->targets[t->target_count++] = ids.tgid;
 }
 
 void proctable_ended(struct proctable *t, void *entry)
@@ -411,24 +498,26 @@ void proctable_ended(struct proctable *t, void *entry)
     forget(t, p);
 }
 
-/* One process's attempts; *next_ns: when the next of them is due, if that is earlier. */
+/* One process whose latest attempt nobody confirmed; *next_ns: when the next of them is due, if that is earlier. An attempt that has
+ * come to nothing yet is left as it is: an exec can be held up for long. */
 static void judge_late(struct proctable *t, struct proc *p, int64_t now, int64_t *next_ns)
 {
-    struct attempt *next;
-    for (struct attempt *a = p->attempts; a; a = next) {
-        next = a->next;
-        int64_t due = a->asked_ns + LATE_NS;
-        if (a->reported)
-            continue;
-        if (due > now) {
-            *next_ns = *next_ns == 0 || due < *next_ns ? due : *next_ns;
-        } else if (runs_asked(t, p, &a->asked)) {
-            report(t, p, a, false, false);
-            a->reported = true;
-        } else {
-            settle(t, p, a, false);
-        }
+    struct attempt *a = p->attempts;
+    if (!a || a->late)
+        return;
+    int64_t due = a->asked_ns + LATE_NS;
+    if (due > now) {
+        *next_ns = *next_ns == 0 || due < *next_ns ? due : *next_ns;
+        return;
     }
+    a->late = true;
+    uint64_t image = image_of(t, p->pid);
+    if (image == 0 || image == a->image)
+        return;
+    a = winner(t, p);
+    if (!a->reported)
+        report(t, p, a, false, false);
+    a->reported = true;
 }
 
 int proctable_late(struct proctable *t)

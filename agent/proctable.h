@@ -40,14 +40,15 @@ void proctable_free(struct proctable *t);
 
 /* A command begins; none of the one before lives any more. */
 void proctable_begin(struct proctable *t, uint64_t command_id);
-/* pid (a thread's id) is held in execve or execveat. known: what it asks for when that can't be read from its memory (the command's own
+/* pid (a thread's id) is held in execve or execveat. False when there is no memory or descriptor to follow it with: then it must not go on.
+ * known: what it asks for when that can't be read from its memory (the command's own
  * first exec), taken over; NULL otherwise. */
-void proctable_asked(
+bool proctable_asked(
     struct proctable *t, pid_t pid, const struct seccomp_data *call, struct tracee_asked *known);
 /* pid is held at the first thing a new program's libc does. */
 void proctable_confirmed(struct proctable *t, pid_t pid);
-/* pid is held in a ptrace request that makes somebody its tracer. */
-void proctable_tracing(struct proctable *t);
+/* caller is held in a ptrace request that makes somebody a tracer. */
+void proctable_tracing(struct proctable *t, pid_t caller, const struct seccomp_data *call);
 /* epoll reported this entry. */
 void proctable_ended(struct proctable *t, void *entry);
 /* Judge attempts that nobody confirmed for PROCTABLE_LATE_MS. Returns the ms until it wants to be called again, -1 for not. */

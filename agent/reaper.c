@@ -92,13 +92,17 @@ int reaper_fork(struct reaper *r, struct child *c, pid_t *ret_pid, struct arp_er
     return 0;
 }
 
-/* With the lock held: wait for which (-1: anyone) without blocking. The process that had ended, or what wait4 said. */
+/* With the lock held: wait for which (-1: anyone) without blocking. Returns what wait4 does. */
 static pid_t collect_one(struct reaper *r, pid_t which)
 {
     int status;
     struct rusage usage;
     pid_t pid = wait4(which, &status, WNOHANG | __WALL, &usage);
-    for (struct child *c = pid > 0 ? r->children : NULL; c; c = c->next) {
+    /* A stop is told to tracers only: that process made us one (PTRACE_TRACEME), and would stand there for ever. */
+    bool stopped = pid > 0 && WIFSTOPPED(status);
+    if (stopped)
+        kill(pid, SIGKILL);
+    for (struct child *c = pid > 0 && !stopped ? r->children : NULL; c; c = c->next) {
         if (c->pid != pid || c->done)
             continue;
         c->done = true;

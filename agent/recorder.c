@@ -23,7 +23,8 @@
 /* A burst of execs wakes the run thread once. */
 #define GATHER_NS    5000000ll
 #define GATHER_COUNT 64u
-/* Waiting records: a few megabytes at most. Past it the recorder, and with it the next exec, waits for the run thread. */
+/* Waiting records: a few megabytes at most. Past it, and a turn's worth more, the recorder, and with it the next exec, waits for the run
+ * thread. */
 #define QUEUE_MAX 1024u
 #define EVENTS    64
 
@@ -40,6 +41,7 @@ struct recorder {
     size_t queued;
     int64_t wake_ns;     /* when to wake the run thread; 0: nothing waits or it was woken */
     uint64_t next_line;  /* of processes.jsonl */
+    unsigned round;      /* changes when the table forgets processes: events of before must not reach it */
     bool full, stopping; /* full: no more records */
     /* The command's own first exec, until its process is known. */
     const struct launch *launch;
@@ -52,8 +54,6 @@ struct recorder {
 static uint64_t emit(void *ctx, struct process_record *rec)
 {
     struct recorder *r = ctx;
-    while (r->queued >= QUEUE_MAX && !r->stopping)
-        pthread_cond_wait(&r->room, &r->lock);
     if (r->next_line >= LIMIT_PROCESS_RECORDS)
         r->full = true;
     if (r->full || r->stopping) {
@@ -128,7 +128,8 @@ static void adopt(struct recorder *r, const struct seccomp_notif *n)
     r->child = NULL;
 }
 
-static void see_exec(struct recorder *r, const struct seccomp_notif *n)
+/* False: it must be refused, as it could not be recorded. */
+static bool see_exec(struct recorder *r, const struct seccomp_notif *n)
 {
     struct tracee_asked known;
     bool first = false;
@@ -138,7 +139,7 @@ static void see_exec(struct recorder *r, const struct seccomp_notif *n)
         read_known(r, &known);
         first = true;
     }
-    proctable_asked(r->table, (pid_t)n->pid, &n->data, first ? &known : NULL);
+    return proctable_asked(r->table, (pid_t)n->pid, &n->data, first ? &known : NULL);
 }
 
 static void count_denied(struct recorder *r, int nr)
@@ -152,14 +153,17 @@ static void answer(struct recorder *r, const struct seccomp_notif *n)
     int refusal = 0;
     switch (seccomp_judge(r->spec.profile, &n->data, &refusal)) {
     case SECCOMP_SEE_EXEC:
-        see_exec(r, n);
+        if (!see_exec(r, n)) {
+            resp.flags = 0;
+            resp.error = -EAGAIN;
+        }
         break;
     case SECCOMP_SEE_CONFIRM:
         proctable_confirmed(r->table, (pid_t)n->pid);
         break;
     case SECCOMP_SEE_PTRACE:
         r->tally.ptrace++;
-        proctable_tracing(r->table);
+        proctable_tracing(r->table, (pid_t)n->pid, &n->data);
         break;
     case SECCOMP_REFUSE:
         count_denied(r, n->data.nr);
@@ -233,10 +237,13 @@ static void *thread_main(void *arg)
     pthread_mutex_lock(&r->lock);
     while (!r->stopping) {
         int timeout_ms = next_timeout(r);
+        while (r->queued >= QUEUE_MAX && !r->stopping)
+            pthread_cond_wait(&r->room, &r->lock);
+        unsigned round = r->round;
         pthread_mutex_unlock(&r->lock);
         int n = epoll_wait(r->epoll_fd, events, EVENTS, timeout_ms);
         pthread_mutex_lock(&r->lock);
-        if (n > 0)
+        if (n > 0 && round == r->round) /* else epoll tells what is still true once more */
             handle(r, events, n);
     }
     pthread_mutex_unlock(&r->lock);
@@ -327,11 +334,19 @@ void recorder_stop(struct recorder *r)
 void recorder_begin(struct recorder *r, uint64_t command_id, const struct launch *launch, struct child *child)
 {
     pthread_mutex_lock(&r->lock);
+    r->round++;
     proctable_begin(r->table, command_id);
     r->tally = (struct recorder_tally){0};
     r->launch = launch;
     r->child = child;
     r->first_pid = 0;
+    pthread_mutex_unlock(&r->lock);
+}
+
+void recorder_disown(struct recorder *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->child = NULL;
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -367,6 +382,7 @@ bool recorder_wait_end(struct recorder *r, int timeout_ms)
 void recorder_finish(struct recorder *r, struct recorder_tally *ret)
 {
     pthread_mutex_lock(&r->lock);
+    r->round++;
     proctable_abandon(r->table);
     r->child = NULL;
     r->launch = NULL;

@@ -52,6 +52,8 @@ void recorder_stop(struct recorder *r);
  * may go on. launch is borrowed until recorder_finish. */
 void recorder_begin(
     struct recorder *r, uint64_t command_id, const struct launch *launch, struct child *child);
+/* After a launcher_spawn that failed: child is not to be touched any more. */
+void recorder_disown(struct recorder *r);
 /* Readable while records wait to be taken; a burst is gathered for some milliseconds first. */
 int recorder_wake_fd(const struct recorder *r);
 /* All records that wait, in order; free with process_records_free. NULL when there are none. */

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "shared/event.h"
-#include "shared/hash.h"
 #include "shared/oci_profile.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -221,33 +220,6 @@ static int parse_patterns(const cJSON *list, struct run_request *r, struct arp_e
     return 0;
 }
 
-/* A custom profile is kept as the text it means, so that its digest does not depend on how it was written. */
-static int parse_custom_profile(const cJSON *obj, struct run_request *r, struct arp_err *err)
-{
-    cleanup_oci_profile struct oci_profile *profile = NULL;
-    cleanup_buf struct buf text;
-    buf_init(&text, LIMIT_SECCOMP_BYTES);
-    int rc = oci_profile_parse(obj, "sandboxProfile", &profile, err);
-    if (rc == 0)
-        rc = oci_profile_write(profile, &text, err);
-    if (rc == 0) {
-        sha256_hex_of(text.data, text.len, r->profile_sha256);
-        r->profile_json = buf_steal(&text);
-    }
-    return rc;
-}
-
-static int parse_profile(const cJSON *value, struct run_request *r, struct arp_err *err)
-{
-    if (!value || cJSON_IsNull(value))
-        return 0;
-    if (cJSON_IsObject(value))
-        return parse_custom_profile(value, r, err);
-    if (cJSON_IsString(value))
-        return seccomp_profile_of(value->valuestring, &r->profile, err);
-    return arp_fail_field(err, "sandboxProfile", "sandboxProfile must be a name or an OCI profile");
-}
-
 static int parse_events(const cJSON *list, struct run_request *r, struct arp_err *err)
 {
     chain_init(&r->chain, r->run_id, "events.jsonl");
@@ -292,8 +264,13 @@ static int parse_body(const cJSON *body, struct run_request *r, struct arp_err *
         rc = get_uuid(body, "workspaceId", r->workspace_id, err);
     if (rc == 0)
         rc = get_timeout(body, 0, &r->timeout_ms, err);
-    if (rc == 0)
-        rc = parse_profile(cJSON_GetObjectItemCaseSensitive(body, "sandboxProfile"), r, err);
+    /* A custom profile stands beside the default one; it is kept as the text it means, whatever way it was written. */
+    const cJSON *profile = cJSON_GetObjectItemCaseSensitive(body, "sandboxProfile");
+    const char *name = cJSON_GetStringValue(profile);
+    if (rc == 0 && (name || !profile || cJSON_IsNull(profile)))
+        rc = seccomp_profile_of(name ? name : "default", &r->profile, err);
+    else if (rc == 0)
+        rc = oci_profile_canonical(profile, "sandboxProfile", &r->profile_json, r->profile_sha256, err);
     if (rc == 0)
         rc = parse_commands(cJSON_GetObjectItemCaseSensitive(body, "commands"), r, err);
     if (rc == 0)

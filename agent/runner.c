@@ -233,6 +233,7 @@ int runner_open_box(
     struct runner *r, const struct seccomp_prog *seccomp, struct box **ret, struct arp_err *err)
 {
     struct box_spec spec = {.reaper = r->config.reaper,
+        .ids = &launcher_ids,
         .cache = r->exehash,
         .seccomp = seccomp,
         .env = r->config.env,

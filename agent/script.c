@@ -22,19 +22,34 @@ void script_chain_done(struct script_chain *c)
     c->count = 0;
 }
 
-/* "#!", blanks, interpreter, blanks, one argument. False when it is no such line. */
-static bool parse_line(char *text, size_t len, struct script_level *ret)
+static bool is_blank(char c)
 {
-    if (len < 3 || text[0] != '#' || text[1] != '!')
+    return c == ' ' || c == '\t';
+}
+
+/* "#!", blanks, interpreter, blanks, one argument, as load_script() of the kernel reads them: within the file's first 256 bytes, to which it
+ * appends zeros. text: at least TRACEE_SHEBANG bytes. False when it is no such line. */
+static bool parse_line(char *text, struct script_level *ret)
+{
+    if (text[0] != '#' || text[1] != '!')
         return false;
-    text[len] = 0;
-    char *line = text + 2;
-    line[strcspn(line, "\n")] = 0;
-    size_t n = strlen(line);
-    while (n > 0 && (line[n - 1] == ' ' || line[n - 1] == '\t'))
-        line[--n] = 0;
-    line += strspn(line, " \t");
-    n = strcspn(line, " \t");
+    char *last = text + TRACEE_SHEBANG - 1;
+    char *end = memchr(text, '\n', strnlen(text, TRACEE_SHEBANG));
+    if (!end) { /* a line that is cut may lose its argument's end, but not the interpreter's */
+        char *name = text + 2;
+        while (name < last && is_blank(*name))
+            name++;
+        while (name < last && *name && !is_blank(*name))
+            name++;
+        if (*name && !is_blank(*name))
+            return false;
+        end = last;
+    }
+    while (is_blank(end[-1]))
+        end--;
+    *end = 0;
+    char *line = text + 2 + strspn(text + 2, " \t");
+    size_t n = strcspn(line, " \t");
     if (n == 0)
         return false;
     char *rest = line + n + strspn(line + n, " \t");
@@ -51,18 +66,6 @@ static char *kernel_path(const struct tracee_asked *a)
         return a->path ? strdup(a->path) : NULL;
     snprintf(text, sizeof(text), "/dev/fd/%d%s%s", a->fd_number, a->path[0] ? "/" : "", a->path);
     return strdup(text);
-}
-
-static int open_asked(pid_t pid, const struct tracee_asked *a)
-{
-    char path[64];
-    if (a->file_fd < 0)
-        return a->path ? tracee_open(pid, a->base_fd, a->path) : -1;
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", a->file_fd);
-    struct stat st;
-    if (fstat(a->file_fd, &st) < 0 || !S_ISREG(st.st_mode))
-        return -1;
-    return open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
 static void note_script(struct script_chain *c, int fd, const char *path, struct process_record *ret)
@@ -82,10 +85,10 @@ static void note_script(struct script_chain *c, int fd, const char *path, struct
 /* Add the level of an open file that is called path (taken over). False when it is no script. */
 static bool add_level(struct script_chain *c, int fd, char *path, struct process_record *ret)
 {
-    char text[TRACEE_SHEBANG + 1];
+    char text[TRACEE_SHEBANG] = {0};
     struct script_level level = {.path = path};
     ssize_t n = fd < 0 || !path ? -1 : pread(fd, text, TRACEE_SHEBANG, 0);
-    if (n <= 0 || !parse_line(text, (size_t)n, &level)) {
+    if (n <= 0 || !parse_line(text, &level)) {
         free(path);
         return false;
     }
@@ -104,17 +107,26 @@ static bool is_file(pid_t pid, const char *path, const struct stat *exe)
     return tracee_stat_asked(pid, &plain, &st) == 0 && st.st_dev == exe->st_dev && st.st_ino == exe->st_ino;
 }
 
+bool script_is_program(int fd)
+{
+    char magic[4];
+    return pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
+           memcmp(magic, "\177ELF", sizeof(magic)) == 0;
+}
+
 bool script_follow(struct script_chain *c, const struct tracee_asked *asked, const struct stat *exe,
     struct process_record *ret)
 {
-    cleanup_fd int first = open_asked(c->pid, asked);
+    cleanup_fd int first = tracee_open_asked(c->pid, asked);
     bool more = add_level(c, first, kernel_path(asked), ret);
     while (more) {
         const char *interpreter = c->levels[c->count - 1].interpreter;
-        if (is_file(c->pid, interpreter, exe))
+        if (exe && is_file(c->pid, interpreter, exe))
             return true;
-        cleanup_fd int fd = c->count < TRACEE_SCRIPTS ? tracee_open(c->pid, -1, interpreter) : -1;
-        more = fd >= 0 && add_level(c, fd, strdup(interpreter), ret);
+        cleanup_fd int fd = tracee_open(c->pid, -1, interpreter);
+        if (!exe && fd >= 0 && script_is_program(fd))
+            return true;
+        more = fd >= 0 && c->count < TRACEE_SCRIPTS && add_level(c, fd, strdup(interpreter), ret);
     }
     script_chain_done(c);
     for (; ret && ret->script_count > 0; ret->script_count--)

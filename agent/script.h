@@ -28,7 +28,9 @@ struct script_chain {
 };
 void script_chain_done(struct script_chain *c);
 
-/* True when the file asked for is a script whose last interpreter is the file exe; then c holds the levels, outermost first, and ret, unless
+/* True when the open file is one that the kernel itself can load (ELF). */
+bool script_is_program(int fd);
+/* True when the file asked for is a script whose last interpreter is the file exe (NULL: any program); then c holds the levels, outermost first, and ret, unless
  * NULL, the scripts with their digests. */
 bool script_follow(struct script_chain *c, const struct tracee_asked *asked, const struct stat *exe,
     struct process_record *ret);

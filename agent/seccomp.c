@@ -22,9 +22,7 @@
 #define NATIVE_ARCH AUDIT_ARCH_X86_64
 #elif defined(__aarch64__)
 #define NATIVE_ARCH AUDIT_ARCH_AARCH64
-#else
-#error "seccomp: which call does a libc make first on this machine?"
-#endif
+#endif /* another one does not compile: which call does a libc make first there? */
 
 #include "agent/seccomp_bpf.h"
 #include "agent/seccomp_custom.h"
@@ -236,11 +234,12 @@ int seccomp_compile(
 {
     struct seccomp_prog *prog = calloc(1, sizeof(*prog));
     cleanup_sha256 struct sha256 *h = sha256_new();
-    int rc = prog && h ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "seccomp program");
-    if (rc == 0) {
-        prog->profile = p;
-        rc = compile_all(prog, custom_json, err);
+    if (!prog || !h) {
+        free(prog);
+        return arp_fail(err, ARP_E_NOMEM, 0, "seccomp program");
     }
+    prog->profile = p;
+    int rc = compile_all(prog, custom_json, err);
     if (rc) {
         seccomp_prog_free(prog);
         return rc;

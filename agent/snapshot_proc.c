@@ -334,6 +334,22 @@ static int send_delta(struct helper *h, struct comparison *c, git_odb *odb, size
     return rc;
 }
 
+/* Which delta goes at place i. Finding renames sorts a file that became a link as addition before deletion, and `git apply` wants it the
+ * other way round. */
+static size_t place_of(const git_diff *diff, size_t i)
+{
+    const git_diff_delta *here = git_diff_get_delta(diff, i);
+    const git_diff_delta *next = git_diff_get_delta(diff, i + 1);
+    const git_diff_delta *last = i > 0 ? git_diff_get_delta(diff, i - 1) : NULL;
+    if (next && here->status == GIT_DELTA_ADDED && next->status == GIT_DELTA_DELETED &&
+        strcmp(here->new_file.path, next->old_file.path) == 0)
+        return i + 1;
+    if (last && last->status == GIT_DELTA_ADDED && here->status == GIT_DELTA_DELETED &&
+        strcmp(last->new_file.path, here->old_file.path) == 0)
+        return i - 1;
+    return i;
+}
+
 /* Both snapshots are there: send what differs. */
 static int send_diff(struct helper *h, struct diff_sum *sum)
 {
@@ -344,7 +360,7 @@ static int send_diff(struct helper *h, struct diff_sum *sum)
         rc = make_diff(h, 0, &c.plain);
     sum->files = c.plain ? git_diff_num_deltas(c.plain) : 0;
     for (size_t i = 0; rc == 0 && i < sum->files; i++)
-        rc = send_delta(h, &c, odb, i, sum);
+        rc = send_delta(h, &c, odb, place_of(c.plain, i), sum);
     git_diff_free(c.plain);
     git_diff_free(c.binary);
     git_odb_free(odb);

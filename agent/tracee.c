@@ -179,6 +179,49 @@ void tracee_read_asked(pid_t tid, const struct seccomp_data *call, struct tracee
         ret->base_fd = open_fd_of(tid, dir);
 }
 
+/* What a process calls itself is not what we are. */
+static const char *path_seen_by(pid_t pid, const char *path, char ret[TRACEE_PATH_MAX + 32])
+{
+    static const char *const own[][2] = {
+        {"/proc/self/", ""}, {"/proc/thread-self/", ""}, {"/dev/fd/", "fd/"}};
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+        size_t n = strlen(own[i][0]);
+        if (strncmp(path, own[i][0], n) != 0)
+            continue;
+        snprintf(ret, TRACEE_PATH_MAX + 32, "/proc/%d/%s%s", (int)pid, own[i][1], path + n);
+        return ret;
+    }
+    return path;
+}
+
+void tracee_hold(pid_t tid, struct tracee_asked *a)
+{
+    char own[TRACEE_PATH_MAX + 32];
+    if (a->file_fd < 0 && a->path && a->path[0] && (a->path[0] == '/' || a->base_fd >= 0))
+        a->file_fd = openat(a->base_fd, path_seen_by(tid, a->path, own), O_PATH | O_CLOEXEC);
+}
+
+bool tracee_has_images(void)
+{
+    char text[4] = "";
+    cleanup_fd int fd = open("/proc/sys/kernel/randomize_va_space", O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && text[0] != '0';
+}
+
+uint64_t tracee_image(pid_t pid)
+{
+    unsigned char vector[1024];
+    cleanup_fd int fd = open_proc(pid, "auxv", O_RDONLY);
+    ssize_t n = fd < 0 ? -1 : read(fd, vector, sizeof(vector));
+    if (n <= 0)
+        return 0;
+    /* The kernel's copy of what it handed to the program: addresses of stack, vDSO and program, random by some 40 bits each time. FNV-1a. */
+    uint64_t h = 0xcbf29ce484222325ull;
+    for (ssize_t i = 0; i < n; i++)
+        h = (h ^ vector[i]) * 0x100000001b3ull;
+    return h ? h : 1;
+}
+
 void tracee_asked_done(struct tracee_asked *a)
 {
     free(a->path);
@@ -209,22 +252,38 @@ int tracee_stat_asked(pid_t pid, const struct tracee_asked *a, struct stat *ret)
     if (!a->path)
         return ENOENT;
     cleanup_fd int cwd = -1;
+    char own[TRACEE_PATH_MAX + 32];
     int from = start_of(pid, a->base_fd, a->path, &cwd);
-    return fstatat(from, a->path, ret, 0) < 0 ? errno : 0;
+    return fstatat(from, path_seen_by(pid, a->path, own), ret, 0) < 0 ? errno : 0;
 }
 
 int tracee_open(pid_t pid, int base_fd, const char *path)
 {
     struct stat st;
+    char own[TRACEE_PATH_MAX + 32];
     cleanup_fd int cwd = -1;
     int from = start_of(pid, base_fd, path, &cwd);
-    cleanup_fd int fd = openat(from, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    cleanup_fd int fd =
+        openat(from, path_seen_by(pid, path, own), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? fd_steal(&fd) : -1;
+}
+
+int tracee_open_asked(pid_t pid, const struct tracee_asked *a)
+{
+    char path[64];
+    struct stat st;
+    if (a->file_fd < 0)
+        return a->path ? tracee_open(pid, a->base_fd, a->path) : -1;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", a->file_fd);
+    if (fstat(a->file_fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return -1;
+    return open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
 /* --- what runs --- */
 
-int tracee_stat_exe(pid_t pid, struct stat *ret)
+/* 0 or an errno. */
+static int stat_exe(pid_t pid, struct stat *ret)
 {
     char path[64];
     snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
@@ -282,7 +341,7 @@ static void read_cmdline(pid_t pid, struct tracee_args *ret)
 void tracee_look(pid_t pid, struct tracee_seen *ret)
 {
     *ret = (struct tracee_seen){0};
-    if (tracee_stat_exe(pid, &ret->exe_stat) != 0)
+    if (stat_exe(pid, &ret->exe_stat) != 0)
         ret->exe_stat = (struct stat){0};
     ret->exe = read_proc_link(pid, "exe");
     ret->cwd = read_proc_link(pid, "cwd");

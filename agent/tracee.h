@@ -36,18 +36,26 @@ struct tracee_args {
 struct tracee_asked {
     char *path;    /* owned; NULL when it can't be read */
     int fd_number; /* execveat: the process's own descriptor number; -1 otherwise */
-    int file_fd;   /* execveat of a descriptor: that file, O_PATH; -1 otherwise */
+    int file_fd;   /* the file, O_PATH: it may be gone when the exec is judged; -1 when there is none */
     int base_fd;   /* what a relative path starts from, O_PATH; -1 otherwise */
     struct tracee_args args;
 };
 void tracee_asked_init(struct tracee_asked *a);
 void tracee_read_asked(pid_t tid, const struct seccomp_data *call, struct tracee_asked *ret);
+/* Fill file_fd of what tid asks for; the rest is known. */
+void tracee_hold(pid_t tid, struct tracee_asked *a);
+/* The file asked for, for reading; only a regular one. Returns the fd or -1. */
+int tracee_open_asked(pid_t pid, const struct tracee_asked *a);
+/* Tells one memory image of a process from the next: every exec makes a new one, nothing else does. 0: unknown (it can't be read). */
+uint64_t tracee_image(pid_t pid);
+/* False where the kernel puts every program at the same addresses. */
+bool tracee_has_images(void);
 /* False for a process whose memory is closed to us: one that has not yet left the launcher's. */
 bool tracee_is_readable(pid_t pid);
 void tracee_asked_done(struct tracee_asked *a);
 /* stat(2) the file asked for, as of now. 0 or an errno. */
 int tracee_stat_asked(pid_t pid, const struct tracee_asked *a, struct stat *ret);
-/* Path of an open directory; owned by the caller, NULL for none. */
+/* Path of an open file or directory; owned by the caller, NULL for none. */
 char *tracee_path_of(int fd);
 /* Open path as pid would, beginning at base_fd, or at its working directory when that is -1. Only regular files, never blocks.
  * Returns the fd or -1. */
@@ -62,8 +70,6 @@ struct tracee_seen {
 };
 void tracee_look(pid_t pid, struct tracee_seen *ret);
 void tracee_seen_done(struct tracee_seen *s);
-/* Only the file that runs. 0 or an errno. */
-int tracee_stat_exe(pid_t pid, struct stat *ret);
 /* The running file for reading; -1 when it can't be opened. */
 int tracee_open_exe(pid_t pid);
 

@@ -74,6 +74,8 @@ static const struct option options[] = {
         "A warm workspace without a run for this long is made cold."},
     {"ARP_WARM_WORKSPACES_PER_USER", OPTION_INT, AT(warm_workspaces_per_user), "1", 1, 1000, false,
         "Warm workspaces per user; the least recently used idle one is made cold over it."},
+    {"ARP_CONTAINERS_PER_USER", OPTION_INT, AT(containers_per_user), "50", 0, 1 << 20, false,
+        "Containers a user may have registered."},
     {"ARP_DAILY_RUN_LIMIT", OPTION_INT, AT(daily_run_limit), "500", 0, 1 << 30, false,
         "Runs a user may start per UTC day."},
     {"ARP_RUN_TIMEOUT_SECONDS", OPTION_INT, AT(run_timeout_s), "900", 1, 86400, false,

@@ -28,6 +28,7 @@ struct config {
     int64_t workspace_pids;
     int64_t idle_timeout_s;
     int64_t warm_workspaces_per_user;
+    int64_t containers_per_user;
     int64_t daily_run_limit;
     int64_t run_timeout_s;
     int64_t command_timeout_s;

@@ -85,7 +85,8 @@ static const struct need needs[] = {
     {EVENT_RUN_COMMAND_FINISHED, "stderr", JSON_STRING},
     {EVENT_RUN_DIFF_READY, "diffSummary", JSON_OBJECT},
     {EVENT_RUN_COMPLETED, "status", JSON_STRING},
-    /* not of the spec; the orchestrator joins these lines with processes.jsonl */
+    /* not of the spec: where the run is, and what the orchestrator joins with processes.jsonl */
+    {EVENT_TOOL_CONTEXT, "container_context", JSON_OBJECT},
     {EVENT_RUN_PROCESS, "phase", JSON_STRING},
     {EVENT_RUN_PROCESS, "at", JSON_STRING},
     {EVENT_RUN_PROCESS, "commandId", JSON_INT},

@@ -46,9 +46,15 @@
 #define LIMIT_SECCOMP_RULES      256
 #define LIMIT_SECCOMP_NAMES      1024
 #define LIMIT_SECCOMP_CONDITIONS 256
+/* Rules with conditions on one call: the time to compile them grows with the square, 40 of them took up to 130 ms. */
+#define LIMIT_SECCOMP_RULES_OF_CALL 32
 /* Its canonical text: 1024 names of 67 bytes and 256 conditions of 90 stay under it. */
 #define LIMIT_SECCOMP_BYTES (128u << 10)
-/* Names of users, projects, keys. */
+/* A container's definition: such a profile, with the white space that people write. */
+#define LIMIT_CONTAINER_BODY (2u * LIMIT_SECCOMP_BYTES)
+/* Agents that one request may name containers for. */
+#define LIMIT_OVERRIDES 32
+/* Names of users, projects, keys, containers, agents. */
 #define LIMIT_NAME 128
 /* Rows of one listing page. */
 #define LIMIT_PAGE 200

@@ -10,7 +10,8 @@
 
 #define LAUNCHER "the launcher of commands"
 #define LOADER   "every program's start"
-#define LIBC     "every program"
+#define PROGRAM  "every program"
+#define SHELL    "every shell"
 
 static const struct need {
     const char *name;
@@ -18,48 +19,48 @@ static const struct need {
     uint64_t first; /* first argument of the call that is needed; the others count as 0 */
 } needs[] = {
     {"execve", LAUNCHER, 0},
-    {"execveat", LAUNCHER, 0},
-    {"clone", LAUNCHER, CLONE_VM | CLONE_VFORK | CLONE_PARENT | SIGCHLD},
-    {"wait4", LAUNCHER, 0},
+    {"clone", LAUNCHER, CLONE_VM | CLONE_VFORK | CLONE_PARENT},
     {"close_range", LAUNCHER, 0},
-#ifdef __x86_64__
-    {"dup2", LAUNCHER, 0},
-#endif
-    {"dup3", LAUNCHER, 0},
     {"setsid", LAUNCHER, 0},
     {"fchdir", LAUNCHER, 0},
     {"sendmsg", LAUNCHER, 0},
     {"recvmsg", LAUNCHER, 0},
-    {"sendto", LAUNCHER, 0},
-    {"recvfrom", LAUNCHER, 0},
     {"setresuid", LAUNCHER, 0},
-    {"setresgid", LAUNCHER, 0},
-    {"prctl", LAUNCHER, 0},
-    {"getpid", LAUNCHER, 0},
-    {"exit", LIBC, 0},
-    {"exit_group", LIBC, 0},
-    {"read", LIBC, 0},
-    {"write", LIBC, 0},
-    {"close", LIBC, 0},
-    {"futex", LIBC, 0},
-    {"rt_sigaction", LIBC, 0},
-    {"rt_sigprocmask", LIBC, 0},
-    {"rt_sigreturn", LIBC, 0},
-    {"mmap", LOADER, 0},
-    {"munmap", LOADER, 0},
-    {"mprotect", LOADER, 0},
-    {"brk", LOADER, 0},
+#ifdef __x86_64__
+    {"dup2", LAUNCHER, 0},
+    {"access", LAUNCHER, 0},
+#else
+    {"dup3", LAUNCHER, 0},
+#endif
+    {"exit", PROGRAM, 0},
+    {"exit_group", PROGRAM, 0},
+    {"read", PROGRAM, 0},
+    {"write", PROGRAM, 0},
+    {"close", PROGRAM, 0},
+    {"futex", PROGRAM, 0},
+    {"getpid", PROGRAM, 0},
+    {"rt_sigaction", PROGRAM, 0},
+    {"rt_sigprocmask", PROGRAM, 0},
+    {"rt_sigreturn", PROGRAM, 0},
 #ifdef __x86_64__
     {"arch_prctl", LOADER, 0x1002 /* ARCH_SET_FS */},
-    {"access", LOADER, 0},
 #endif
+    {"brk", LOADER, 0},
     {"faccessat", LOADER, 0},
-    {"faccessat2", LOADER, 0},
-    {"openat", LOADER, 0},
     {"fstat", LOADER, 0},
+    {"mmap", LOADER, 0},
+    {"mprotect", LOADER, 0},
+    {"munmap", LOADER, 0},
     {"newfstatat", LOADER, 0},
+    {"openat", LOADER, 0},
     {"pread64", LOADER, 0},
     {"set_tid_address", LOADER, 0},
+    {"clone", SHELL, SIGCHLD},
+#ifdef __x86_64__
+    {"vfork", SHELL, 0},
+#endif
+    {"faccessat2", SHELL, 0},
+    {"wait4", SHELL, 0},
 };
 
 static bool condition_holds(const struct oci_condition *c, uint64_t v)

@@ -14,6 +14,7 @@
 
 #include "shared/buf.h"
 #include "shared/err.h"
+#include "shared/hash.h"
 
 /* From the mildest to the strictest. NOTIFY and TRACE are refused: the listener is the agent's. */
 enum oci_action { OCI_ALLOW, OCI_LOG, OCI_ERRNO, OCI_TRAP, OCI_KILL_THREAD, OCI_KILL_PROCESS };
@@ -51,6 +52,10 @@ int oci_profile_parse(const cJSON *obj, const char *path, struct oci_profile **r
 /* Append the canonical text: plain OCI, no dialect, no white space, one form per meaning and order of rules. It parses to the same
  * rules; its SHA-256 is the profile's identity. Errors: those of out. */
 int oci_profile_write(const struct oci_profile *p, struct buf *out, struct arp_err *err);
+/* Parse, check and write in one: *ret_text (free()) is the canonical text, ret_sha256 its digest. Errors: as oci_profile_parse; ARP_E_FIELD
+ * when the text is over LIMIT_SECCOMP_BYTES. */
+int oci_profile_canonical(const cJSON *obj, const char *path, char **ret_text,
+    char ret_sha256[SHA256_HEX_LEN + 1], struct arp_err *err);
 void oci_profile_free(struct oci_profile *p);
 
 static inline void oci_profile_free_ptr(struct oci_profile **p)

@@ -174,12 +174,15 @@ static void replace_args(struct seccomp_prog *p, bool see_execs)
     p->args.len = sizeof(all) / sizeof(all[0]);
 }
 
+static const struct launcher_ids ids = {.uid = SANDBOX_UID, .gid = SANDBOX_GID, .own_uid = LAUNCHER_UID};
+
 static void open_box(struct lane *l, struct launcher *launcher)
 {
     struct arp_err err;
     const struct testbed *t = l->bed;
     struct box_spec spec = {.reaper = t->reaper,
         .launcher = launcher,
+        .ids = &ids,
         .cache = t->cache,
         .seccomp = l->prog,
         .env = t->env,
@@ -219,7 +222,6 @@ static void open_files(struct lane *l)
 
 struct lane *lane_open(struct testbed *t, enum form form)
 {
-    static const struct launcher_ids ids = {.uid = SANDBOX_UID, .gid = SANDBOX_GID, .own_uid = LAUNCHER_UID};
     struct arp_err err;
     struct lane *l = calloc(1, sizeof(*l));
     if (!l)

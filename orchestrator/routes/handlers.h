@@ -24,6 +24,13 @@ http_handler route_project_open;
 http_handler route_project_close;
 http_handler route_workspace_list;
 
+/* containers.c */
+http_handler route_container_create;
+http_handler route_container_list;
+http_handler route_container_get;
+http_handler route_container_change;
+http_handler route_container_delete;
+
 /* messages.c */
 http_handler route_message;
 http_handler route_message_stream;

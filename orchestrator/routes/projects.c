@@ -124,7 +124,7 @@ static int with_workspace(const struct app *app, struct http_req *req,
 static int open_workspace(const struct run_env *env, struct workspace *ws, struct arp_err *err)
 {
     struct runtime_workspace rw;
-    int rc = warm_ensure(env, ws, &rw, err);
+    int rc = warm_ensure(env, ws, runtime_own(env->runtime), &rw, err);
     if (rc == 0)
         warm_note_activity(env, ws->user_id, ws->id);
     return rc;

@@ -73,6 +73,7 @@ void render_run(struct json *j, const struct run *run, bool full)
         json_kstr(j, "diff", run->diff);
         json_kraw(j, "runContext", run->run_context);
         json_kraw(j, "envSnapshot", run->env_snapshot);
+        json_kraw(j, "container_context", run->container_context);
     }
     json_obj_close(j);
 }

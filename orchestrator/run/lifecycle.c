@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "orchestrator/run/agent_idle.h"
+#include "orchestrator/run/container.h"
 #include "orchestrator/run/finish.h"
 #include "orchestrator/run/record.h"
 #include "orchestrator/run/sink.h"
@@ -26,6 +27,8 @@
 /* What the agent may take after its own timeout: SIGTERM grace, diff of a large tree, hashing artifacts. */
 #define AFTER_TIMEOUT_MS (5 * 60 * 1000)
 #define AGENT_BODY_MAX   (16u << 20)
+/* A name, ids and an image's name, each byte at most six when escaped. */
+#define CONTAINER_CONTEXT_MAX 8192
 
 /* A run in progress; owned by its thread. */
 struct job {
@@ -34,12 +37,14 @@ struct job {
     struct run run; /* ids, prompt, run_context as admitted */
     struct workspace ws;
     struct run_request request;
+    struct run_container container; /* what run.run_context says of it */
     struct runtime_workspace runtime;
     bool has_runtime;
     int64_t epoch; /* of the workspace lock */
     struct sink sink;
     struct log_ctx log;
-    struct buf started_line; /* RunStarted, which the agent's copy of the log begins with */
+    struct buf
+        own_lines; /* RunStarted, ToolContext, each with LF: the agent's copy of the log begins with them */
     bool saw_agent_line;
     bool finished; /* the row is final */
 };
@@ -47,8 +52,9 @@ struct job {
 static void job_free(struct job *job)
 {
     sink_done(&job->sink);
-    buf_done(&job->started_line);
+    buf_done(&job->own_lines);
     run_done(&job->run);
+    run_container_done(&job->container);
     workspace_done(&job->ws);
     run_request_done(&job->request);
     live_unref(job->live);
@@ -56,6 +62,16 @@ static void job_free(struct job *job)
 }
 
 /* --- on the run's thread --------------------------------------------------------------------------------------------------- */
+
+static void write_lines(struct json *j, const struct buf *lines)
+{
+    const char *end = lines->data + lines->len;
+    for (const char *line = lines->data; line < end;) {
+        const char *lf = memchr(line, '\n', (size_t)(end - line));
+        json_strn(j, line, (size_t)(lf - line));
+        line = lf + 1;
+    }
+}
 
 static int build_agent_body(const struct job *job, struct buf *out, struct arp_err *err)
 {
@@ -71,11 +87,11 @@ static int build_agent_body(const struct job *job, struct buf *out, struct arp_e
     json_kstr(&j, "engine", "shell");
     json_kraw(&j, "commands", buf_str(&job->request.commands));
     json_kint(&j, "timeoutMs", job->request.timeout_ms);
-    json_kstr(&j, "sandboxProfile", "default");
+    json_kraw(&j, "sandboxProfile", job->container.sandbox_profile);
     json_kraw(&j, "artifacts", buf_str(&job->request.artifacts));
     json_key(&j, "events");
     json_arr_open(&j);
-    json_strn(&j, job->started_line.data, job->started_line.len);
+    write_lines(&j, &job->own_lines);
     json_arr_close(&j);
     json_obj_close(&j);
     return buf_error(out, err);
@@ -98,15 +114,37 @@ static int on_pause(void *ctx, struct arp_err *err)
     return sink_flush(&job->sink, err);
 }
 
-/* Warm the workspace and note in the row what the run runs in. */
+/* Persist and show the lines written since the last flush, which are ours, and keep them for the agent. */
+static int flush_own(struct job *job, struct arp_err *err)
+{
+    buf_append(&job->own_lines, job->sink.pending.data, job->sink.pending.len);
+    int rc = buf_error(&job->own_lines, err);
+    return rc ? rc : sink_flush(&job->sink, err);
+}
+
+/* On record before anything runs in it. */
+static int record_container(struct job *job, struct arp_err *err)
+{
+    cleanup_buf struct buf context;
+    buf_init(&context, CONTAINER_CONTEXT_MAX);
+    int rc = run_container_context(&job->container, &job->runtime, &context, err);
+    if (rc == 0)
+        rc = sink_write_context(&job->sink, buf_str(&context), err);
+    return rc ? rc : flush_own(job, err);
+}
+
+/* Warm the workspace and note in record and row what the run runs in. */
 static int prepare(struct job *job, struct arp_err *err)
 {
-    int rc = warm_ensure(job->env, &job->ws, &job->runtime, err);
+    int rc = warm_ensure(job->env, &job->ws, &job->container.environment, &job->runtime, err);
     if (rc)
         return rc;
     job->has_runtime = true;
     if (job->runtime.created)
         metrics_count(job->env->metrics, METRIC_COLD_RESUMES, 1, NULL);
+    rc = record_container(job, err);
+    if (rc)
+        return rc;
     cleanup_buf struct buf snapshot;
     buf_init(&snapshot, 2 * LIMIT_METADATA);
     struct record r = {.run = &job->run,
@@ -120,6 +158,7 @@ static int prepare(struct job *job, struct arp_err *err)
     struct run_start start = {.image_name = job->runtime.image_name,
         .image_digest = job->runtime.image_digest,
         .env_snapshot = buf_str(&snapshot),
+        .container_context = job->sink.facts.container_context,
         .lease_epoch = job->epoch};
     rc = runs_set_started(job->env->db, job->run.user_id, job->run.id, &start, err);
     job->run.started_us = clock_now_us();
@@ -276,8 +315,7 @@ static int find_earlier(const struct run_env *env, const struct run_submission *
     int rc = runs_find_by_key(env->db, s->user_id, s->idempotency_key, &run, err);
     if (rc)
         return rc;
-    if (strcmp(run.project_id, s->project_id) != 0 ||
-        strcmp(run.run_context, buf_str(&request->context)) != 0) {
+    if (strcmp(run.project_id, s->project_id) != 0 || !run_context_is_of(run.run_context, request)) {
         rc = arp_fail(err, ARP_E_CONFLICT, 0, "the idempotency key was used for another request");
     } else {
         memcpy(ret->run_id, run.id, sizeof(ret->run_id));
@@ -299,12 +337,11 @@ static int fill_run(
     run->streaming = s->streaming;
     run->engine = strdup("shell");
     run->prompt = strdup(job->request.prompt);
-    run->run_context = strdup(buf_str(&job->request.context));
     memcpy(job->log.user_id, run->user_id, sizeof(run->user_id));
     memcpy(job->log.project_id, run->project_id, sizeof(run->project_id));
     memcpy(job->log.workspace_id, run->workspace_id, sizeof(run->workspace_id));
     memcpy(job->log.run_id, run->id, sizeof(run->id));
-    return run->engine && run->prompt && run->run_context ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "run");
+    return run->engine && run->prompt ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "run");
 }
 
 /* Start the run's thread; when there is none to be had, the run fails on this thread. */
@@ -334,8 +371,9 @@ static int admit(
         .streaming = s->streaming,
         .prompt = job->request.prompt,
         .engine = "shell",
-        .run_context = buf_str(&job->request.context),
-        .idempotency_key = s->idempotency_key};
+        .run_context = job->run.run_context,
+        .idempotency_key = s->idempotency_key,
+        .container_id = job->container.environment.id[0] ? job->container.environment.id : NULL};
     struct run_admitted a;
     int rc = runs_admit(env->db, &n, &a, err);
     if (rc == ARP_E_QUOTA)
@@ -350,10 +388,8 @@ static int admit(
         return rc;
     sink_init(&job->sink, env, job->run.user_id, job->run.id, live_feed(job->live));
     rc = sink_write_started(&job->sink, s->project_id, a.workspace_id, job->request.prompt, err);
-    if (rc == 0) {
-        buf_append(&job->started_line, job->sink.pending.data, job->sink.pending.len - 1);
-        rc = sink_flush(&job->sink, err);
-    }
+    if (rc == 0)
+        rc = flush_own(job, err);
     if (rc) {
         live_end(env->live, job->live);
         return rc;
@@ -363,7 +399,22 @@ static int admit(
     return 0;
 }
 
-/* With the place reserved: look the workspace up, lock it, admit the run, start it. */
+/* Resolve the run's container: from here on run_context says what it is. */
+static int choose_container(
+    struct job *job, const struct run_submission *s, const struct run_request *request, struct arp_err *err)
+{
+    int rc = run_container_resolve(job->env, s->user_id, request, &job->container, err);
+    if (rc)
+        return rc;
+    cleanup_buf struct buf context;
+    buf_init(&context, request->context.max);
+    rc = run_context_write(request, &job->container, &context, err);
+    if (rc == 0)
+        job->run.run_context = buf_steal(&context);
+    return rc;
+}
+
+/* With the place reserved: look the workspace up, choose the container, lock, admit the run, start it. */
 static int start_reserved(const struct run_env *env, const struct run_submission *s,
     struct run_request *request, struct run_started *ret, bool *ret_place_taken, struct arp_err *err)
 {
@@ -371,8 +422,10 @@ static int start_reserved(const struct run_env *env, const struct run_submission
     if (!job)
         return arp_fail(err, ARP_E_NOMEM, 0, "run");
     job->env = env;
-    buf_init(&job->started_line, LIMIT_LINE);
+    buf_init(&job->own_lines, 2 * (LIMIT_LINE + 1));
     int rc = workspaces_get_by_project(env->db, s->user_id, s->project_id, &job->ws, err);
+    if (rc == 0)
+        rc = choose_container(job, s, request, err);
     if (rc == 0)
         rc = workspace_lock(env, job->ws.id, &job->epoch, err);
     if (rc) {

@@ -29,7 +29,8 @@ struct run_started {
 /* Admit a run and start it. request is taken over on success (and emptied), left alone on failure. RunStarted is persisted before this
  * returns. env must outlive the run.
  * Errors: ARP_E_NOT_FOUND (project), ARP_E_BUSY (workspace), ARP_E_QUOTA, ARP_E_CONFLICT (idempotency key of another request; no warm place),
- * ARP_E_UNAVAILABLE (too many runs, shutting down), those of the store. */
+ * ARP_E_OVERRIDE (a container override), ARP_E_UNAVAILABLE (too many runs, shutting down), those of the store and, with an override, the
+ * engine's.  */
 int run_start(const struct run_env *env, const struct run_submission *s, struct run_request *request,
     struct run_started *ret, struct arp_err *err);
 

@@ -159,6 +159,7 @@ int record_metadata(const struct record *r, struct buf *out, struct arp_err *err
     json_kstr(&j, "prompt", run->prompt);
     json_kbool(&j, "streaming", run->streaming);
     json_kraw(&j, "runContext", run->run_context);
+    json_kraw(&j, "container_context", r->facts->container_context);
     json_kstr(&j, "imageName", r->runtime ? r->runtime->image_name : NULL);
     json_kstr(&j, "imageDigest", r->runtime ? r->runtime->image_digest : NULL);
     json_kstr(&j, "gitCommit", r->facts->git_commit);
@@ -210,7 +211,8 @@ int record_read(
     const cJSON *root = doc->root;
     const cJSON *agent = cJSON_GetObjectItemCaseSensitive(root, "agent");
     const cJSON *context = cJSON_GetObjectItemCaseSensitive(root, "runContext");
-    const cJSON *limits = cJSON_GetObjectItemCaseSensitive(context, "limits");
+    const cJSON *container = cJSON_GetObjectItemCaseSensitive(context, "container");
+    const cJSON *limits = cJSON_GetObjectItemCaseSensitive(container, "limits");
     *in = (struct bundle_input){
         .run_id = json_get_str(root, "runId"),
         .user_id = json_get_str(root, "userId"),

@@ -171,6 +171,30 @@ static int write_commands(
     return rc ? rc : buf_error(&r->commands, err);
 }
 
+/* The members are judged when they are resolved, so that each bad one is refused by its name. */
+static int read_overrides(const cJSON *body, struct run_request *r, struct arp_err *err)
+{
+    const cJSON *map = cJSON_GetObjectItemCaseSensitive(body, "container_overrides");
+    int n = cJSON_GetArraySize(map);
+    if (n > LIMIT_OVERRIDES)
+        return arp_fail_field(
+            err, "container_overrides", "'container_overrides' names over %d agents", LIMIT_OVERRIDES);
+    r->overrides = calloc((size_t)n + 1, sizeof(*r->overrides));
+    if (!r->overrides)
+        return arp_fail(err, ARP_E_NOMEM, 0, "request");
+    const cJSON *item;
+    cJSON_ArrayForEach(item, map)
+    {
+        struct run_override *o = &r->overrides[r->override_count++];
+        const char *id = cJSON_GetStringValue(item);
+        o->agent_key = strdup(item->string);
+        o->container_id = id ? strdup(id) : NULL;
+        if (!o->agent_key || (id && !o->container_id))
+            return arp_fail(err, ARP_E_NOMEM, 0, "request");
+    }
+    return 0;
+}
+
 static int write_artifacts(struct run_request *r, const struct config *cfg, struct arp_err *err)
 {
     struct json j;
@@ -185,7 +209,7 @@ static int write_artifacts(struct run_request *r, const struct config *cfg, stru
     return buf_error(&r->artifacts, err);
 }
 
-static int write_context(struct run_request *r, const struct config *cfg, struct arp_err *err)
+static int write_context(struct run_request *r, struct arp_err *err)
 {
     struct json j;
     json_init(&j, &r->context);
@@ -195,16 +219,11 @@ static int write_context(struct run_request *r, const struct config *cfg, struct
     json_kstr(&j, "prompt", r->prompt);
     json_kraw(&j, "commands", buf_str(&r->commands));
     json_kint(&j, "timeoutMs", r->timeout_ms);
-    json_kstr(&j, "image", cfg->workspace_image);
-    json_key(&j, "limits");
-    json_obj_open(&j);
-    json_kint(&j, "nanoCpus", cfg->workspace_nano_cpus);
-    json_kint(&j, "memoryBytes", cfg->workspace_memory_mb << 20);
-    json_kint(&j, "pids", cfg->workspace_pids);
-    json_obj_close(&j);
-    json_kstr(&j, "network", "internal");
-    json_kstr(&j, "sandboxProfile", "default");
     json_kraw(&j, "artifacts", buf_str(&r->artifacts));
+    json_key(&j, "container_overrides");
+    json_obj_open(&j);
+    for (size_t i = 0; i < r->override_count; i++)
+        json_kstr(&j, r->overrides[i].agent_key, r->overrides[i].container_id);
     json_obj_close(&j);
     return buf_error(&r->context, err);
 }
@@ -212,7 +231,8 @@ static int write_context(struct run_request *r, const struct config *cfg, struct
 static int read_body(const cJSON *body, struct run_request *r, const struct config *cfg, struct arp_err *err)
 {
     static const struct json_field fields[] = {{"prompt", JSON_STRING, false}, {"text", JSON_STRING, false},
-        {"engine", JSON_STRING, false}, {"commands", JSON_ANY, false}, {"timeoutMs", JSON_INT, false}};
+        {"engine", JSON_STRING, false}, {"commands", JSON_ANY, false}, {"timeoutMs", JSON_INT, false},
+        {"container_overrides", JSON_OBJECT, false}};
     int rc = json_check_object(body, fields, sizeof(fields) / sizeof(fields[0]), "", err);
     if (rc)
         return rc;
@@ -234,7 +254,9 @@ static int read_body(const cJSON *body, struct run_request *r, const struct conf
     rc = write_artifacts(r, cfg, err);
     if (rc == 0)
         rc = write_commands(body, r, cfg, err);
-    return rc ? rc : write_context(r, cfg, err);
+    if (rc == 0)
+        rc = read_overrides(body, r, err);
+    return rc ? rc : write_context(r, err);
 }
 
 int run_request_parse(
@@ -261,6 +283,13 @@ void run_request_done(struct run_request *r)
 {
     free(r->prompt);
     r->prompt = NULL;
+    for (size_t i = 0; i < r->override_count; i++) {
+        free(r->overrides[i].agent_key);
+        free(r->overrides[i].container_id);
+    }
+    free(r->overrides);
+    r->overrides = NULL;
+    r->override_count = 0;
     buf_done(&r->artifacts);
     buf_done(&r->commands);
     buf_done(&r->context);

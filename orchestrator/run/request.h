@@ -1,6 +1,6 @@
 /*
- * A message request: what a client asks one run to do, parsed from hostile JSON and turned into the immutable run context. The context's
- * canonical bytes are made here once; the run row, the agent's instructions and the evidence all read them. Pure functions.
+ * A message request: what a client asks one run to do, parsed from hostile JSON. Its canonical bytes, made here once, are the beginning
+ * of the immutable run context (container.h ends it), which the run row, the agent's instructions and the evidence read. Pure functions.
  * Source: design.md section 3 (steps 1, 2) and 4.1; docs/API.md "Message".
  */
 #ifndef ARP_ORCHESTRATOR_RUN_REQUEST_H
@@ -13,12 +13,20 @@
 #include "shared/buf.h"
 #include "shared/err.h"
 
+/* One member of container_overrides, as it came. */
+struct run_override {
+    char *agent_key;    /* owned */
+    char *container_id; /* owned; NULL when it was no string */
+};
+
 struct run_request {
     char *prompt;         /* owned; "" when none was given */
     int64_t timeout_ms;   /* of the whole run */
     struct buf artifacts; /* JSON array: the patterns of what outputs.json lists */
     struct buf commands;  /* canonical JSON array of {"argv","shell","timeoutMs","cwd"} */
-    struct buf context;   /* canonical JSON: the run context */
+    struct run_override *overrides;
+    size_t override_count;
+    struct buf context; /* canonical JSON: the run context up to the container, its object still open */
 };
 
 /* Parse and check a body of POST /projects/:id/message. Defaults come from cfg.

@@ -36,6 +36,7 @@ static void facts_done(struct sink_facts *f)
     free(f->diff_sha256);
     free(f->tree_before);
     free(f->tree_after);
+    free(f->container_context);
     *f = (struct sink_facts){0};
 }
 
@@ -101,6 +102,11 @@ static int note_facts(struct sink_facts *f, const struct event_info *e, struct a
         ok = take_str(&f->diff_sha256, e->obj, "diffSha256") &&
              take_object_id(&f->tree_before, e->obj, "treeBefore") &&
              take_object_id(&f->tree_after, e->obj, "treeAfter");
+    } else if (e->type == EVENT_TOOL_CONTEXT) {
+        free(f->container_context);
+        f->container_context =
+            cJSON_PrintUnformatted(cJSON_GetObjectItemCaseSensitive(e->obj, "container_context"));
+        ok = f->container_context != NULL;
     } else if (e->type == EVENT_RUN_COMPLETED) {
         f->closed = true;
         f->by_agent = !closed_by_orchestrator(e);
@@ -124,6 +130,8 @@ static int check_speaker(const struct sink_facts *f, const struct event_info *e,
             err, ARP_E_TOO_LARGE, 0, "more than %d RunProcess lines of one run", LIMIT_PROCESS_RECORDS);
     if (e->type == EVENT_RUN_STARTED)
         return arp_fail(err, ARP_E_CORRUPT, 0, "a RunStarted that the orchestrator did not write");
+    if (e->type == EVENT_TOOL_CONTEXT)
+        return arp_fail(err, ARP_E_CORRUPT, 0, "a ToolContext that the orchestrator did not write");
     if (e->type == EVENT_RUN_COMPLETED && closed_by_orchestrator(e))
         return arp_fail(err, ARP_E_CORRUPT, 0, "a RunCompleted in the orchestrator's name");
     return 0;
@@ -195,6 +203,18 @@ int sink_write_started(
     json_kstr(&j, "prompt", prompt);
     json_kstr(&j, "engine", "shell");
     json_kstr(&j, "chain", "arp-chain-v1");
+    event_close(&j, 0, &c);
+    return take_own(s, &line, err);
+}
+
+int sink_write_context(struct sink *s, const char *container_context, struct arp_err *err)
+{
+    cleanup_buf struct buf line;
+    buf_init(&line, LIMIT_LINE);
+    struct json j;
+    struct chain c = s->chain;
+    event_open(&j, &line, EVENT_TOOL_CONTEXT, s->run_id);
+    json_kraw(&j, "container_context", container_context);
     event_close(&j, 0, &c);
     return take_own(s, &line, err);
 }

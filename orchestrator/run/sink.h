@@ -32,6 +32,7 @@ struct sink_facts {
     char *diff_sha256;
     char *tree_before;
     char *tree_after;
+    char *container_context;                   /* JSON text of the member, as ToolContext has it */
     uint64_t commands;                         /* RunCommandFinished lines */
     char command_log_head[SHA256_HEX_LEN + 1]; /* of the last of them, "" when there was none */
     uint64_t processes;                        /* RunProcess lines */
@@ -62,9 +63,11 @@ int sink_resume(struct sink *s, struct arp_err *err);
 /* Accept one line of the agent (no LF). Errors: those of event_check; ARP_E_CORRUPT (a line after RunCompleted, a RunStarted);
  * ARP_E_TOO_LARGE (the whole log would be over LIMIT_EVENTS_BYTES, or have more than LIMIT_PROCESS_RECORDS lines of processes). */
 int sink_agent_line(struct sink *s, const char *line, size_t len, struct arp_err *err);
-/* Write the orchestrator's own lines: RunStarted at the start of a chain, RunCompleted where no agent closed it. */
+/* Write the orchestrator's own lines: RunStarted at the start of a chain, ToolContext after it, RunCompleted where no agent closed it. */
 int sink_write_started(struct sink *s, const char *project_id, const char *workspace_id, const char *prompt,
     struct arp_err *err);
+/* ToolContext: the container the run is in. container_context: the object as JSON text. */
+int sink_write_context(struct sink *s, const char *container_context, struct arp_err *err);
 int sink_write_completed(
     struct sink *s, enum run_status status, const char *message, const char *reason, struct arp_err *err);
 

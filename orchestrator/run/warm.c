@@ -193,9 +193,10 @@ static int make_room(const struct run_env *env, const struct workspace *ws, stru
     return others < env->cfg->warm_workspaces_per_user ? 0 : fail_no_room(env, err);
 }
 
-/* Write what is true of the container into the row, if it is news. */
-static int update_row(const struct run_env *env, const struct workspace *ws,
-    const struct runtime_workspace *rw, struct arp_err *err)
+/* Write what is true of the container into the row, if it is news, and its metadata into ws: what is recorded of a run must not be of the
+ * container before. */
+static int update_row(
+    const struct run_env *env, struct workspace *ws, const struct runtime_workspace *rw, struct arp_err *err)
 {
     bool same = ws->state == WORKSPACE_WARM && ws->container_id &&
                 strcmp(ws->container_id, rw->container_id) == 0 && ws->runtime_metadata;
@@ -213,7 +214,12 @@ static int update_row(const struct run_env *env, const struct workspace *ws,
         .image_digest = rw->image_digest,
         .runtime_metadata = buf_str(&metadata),
     };
-    return workspaces_set_warm(env->db, ws->user_id, ws->id, &row, err);
+    rc = workspaces_set_warm(env->db, ws->user_id, ws->id, &row, err);
+    if (rc == 0) {
+        free(ws->runtime_metadata);
+        ws->runtime_metadata = buf_steal(&metadata);
+    }
+    return rc;
 }
 
 /* The caller's row was read before it had the lock: meanwhile the workspace may have been cooled or deleted. */
@@ -228,8 +234,8 @@ static int read_again(const struct run_env *env, struct workspace *ws, struct ar
     return 0;
 }
 
-int warm_ensure(
-    const struct run_env *env, struct workspace *ws, struct runtime_workspace *ret, struct arp_err *err)
+int warm_ensure(const struct run_env *env, struct workspace *ws, const struct runtime_environment *e,
+    struct runtime_workspace *ret, struct arp_err *err)
 {
     int rc = read_again(env, ws, err);
     if (rc)
@@ -242,7 +248,7 @@ int warm_ensure(
         pthread_mutex_lock(stripe);
     rc = cold ? make_room(env, ws, err) : 0;
     if (rc == 0)
-        rc = runtime_ensure(env->runtime, ws->id, ret, err);
+        rc = runtime_ensure(env->runtime, ws->id, e, ret, err);
     if (rc == 0) {
         rc = update_row(env, ws, ret, err);
         if (rc && cold) /* a container whose row says cold is one that nobody would ever stop */

@@ -25,10 +25,12 @@ void warm_release_late(const struct run_env *env);
 
 /* Before a run is admitted: could ws be made warm, as things stand? Errors: ARP_E_CONFLICT (as warm_ensure). */
 int warm_check_room(const struct run_env *env, const struct workspace *ws, struct arp_err *err);
-/* Make ws warm, cooling others of its user when over the limit, and bring its row up to date. Locked by the caller. ws is read again first.
- * Errors: ARP_E_NOT_FOUND (its project was deleted), ARP_E_CONFLICT (all warm workspaces of the user are busy), those of runtime_ensure, those of the store. */
-int warm_ensure(
-    const struct run_env *env, struct workspace *ws, struct runtime_workspace *ret, struct arp_err *err);
+/* Make ws warm with a container of environment e, cooling others of its user when over the limit, and bring its row up to date. Locked
+ * by the caller. ws is read again first. A container of another environment on it is replaced.
+ * Errors: ARP_E_NOT_FOUND (its project was deleted), ARP_E_CONFLICT (all warm workspaces of the user are busy), those of runtime_ensure,
+ * those of the store. */
+int warm_ensure(const struct run_env *env, struct workspace *ws, const struct runtime_environment *e,
+    struct runtime_workspace *ret, struct arp_err *err);
 /* The workspace was used until now: its idle time starts here. Called at the end of a use, under the lock, which keeps it warm till then. */
 void warm_note_activity(const struct run_env *env, const char *user_id, const char *workspace_id);
 /* Make it cold: container removed, volume kept. Locked by the caller. */

@@ -154,6 +154,8 @@ int container_spec_write(const struct container_spec *s, struct buf *out, struct
     json_obj_open(&j);
     json_kstr(&j, LABEL_INSTANCE, s->instance_id);
     json_kstr(&j, LABEL_WORKSPACE, s->workspace_id);
+    if (s->environment_id)
+        json_kstr(&j, LABEL_ENVIRONMENT, s->environment_id);
     json_obj_close(&j);
     write_host_config(s, &j);
     json_obj_close(&j);
@@ -226,6 +228,9 @@ static int check_identity(const struct container_spec *s, const cJSON *doc, stru
     if (!is_string(get(labels, LABEL_INSTANCE), s->instance_id) ||
         !is_string(get(labels, LABEL_WORKSPACE), s->workspace_id))
         return differs(err, "labels of another owner");
+    const cJSON *environment = get(labels, LABEL_ENVIRONMENT);
+    if (s->environment_id ? !is_string(environment, s->environment_id) : environment != NULL)
+        return differs(err, "made for another environment");
     for (size_t i = 0; i < N_ENV; i++) {
         cleanup_buf struct buf line;
         buf_init(&line, 1024);

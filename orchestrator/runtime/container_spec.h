@@ -16,6 +16,8 @@
 
 #define LABEL_INSTANCE  "arp.instance"
 #define LABEL_WORKSPACE "arp.workspace"
+/* Only on containers of a tenant's environment. */
+#define LABEL_ENVIRONMENT "arp.environment"
 
 /* All borrowed. */
 struct container_spec {
@@ -30,6 +32,7 @@ struct container_spec {
     int64_t nano_cpus;
     int64_t memory_bytes;
     int64_t pids_limit;
+    const char *environment_id; /* of a tenant's environment; NULL: the server's own */
 };
 
 /* Append the body of POST /containers/create to out. */

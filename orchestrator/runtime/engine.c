@@ -9,6 +9,8 @@
 #include "shared/json.h"
 
 #define API "http://engine/v1.41"
+/* What images/build.sh labels an image with. */
+#define LABEL_AGENT "arp.agent.digest"
 /* Listing 4000 containers takes about 3 KiB each. */
 #define ANSWER_MAX (16u << 20)
 /* The socket is local: a connection that takes longer means that dockerd hangs. */
@@ -225,6 +227,8 @@ int engine_image_inspect(struct engine *e, const char *name, struct engine_image
     const char *at = cJSON_IsString(first) ? strrchr(first->valuestring, '@') : NULL;
     if (at)
         copy_text(ret->repo_digest, sizeof(ret->repo_digest), at + 1);
+    const cJSON *config = cJSON_GetObjectItemCaseSensitive(doc, "Config");
+    ret->has_agent = json_get_str(cJSON_GetObjectItemCaseSensitive(config, "Labels"), LABEL_AGENT) != NULL;
     return 0;
 }
 

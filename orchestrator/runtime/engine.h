@@ -28,6 +28,7 @@ int engine_ping(struct engine *e, struct arp_err *err);
 struct engine_image {
     char id[80];          /* "sha256:<hex>" of the image's configuration */
     char repo_digest[80]; /* "sha256:<hex>" of its manifest; "" when it never was in a registry */
+    bool has_agent;       /* carries the label of an image made for workspaces */
 };
 int engine_image_inspect(struct engine *e, const char *name, struct engine_image *ret, struct arp_err *err);
 

@@ -1,6 +1,5 @@
 #include "orchestrator/runtime/workspace.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,13 +7,12 @@
 
 #include "orchestrator/runtime/container_spec.h"
 #include "orchestrator/runtime/engine.h"
+#include "orchestrator/runtime/images.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
 #include "shared/hash.h"
 #include "shared/json.h"
 
-/* A tag moves when an operator builds a new image; asking again this often notices it soon and keeps warm runs at two calls. */
-#define IMAGE_CACHE_NS (5ll * 1000000000)
 /* From start to a healthy agent: normally a few milliseconds, on a machine that swaps seconds. */
 #define HEALTH_NEW_MS 20000
 /* A container that ran before answers at once or is stuck; then it is replaced. */
@@ -29,17 +27,12 @@
 
 struct runtime {
     struct engine *engine;
+    struct images *images;
     struct http_pool *agents; /* connections to agents */
-    char image[RUNTIME_IMAGE_MAX];
     char network[RUNTIME_NAME_MAX];
     char instance_id[UUID_LEN + 1];
     unsigned char secret[RUNTIME_SECRET_LEN];
-    int64_t nano_cpus;
-    int64_t memory_bytes;
-    int64_t pids_limit;
-    pthread_mutex_t image_lock; /* guards the two below */
-    struct engine_image image_known;
-    int64_t image_asked_ns; /* 0: never */
+    struct runtime_environment own;
 };
 
 static void sleep_us(long us)
@@ -70,6 +63,37 @@ static int check_config(const struct runtime_config *cfg, struct arp_err *err)
     return 0;
 }
 
+/* What name means at the engine now. */
+static int find_image(
+    struct runtime *rt, const char *name, struct runtime_image *ret, bool *ret_has_agent, struct arp_err *err)
+{
+    struct engine_image image;
+    int rc = images_find(rt->images, name, &image, err);
+    if (rc)
+        return arp_wrap(err, "workspace image '%s'", name);
+    bool repo = image.repo_digest[0] != '\0';
+    memset(ret, 0, sizeof(*ret));
+    snprintf(ret->id, sizeof(ret->id), "%s", image.id);
+    snprintf(ret->digest, sizeof(ret->digest), "%s", repo ? image.repo_digest : image.id);
+    snprintf(
+        ret->digest_kind, sizeof(ret->digest_kind), "%s", repo ? RUNTIME_DIGEST_REPO : RUNTIME_DIGEST_IMAGE);
+    *ret_has_agent = image.has_agent;
+    return 0;
+}
+
+int runtime_image_find(struct runtime *rt, const char *name, struct runtime_image *ret, struct arp_err *err)
+{
+    struct runtime_image image;
+    bool has_agent = false;
+    int rc = find_image(rt, name, &image, &has_agent, err);
+    /* One answer for all three, so that a tenant can't ask which other images the machine has. */
+    if (rc == ARP_E_NOT_FOUND || rc == ARP_E_INVALID || (rc == 0 && !has_agent))
+        return arp_fail(err, ARP_E_NOT_FOUND, 0, "there is no workspace image '%.200s' at the engine", name);
+    if (rc == 0)
+        *ret = image;
+    return rc;
+}
+
 /* Make the network, or refuse one that would let a workspace out. */
 static int ensure_network(struct runtime *rt, struct arp_err *err)
 {
@@ -92,46 +116,23 @@ static int ensure_network(struct runtime *rt, struct arp_err *err)
     return 0;
 }
 
-static int find_image(struct runtime *rt, struct engine_image *ret, struct arp_err *err)
-{
-    pthread_mutex_lock(&rt->image_lock);
-    bool fresh = rt->image_asked_ns != 0 && clock_mono_ns() - rt->image_asked_ns < IMAGE_CACHE_NS;
-    if (fresh)
-        *ret = rt->image_known;
-    pthread_mutex_unlock(&rt->image_lock);
-    if (fresh)
-        return 0;
-    struct engine_image image;
-    int rc = engine_image_inspect(rt->engine, rt->image, &image, err);
-    if (rc != 0) {
-        arp_wrap(err, "workspace image '%s'", rt->image);
-        return rc;
-    }
-    pthread_mutex_lock(&rt->image_lock);
-    rt->image_known = image;
-    rt->image_asked_ns = clock_mono_ns();
-    pthread_mutex_unlock(&rt->image_lock);
-    *ret = image;
-    return 0;
-}
-
 int runtime_open(const struct runtime_config *cfg, struct runtime **ret, struct arp_err *err)
 {
-    struct engine_image image;
+    struct runtime_image image;
+    bool has_agent;
     int rc = check_config(cfg, err);
     if (rc != 0)
         return rc;
     struct runtime *rt = calloc(1, sizeof(*rt));
     if (!rt)
         return arp_fail(err, ARP_E_NOMEM, 0, "runtime");
-    pthread_mutex_init(&rt->image_lock, NULL);
-    snprintf(rt->image, sizeof(rt->image), "%s", cfg->image);
     snprintf(rt->network, sizeof(rt->network), "%s", cfg->network_name);
     snprintf(rt->instance_id, sizeof(rt->instance_id), "%s", cfg->instance_id);
     memcpy(rt->secret, cfg->secret, sizeof(rt->secret));
-    rt->nano_cpus = cfg->nano_cpus;
-    rt->memory_bytes = cfg->memory_bytes;
-    rt->pids_limit = cfg->pids_limit;
+    snprintf(rt->own.image_name, sizeof(rt->own.image_name), "%s", cfg->image);
+    rt->own.nano_cpus = cfg->nano_cpus;
+    rt->own.memory_bytes = cfg->memory_bytes;
+    rt->own.pids_limit = cfg->pids_limit;
     rt->agents = http_pool_new(NULL);
     rc = rt->agents ? engine_open(cfg->docker_socket, &rt->engine, err)
                     : arp_fail(err, ARP_E_NOMEM, 0, "runtime");
@@ -140,8 +141,11 @@ int runtime_open(const struct runtime_config *cfg, struct runtime **ret, struct 
         if (rc != 0)
             arp_wrap(err, "socket '%s'", cfg->docker_socket);
     }
-    if (rc == 0)
-        rc = find_image(rt, &image, err);
+    if (rc == 0) {
+        rt->images = images_new(rt->engine);
+        rc = rt->images ? find_image(rt, cfg->image, &image, &has_agent, err)
+                        : arp_fail(err, ARP_E_NOMEM, 0, "runtime");
+    }
     if (rc == 0)
         rc = ensure_network(rt, err);
     if (rc != 0) {
@@ -156,11 +160,16 @@ void runtime_close(struct runtime *rt)
 {
     if (!rt)
         return;
+    images_free(rt->images);
     engine_close(rt->engine);
     http_pool_free(rt->agents);
-    pthread_mutex_destroy(&rt->image_lock);
     explicit_bzero(rt->secret, sizeof(rt->secret));
     free(rt);
+}
+
+const struct runtime_environment *runtime_own(const struct runtime *rt)
+{
+    return &rt->own;
 }
 
 int runtime_ping(struct runtime *rt, struct arp_err *err)
@@ -170,31 +179,26 @@ int runtime_ping(struct runtime *rt, struct arp_err *err)
 
 /* --- names --- */
 
-static int make_names(
-    const struct runtime *rt, const char *workspace_id, struct runtime_workspace *ws, struct arp_err *err)
+/* environment_id: "" for the server's own, or when the token does not matter. */
+static int make_names(const struct runtime *rt, const char *workspace_id, const char *environment_id,
+    struct runtime_workspace *ws, struct arp_err *err)
 {
-    char message[RUNTIME_NAME_MAX + 32];
+    char message[RUNTIME_NAME_MAX + UUID_LEN + 32];
     memset(ws, 0, sizeof(*ws));
     if (!uuid_ok(workspace_id))
         return arp_fail(err, ARP_E_INVALID, 0, "workspace id is not a UUID");
+    /* One name per workspace, whatever its container is made of: so the engine itself never lets two be on one volume. */
     snprintf(ws->container_name, sizeof(ws->container_name), "arp-%.*s-ws-%s", INSTANCE_PREFIX_LEN,
         rt->instance_id, workspace_id);
     snprintf(ws->volume_name, sizeof(ws->volume_name), "arp-%.*s-vol-%s", INSTANCE_PREFIX_LEN,
         rt->instance_id, workspace_id);
-    snprintf(ws->image_name, sizeof(ws->image_name), "%s", rt->image);
-    /* Derived, not stored: an orchestrator that starts again can talk to the containers it finds. */
-    int n = snprintf(message, sizeof(message), "arp-agent-token-v1\n%s", ws->container_name);
+    /* Derived, not stored: an orchestrator that starts again can talk to the containers it finds. What one image's agent was given
+     * opens no container of another environment. */
+    int n = snprintf(message, sizeof(message), "arp-agent-token-v1\n%s%s%s", ws->container_name,
+        environment_id[0] ? "\n" : "", environment_id);
     hmac_sha256_hex(rt->secret, sizeof(rt->secret), message, (size_t)n, ws->agent.token);
     ws->agent.pool = rt->agents;
     return 0;
-}
-
-static void use_image(struct runtime_workspace *ws, const struct engine_image *image)
-{
-    bool repo = image->repo_digest[0] != '\0';
-    snprintf(ws->image_digest, sizeof(ws->image_digest), "%s", repo ? image->repo_digest : image->id);
-    snprintf(ws->image_digest_kind, sizeof(ws->image_digest_kind), "%s",
-        repo ? RUNTIME_DIGEST_REPO : RUNTIME_DIGEST_IMAGE);
 }
 
 /* --- warm --- */
@@ -345,32 +349,47 @@ static int fail_agent(const struct warming *w, struct arp_err *err)
         err, ARP_E_AGENT, 0, "agent did not come up; its last words: %s", log.len ? buf_str(&log) : "(none)");
 }
 
-int runtime_ensure(
-    struct runtime *rt, const char *workspace_id, struct runtime_workspace *ret, struct arp_err *err)
+/* Names and image of the container to be. */
+static int plan(struct runtime *rt, const char *workspace_id, const struct runtime_environment *e,
+    struct runtime_workspace *ws, struct runtime_image *image, struct arp_err *err)
+{
+    bool has_agent;
+    int rc = make_names(rt, workspace_id, e->id, ws, err);
+    if (rc)
+        return rc;
+    *image = e->image;
+    if (!image->id[0])
+        rc = find_image(rt, e->image_name, image, &has_agent, err);
+    snprintf(ws->image_name, sizeof(ws->image_name), "%s", e->image_name);
+    snprintf(ws->image_digest, sizeof(ws->image_digest), "%s", image->digest);
+    snprintf(ws->image_digest_kind, sizeof(ws->image_digest_kind), "%s", image->digest_kind);
+    return rc;
+}
+
+int runtime_ensure(struct runtime *rt, const char *workspace_id, const struct runtime_environment *e,
+    struct runtime_workspace *ret, struct arp_err *err)
 {
     struct runtime_workspace ws;
-    struct engine_image image;
+    struct runtime_image image;
     bool usable = false;
-    int rc = make_names(rt, workspace_id, &ws, err);
-    if (rc == 0)
-        rc = find_image(rt, &image, err);
+    int rc = plan(rt, workspace_id, e, &ws, &image, err);
     if (rc != 0)
         return rc;
-    use_image(&ws, &image);
     struct warming w = {
         .rt = rt,
         .ws = &ws,
         .spec = {.image_id = image.id,
-            .image_name = rt->image,
+            .image_name = ws.image_name,
             .image_digest = ws.image_digest,
             .token = ws.agent.token,
             .instance_id = rt->instance_id,
             .workspace_id = workspace_id,
+            .environment_id = e->id[0] ? e->id : NULL,
             .volume_name = ws.volume_name,
             .network_name = rt->network,
-            .nano_cpus = rt->nano_cpus,
-            .memory_bytes = rt->memory_bytes,
-            .pids_limit = rt->pids_limit},
+            .nano_cpus = e->nano_cpus,
+            .memory_bytes = e->memory_bytes,
+            .pids_limit = e->pids_limit},
     };
     rc = adopt(&w, &usable, err);
     if (rc == 0 && usable)
@@ -393,7 +412,7 @@ int runtime_ensure(
 int runtime_cool(struct runtime *rt, const char *workspace_id, struct arp_err *err)
 {
     struct runtime_workspace ws;
-    int rc = make_names(rt, workspace_id, &ws, err);
+    int rc = make_names(rt, workspace_id, "", &ws, err);
     if (rc != 0)
         return rc;
     rc = engine_container_stop(rt->engine, ws.container_name, STOP_GRACE_S, err);
@@ -405,7 +424,7 @@ int runtime_cool(struct runtime *rt, const char *workspace_id, struct arp_err *e
 int runtime_destroy(struct runtime *rt, const char *workspace_id, struct arp_err *err)
 {
     struct runtime_workspace ws;
-    int rc = make_names(rt, workspace_id, &ws, err);
+    int rc = make_names(rt, workspace_id, "", &ws, err);
     if (rc == 0)
         rc = remove_container(rt, ws.container_name, err);
     if (rc == 0)

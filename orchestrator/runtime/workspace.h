@@ -3,7 +3,8 @@
  * A struct runtime is immutable after opening and thread-safe; the caller holds the workspace's lock around ensure, cool and destroy
  * of one workspace. Names are made from the workspace id, so a create that timed out is found again; labels arp.instance and
  * arp.workspace let a new process find everything. After start the engine is asked what it really applied; a mismatch refuses the
- * workspace. Source: design.md sections 3, 7 and 12; docs/ARCHITECTURE.md.
+ * workspace. What a container is made of is its environment: the server's own, or a tenant's. A workspace has one container at a time,
+ * by its name; one of another environment is replaced. Source: design.md sections 3, 7 and 12; docs/ARCHITECTURE.md.
  */
 #ifndef ARP_ORCHESTRATOR_RUNTIME_WORKSPACE_H
 #define ARP_ORCHESTRATOR_RUNTIME_WORKSPACE_H
@@ -40,6 +41,22 @@ struct runtime; /* opaque */
 #define RUNTIME_DIGEST_IMAGE                                                                                 \
     "image" /* the engine's image id (config digest): the image was never in a registry */
 
+struct runtime_image {
+    char id[80];     /* "sha256:<hex>" of its configuration: names it for good */
+    char digest[80]; /* "sha256:<hex>" */
+    char digest_kind[8];
+};
+
+/* What a workspace's container is made of. */
+struct runtime_environment {
+    char id[UUID_LEN + 1]; /* of the tenant's container; "": the server's own */
+    char image_name[RUNTIME_IMAGE_MAX];
+    struct runtime_image image; /* with an empty id: what image_name means when it is used */
+    int64_t nano_cpus;
+    int64_t memory_bytes;
+    int64_t pids_limit;
+};
+
 struct runtime_workspace {
     char container_id[65];
     char container_name[RUNTIME_NAME_MAX];
@@ -63,12 +80,18 @@ int runtime_open(const struct runtime_config *cfg, struct runtime **ret, struct 
 /* No call may be in progress; agent targets made by it are dead afterwards. Accepts NULL. */
 void runtime_close(struct runtime *rt);
 
-/* Make the workspace warm: adopt a running container made from the same image with the same settings, else make a new one, and wait
- * until its agent answers (20 s at most). Idempotent.
+/* The environment of workspaces whose runs name no other, as configured. Borrowed, fixed. */
+const struct runtime_environment *runtime_own(const struct runtime *rt);
+/* A workspace image (one with the label of images/build.sh) by the name or digest a tenant gave.
+ * Errors: ARP_E_NOT_FOUND (none, or another kind of image), ARP_E_RUNTIME, ARP_E_TIMEOUT. */
+int runtime_image_find(struct runtime *rt, const char *name, struct runtime_image *ret, struct arp_err *err);
+
+/* Make the workspace warm: adopt a running container made from the same environment and image with the same settings, else make a new
+ * one in its place, and wait until its agent answers (20 s at most). Idempotent.
  * Errors: ARP_E_RUNTIME (engine away, refused, or did not apply a setting), ARP_E_NOT_FOUND (image), ARP_E_AGENT (agent did not
  * come up; the message ends with the last lines of its log), ARP_E_INVALID (workspace_id is not a UUID). */
-int runtime_ensure(
-    struct runtime *rt, const char *workspace_id, struct runtime_workspace *ret, struct arp_err *err);
+int runtime_ensure(struct runtime *rt, const char *workspace_id, const struct runtime_environment *e,
+    struct runtime_workspace *ret, struct arp_err *err);
 /* Stop and remove the container, keep the volume. 0 when there is none. Errors: ARP_E_RUNTIME. */
 int runtime_cool(struct runtime *rt, const char *workspace_id, struct arp_err *err);
 /* Remove container and volume. 0 when there are none. Errors: ARP_E_RUNTIME, ARP_E_CONFLICT (volume in use by a foreign container). */

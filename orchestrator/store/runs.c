@@ -20,7 +20,7 @@
     "r.idempotency_key, r.lease_epoch,"                                                                      \
     " r.created_at, r.started_at, r.finished_at, r.cancel_requested_at"
 #define COLUMNS_N     20
-#define LARGE_COLUMNS ", r.prompt, r.run_context, r.env_snapshot, r.final_text, r.diff"
+#define LARGE_COLUMNS ", r.prompt, r.run_context, r.env_snapshot, r.final_text, r.diff, r.container_context"
 #define TABLES        "runs r LEFT JOIN evidence_bundles b ON b.run_id = r.id"
 #define LIVE          "status IN ('queued', 'running')"
 
@@ -40,7 +40,8 @@ static bool map_large(const PGresult *r, int row, struct run *run)
 {
     return row_text(r, row, COLUMNS_N, &run->prompt) && row_text(r, row, COLUMNS_N + 1, &run->run_context) &&
            row_json(r, row, COLUMNS_N + 2, &run->env_snapshot) &&
-           row_text(r, row, COLUMNS_N + 3, &run->final_text) && row_text(r, row, COLUMNS_N + 4, &run->diff);
+           row_text(r, row, COLUMNS_N + 3, &run->final_text) && row_text(r, row, COLUMNS_N + 4, &run->diff) &&
+           row_json(r, row, COLUMNS_N + 5, &run->container_context);
 }
 
 static bool map(const PGresult *r, int row, void *element)
@@ -71,7 +72,7 @@ static void done(void *element)
     struct run *r = element;
     char *const texts[] = {r->engine, r->thread_id, r->git_commit, r->image_name, r->image_digest,
         r->error_message, r->reason, r->idempotency_key, r->prompt, r->run_context, r->env_snapshot,
-        r->final_text, r->diff};
+        r->final_text, r->diff, r->container_context};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free(texts[i]);
 }
@@ -108,8 +109,9 @@ static const struct sql ADMIT = {"runs_admit",
     "place)"
     " RETURNING user_id),"
     " run AS (INSERT INTO runs (user_id, project_id, workspace_id, streaming, prompt, engine, run_context, "
-    "thread_id, idempotency_key)"
-    " SELECT user_id, project_id, workspace_id, $3::boolean, $4, $5, $6, $7, $8 FROM place JOIN quota USING "
+    "thread_id, idempotency_key, container_id)"
+    " SELECT user_id, project_id, workspace_id, $3::boolean, $4, $5, $6, $7, $8, $9::uuid FROM place JOIN "
+    "quota USING "
     "(user_id)"
     " RETURNING id, user_id, workspace_id, created_at),"
     " chain AS (INSERT INTO run_chains (run_id, user_id, file) SELECT id, user_id, 'events.jsonl' FROM run)"
@@ -179,6 +181,7 @@ static int admit_once(struct db *db, const struct run_new *n, struct run_admitte
     args_text(&a, n->run_context);
     args_text(&a, n->thread_id);
     args_text(&a, n->idempotency_key);
+    args_text(&a, n->container_id);
     cleanup_pgresult PGresult *res = NULL;
     int rc = db_many(db, &ADMIT, &a, &res, err);
     if (rc < 0 && !(rc == ARP_E_CONFLICT && n->idempotency_key))
@@ -216,7 +219,8 @@ int runs_set_started(
     static const struct sql STARTED = {"runs_set_started",
         "UPDATE runs SET status = 'running', started_at = now(), image_name = $3, image_digest = $4, "
         "env_snapshot = $5::jsonb,"
-        " lease_epoch = $6 WHERE user_id = $1 AND id = $2 AND status = 'queued'",
+        " lease_epoch = $6, container_context = $7::jsonb WHERE user_id = $1 AND id = $2 AND status = "
+        "'queued'",
         false};
     struct sql_args a = {0};
     args_text(&a, user_id);
@@ -225,6 +229,7 @@ int runs_set_started(
     args_text(&a, s->image_digest);
     args_text(&a, s->env_snapshot);
     args_int(&a, s->lease_epoch);
+    args_text(&a, s->container_context);
     int64_t affected = 0;
     int rc = db_none(db, &STARTED, &a, &affected, err);
     if (rc == 0 && affected == 0)

@@ -41,7 +41,8 @@ struct run {
     /* not filled by lists */
     char *prompt;
     char *run_context;  /* canonical bytes */
-    char *env_snapshot; /* JSON text as jsonb prints it */
+    char *env_snapshot; /* JSON text as jsonb prints it; so is the next */
+    char *container_context;
     char *final_text;
     char *diff;
 };
@@ -61,6 +62,7 @@ struct run_new {
     const char *run_context;
     const char *thread_id;       /* NULL: none */
     const char *idempotency_key; /* NULL: none */
+    const char *container_id;    /* of the tenant's container, NULL: none */
 };
 struct run_admitted {
     char id[UUID_LEN + 1];
@@ -75,11 +77,12 @@ int runs_admit(struct db *db, const struct run_new *n, struct run_admitted *ret,
 
 struct run_start {
     const char *image_name;
-    const char *image_digest; /* NULL when the engine has none */
-    const char *env_snapshot; /* JSON */
+    const char *image_digest;      /* NULL when the engine has none */
+    const char *env_snapshot;      /* JSON */
+    const char *container_context; /* JSON */
     int64_t lease_epoch;
 };
-/* queued -> running. Errors: ARP_E_CONFLICT (not queued any more), ARP_E_INVALID (env_snapshot is not JSON). */
+/* queued -> running. Errors: ARP_E_CONFLICT (not queued any more), ARP_E_INVALID (env_snapshot or container_context is not JSON, or the latter missing). */
 int runs_set_started(
     struct db *db, const char *user_id, const char *id, const struct run_start *s, struct arp_err *err);
 

@@ -171,9 +171,9 @@ static void stream_never_shows_an_end_that_was_not_kept(void)
     ASSERT_INT(client_call(&c, &r), 200);
     ASSERT_TRUE(stop.done);
     size_t n = sse_parse(r.body, events, 16);
-    ASSERT_TRUE(n >= 2);
-    ASSERT_STR(events[1].name, "command-start");
-    for (size_t i = 2; i < n; i++)
+    ASSERT_TRUE(n >= 3);
+    ASSERT_STR(events[2].name, "command-start");
+    for (size_t i = 3; i < n; i++)
         ASSERT_STR(events[i].name, "process");
     ASSERT_INT(pg_restart(), 0);
     struct record rec;
@@ -184,7 +184,7 @@ static void stream_never_shows_an_end_that_was_not_kept(void)
     ASSERT_TRUE(stack_wait_run(stack, &t, run, 60, &r));
     ASSERT_TRUE(record_open(stack, &t, run, &rec));
     ASSERT_TRUE(record_is_unclosed(stack, &rec, "database_error"));
-    ASSERT_INT(jsonl_count_but(&rec.events, "RunProcess"), 3);
+    ASSERT_INT(jsonl_count_but(&rec.events, "RunProcess"), 4);
     record_done(&rec);
     reply_done(&r);
     expect_usable(&t);

@@ -28,6 +28,54 @@ const char *docker(const char *const *args)
     return NULL;
 }
 
+const char *docker_image(void)
+{
+    const char *image = getenv("ARP_TEST_IMAGE");
+    return image ? image : "arp-workspace:v0.3";
+}
+
+/* A file called marker in a directory of its own; NULL when it can't be written. */
+static const char *marker_file(const char *text)
+{
+    static char path[128];
+    snprintf(path, sizeof(path), "%s/marker", temp_dir());
+    FILE *f = fopen(path, "w");
+    bool ok = f && fputs(text, f) >= 0;
+    if (f)
+        ok = fclose(f) == 0 && ok;
+    return ok ? path : NULL;
+}
+
+bool docker_image_mark(const char *tag, const char *text)
+{
+    char id[80], to[96];
+    const char *file = marker_file(text);
+    const char *out = file ? DOCKER("create", "--network", "none", docker_image()) : NULL;
+    if (!out)
+        return false;
+    snprintf(id, sizeof(id), "%s", out);
+    snprintf(to, sizeof(to), "%s:/marker", id);
+    bool ok = DOCKER("cp", file, to) && DOCKER("commit", id, tag);
+    return DOCKER("rm", id) && ok;
+}
+
+bool docker_image_plain(const char *tag)
+{
+    const char *file = marker_file("plain");
+    if (!file)
+        return false;
+    char dir[128];
+    snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(file, '/') - file), file);
+    char tar[160];
+    snprintf(tar, sizeof(tar), "%s/image.tar", dir);
+    return RUN_ARGV(dir, NULL, "tar", "-cf", "image.tar", "marker") == 0 && DOCKER("import", tar, tag);
+}
+
+void docker_image_remove(const char *tag)
+{
+    DOCKER("image", "rm", "-f", tag);
+}
+
 static void filter_of(const char *workspace_id, char *ret, size_t size)
 {
     snprintf(ret, size, "label=arp.workspace=%s", workspace_id);

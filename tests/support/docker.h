@@ -13,6 +13,13 @@
 const char *docker(const char *const *args);
 #define DOCKER(...) docker((const char *const[]){__VA_ARGS__, NULL})
 
+/* The workspace image under test: ARP_TEST_IMAGE, default arp-workspace:v0.3. */
+const char *docker_image(void);
+/* Make images, to be removed by docker_image_remove: the workspace image with text in /marker; one that is no workspace image. */
+bool docker_image_mark(const char *tag, const char *text);
+bool docker_image_plain(const char *tag);
+void docker_image_remove(const char *tag);
+
 /* Id of the container that carries the workspace's label, whatever its state; "" when there is none. Buffer of its own, static. */
 const char *docker_container(const char *workspace_id);
 /* Name of the workspace's volume; "" when there is none. Static. */

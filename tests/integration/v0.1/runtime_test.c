@@ -29,9 +29,9 @@ static void workspace_goes_warm_cool_warm_and_away(void)
     struct runtime_workspace again;
     struct runtime_item *items = NULL;
     size_t n = 0;
-    ASSERT_INT(runtime_ensure(real.rt, real.workspace, &first, &err), 0);
+    ASSERT_INT(runtime_ensure(real.rt, real.workspace, runtime_own(real.rt), &first, &err), 0);
     ASSERT_TRUE(first.created && !first.state.busy);
-    ASSERT_INT(runtime_ensure(real.rt, real.workspace, &again, &err), 0);
+    ASSERT_INT(runtime_ensure(real.rt, real.workspace, runtime_own(real.rt), &again, &err), 0);
     ASSERT_TRUE(!again.created);
     ASSERT_STR(again.container_id, first.container_id);
 
@@ -48,7 +48,7 @@ static void workspace_goes_warm_cool_warm_and_away(void)
     ASSERT_TRUE(!items[0].running && items[0].container_id[0] == '\0' && items[0].has_volume);
     free(items);
 
-    ASSERT_INT(runtime_ensure(real.rt, real.workspace, &again, &err), 0);
+    ASSERT_INT(runtime_ensure(real.rt, real.workspace, runtime_own(real.rt), &again, &err), 0);
     ASSERT_TRUE(again.created && strcmp(again.container_id, first.container_id) != 0);
     ASSERT_INT(runtime_destroy(real.rt, real.workspace, &err), 0);
     ASSERT_INT(runtime_list(real.rt, &items, &n, &err), 0);
@@ -62,7 +62,7 @@ static void agent_refuses_a_wrong_token(void)
     struct agent_state state;
     cleanup_buf struct buf metadata;
     buf_init(&metadata, LIMIT_METADATA);
-    ASSERT_INT(runtime_ensure(real.rt, real.workspace, &ws, &err), 0);
+    ASSERT_INT(runtime_ensure(real.rt, real.workspace, runtime_own(real.rt), &ws, &err), 0);
     ASSERT_INT(agent_metadata(&ws.agent, &metadata, &err), 0);
     ASSERT_CONTAINS(buf_str(&metadata), "\"os\"");
     ws.agent.token[0] ^= 1;

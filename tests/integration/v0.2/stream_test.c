@@ -144,29 +144,30 @@ static void events_come_live_in_order_with_kebab_names(void)
     check_events(r.body, run_id);
     char *copy = strdup(r.body);
     size_t n = sse_parse(copy, events, EVENTS_MAX);
-    static const char *const want[][2] = {{"run-start", "RunStarted"}, {"command-start", "RunCommandStarted"},
-        {"command-finish", "RunCommandFinished"}, {"diff", "RunDiffReady"}, {"run-complete", "RunCompleted"}};
+    static const char *const want[][2] = {{"run-start", "RunStarted"}, {"tool-context", "ToolContext"},
+        {"command-start", "RunCommandStarted"}, {"command-finish", "RunCommandFinished"},
+        {"diff", "RunDiffReady"}, {"run-complete", "RunCompleted"}};
     size_t k = 0;
     for (size_t i = 0; i < n; i++) {
         if (strcmp(events[i].name, "heartbeat") == 0 || strcmp(events[i].name, "process") == 0)
             continue;
-        ASSERT_TRUE(k < 5);
+        ASSERT_TRUE(k < 6);
         cJSON *line = cJSON_Parse(events[i].data);
         ASSERT_STR(events[i].name, want[k][0]);
         ASSERT_STR(cJSON_GetStringValue(json_at(line, "type")), want[k][1]);
-        if (k == 2) {
+        if (k == 3) {
             ASSERT_INT(json_at(line, "exitCode")->valuedouble, 3);
             ASSERT_STR(cJSON_GetStringValue(json_at(line, "command")),
                 "sh -c 'echo hi > results/a.txt; git add -A; exit 3'");
         }
-        if (k == 3)
-            ASSERT_INT(json_at(line, "diffSummary.filesChanged")->valuedouble, 1);
         if (k == 4)
+            ASSERT_INT(json_at(line, "diffSummary.filesChanged")->valuedouble, 1);
+        if (k == 5)
             ASSERT_STR(cJSON_GetStringValue(json_at(line, "status")), "failed");
         cJSON_Delete(line);
         k++;
     }
-    ASSERT_INT(k, 5);
+    ASSERT_INT(k, 6);
     free(copy);
     reply_done(&r);
 }

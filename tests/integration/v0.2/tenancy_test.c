@@ -9,6 +9,7 @@
 #include "orchestrator/routes/table.h"
 #include "shared/hash.h"
 #include "shared/uuid.h"
+#include "tests/support/docker.h"
 #include "tests/support/pg.h"
 #include "tests/support/stack.h"
 #include "tests/support/suite.h"
@@ -20,6 +21,7 @@ static struct tenant owner;    /* whose things are tried */
 static struct tenant stranger; /* who tries */
 static char owner_run[40];
 static char owner_key_id[40];
+static char owner_container[40];
 
 static int set_up(void)
 {
@@ -32,6 +34,10 @@ static int set_up(void)
     snprintf(owner_run, sizeof(owner_run), "%s", ok ? reply_str(&r, "runId") : "");
     ok = ok && stack_call(stack, owner.key, "GET", "/users/me", NULL, &r) == 200;
     snprintf(owner_key_id, sizeof(owner_key_id), "%s", ok ? reply_str(&r, "keyId") : "");
+    char body[256];
+    snprintf(body, sizeof(body), "{\"name\":\"owner's\",\"image\":\"%s\"}", docker_image());
+    ok = ok && stack_call(stack, owner.key, "POST", "/containers", body, &r) == 201;
+    snprintf(owner_container, sizeof(owner_container), "%s", ok ? reply_str(&r, "id") : "");
     reply_done(&r);
     return ok ? 0 : 1;
 }
@@ -71,10 +77,11 @@ static const char *body_of(const struct http_route *route)
 
 static const char *owner_id_for(const struct http_route *route)
 {
-    return begins(route->pattern, "/projects/")   ? owner.project_id
-           : begins(route->pattern, "/runs/")     ? owner_run
-           : begins(route->pattern, "/api-keys/") ? owner_key_id
-                                                  : NULL;
+    return begins(route->pattern, "/projects/")     ? owner.project_id
+           : begins(route->pattern, "/runs/")       ? owner_run
+           : begins(route->pattern, "/api-keys/")   ? owner_key_id
+           : begins(route->pattern, "/containers/") ? owner_container
+                                                    : NULL;
 }
 
 static void another_tenants_ids_answer_like_missing_ones_on_every_route(void)
@@ -129,7 +136,7 @@ static void lists_show_nothing_of_another_tenant(void)
 {
     struct reply r = {0};
     static const char *const secrets_of[] = {
-        owner.user_id, owner.project_id, owner.workspace_id, owner_run, owner_key_id};
+        owner.user_id, owner.project_id, owner.workspace_id, owner_run, owner_key_id, owner_container};
     int tried = 0;
     for (size_t i = 0; i < route_table_len; i++) {
         const struct http_route *route = &route_table[i];

@@ -22,7 +22,7 @@ static int set_up(void)
     int rc = real_engine_open(&real);
     if (rc != 0)
         return rc;
-    rc = runtime_ensure(real.rt, real.workspace, &ws, &err);
+    rc = runtime_ensure(real.rt, real.workspace, runtime_own(real.rt), &ws, &err);
     if (rc != 0)
         printf("%s\n", err.msg);
     return rc || !mkdtemp(root);

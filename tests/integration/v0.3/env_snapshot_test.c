@@ -128,6 +128,10 @@ static void run_in_progress_has_image_and_metadata_already(void)
     ASSERT_STR(run_column(run, "status"), "running");
     ASSERT_STR(run_column(run, "image_digest"), digest);
     ASSERT_STR(run_column(run, "env_snapshot->>'imageDigest'"), digest);
+    ASSERT_STR(
+        run_column(run, "env_snapshot->'runtimeMetadata' = (SELECT w.runtime_metadata FROM workspaces w "
+                        "WHERE w.id = workspace_id)"),
+        "t");
     ASSERT_STR(run_column(run, "git_commit"), "");
     char path[80];
     snprintf(path, sizeof(path), "/runs/%s/cancel", run);
@@ -186,6 +190,10 @@ static void runtime_metadata_is_what_the_container_has(void)
     ASSERT_TRUE(cJSON_IsObject(m));
     ASSERT_STR(str_at(m, "kernel"), DOCKER_EXEC(t.workspace_id, "uname", "-r"));
     ASSERT_STR(str_at(m, "arch"), DOCKER_EXEC(t.workspace_id, "uname", "-m"));
+    ASSERT_STR(str_at(m, "libc"), DOCKER_EXEC(t.workspace_id, "getconf", "GNU_LIBC_VERSION"));
+    ASSERT_STR(str_at(m, "sandbox.layers.6"), "seccomp");
+    ASSERT_STR(str_at(m, "sandbox.profiles.3"), "custom");
+    ASSERT_INT(num_at(m, "sandbox.landlockAbi") > 0, 1); /* of the kernel this suite wants */
     ASSERT_STR(str_at(m, "tools.git"), DOCKER_EXEC(t.workspace_id, "git", "--version"));
     ASSERT_STR(str_at(m, "tools.python3"), DOCKER_EXEC(t.workspace_id, "python3", "--version"));
     ASSERT_TRUE(json_at(m, "tools.node") == NULL);

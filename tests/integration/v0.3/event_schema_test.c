@@ -55,6 +55,14 @@ static const struct field schema[] = {
     {"RunStarted", "projectId", STRING},
     {"RunStarted", "workspaceId", STRING},
     {"RunStarted", "prompt", STRING},
+    {"ToolContext", "container_context", OBJECT},
+    {"ToolContext", "container_context.agent_key", STRING},
+    {"ToolContext", "container_context.source", STRING},
+    {"ToolContext", "container_context.container_id", STRING},
+    {"ToolContext", "container_context.name", STRING},
+    {"ToolContext", "container_context.engine_container_id", HEX},
+    {"ToolContext", "container_context.image_name", STRING},
+    {"ToolContext", "container_context.image_digest", DIGEST},
     {"RunToken", "sequence", INT},
     {"RunToken", "delta", STRING},
     {"RunCommandStarted", "command", STRING},
@@ -173,7 +181,7 @@ static const struct {
     const char *type, *sse;
 } names[] = {{"RunStarted", "run-start"}, {"RunToken", "token"}, {"RunCommandStarted", "command-start"},
     {"RunCommandFinished", "command-finish"}, {"RunDiffReady", "diff"}, {"RunCompleted", "run-complete"},
-    {"RunProcess", "process"}, {"RunHeartbeat", "heartbeat"}};
+    {"RunProcess", "process"}, {"RunHeartbeat", "heartbeat"}, {"ToolContext", "tool-context"}};
 
 static const char *sse_name(const char *type)
 {
@@ -200,14 +208,15 @@ static void expect_event(const cJSON *e, const char *line)
     }
 }
 
-/* Where each type may stand: RunStarted, pairs of one command each with its processes between them, RunDiffReady, RunCompleted; heartbeats
- * anywhere between. */
+/* Where each type may stand: RunStarted, ToolContext, pairs of one command each with its processes between them, RunDiffReady,
+ * RunCompleted; heartbeats anywhere between. */
 static void expect_order(const struct jsonl *events)
 {
     char order[512] = "";
     for (size_t i = 0; i < events->n; i++) {
         const char *type = str_at(events->obj[i], "type");
         char c = strcmp(type, "RunStarted") == 0           ? 'S'
+                 : strcmp(type, "ToolContext") == 0        ? 'T'
                  : strcmp(type, "RunCommandStarted") == 0  ? '('
                  : strcmp(type, "RunCommandFinished") == 0 ? ')'
                  : strcmp(type, "RunDiffReady") == 0       ? 'D'
@@ -220,8 +229,8 @@ static void expect_order(const struct jsonl *events)
         order[n] = c; /* a heartbeat and a process add nothing */
     }
     size_t n = strlen(order);
-    ASSERT_TRUE(n >= 3 && order[0] == 'S' && strcmp(order + n - 2, "DC") == 0);
-    for (size_t i = 1; i < n - 2; i += 2)
+    ASSERT_TRUE(n >= 4 && order[0] == 'S' && order[1] == 'T' && strcmp(order + n - 2, "DC") == 0);
+    for (size_t i = 2; i < n - 2; i += 2)
         ASSERT_TRUE(order[i] == '(' && order[i + 1] == ')');
 }
 
@@ -370,7 +379,7 @@ static void events_of_a_success_match_the_schema(void)
         "a > results/a.txt\"]]}",
         "succeeded", &rec);
     ASSERT_STR(str_at(rec.events.obj[0], "prompt"), "do it: \xc3\xa9\n\t\"x\"");
-    ASSERT_INT(jsonl_count_but(&rec.events, "RunProcess"), 7);
+    ASSERT_INT(jsonl_count_but(&rec.events, "RunProcess"), 8);
     ASSERT_INT(rec.processes.n, 4); /* echo and the shell */
     record_done(&rec);
 }
@@ -383,7 +392,7 @@ static void events_of_a_failure_match_the_schema(void)
     stream_and_check(&t,
         "{\"commands\":[[\"sh\",\"-c\",\"echo hi > results/a.txt; git add -A; exit 3\"],[\"true\"]]}",
         "failed", &rec);
-    ASSERT_INT(jsonl_count_but(&rec.events, "RunProcess"), 5);
+    ASSERT_INT(jsonl_count_but(&rec.events, "RunProcess"), 6);
     ASSERT_INT(num_at(jsonl_find(&rec.events, "RunCommandFinished", 0), "exitCode"), 3);
     ASSERT_STR(str_at(rec.events.obj[rec.events.n - 1], "errorMessage"), "command 0 exited with code 3");
     record_done(&rec);
@@ -438,7 +447,7 @@ static void events_with_binary_output_match_the_schema(void)
         "{\"commands\":[[\"head\",\"-c\",\"30000\",\"/dev/"
         "urandom\"],[\"printf\",\"\\\\000\\\\r\\\\n\\\\n\\\\ndata: x\\\\n\\\\n\\\\342\\\\200\\\\250\"]]}",
         "succeeded", &rec);
-    ASSERT_INT(jsonl_count_but(&rec.events, "RunProcess"), 7);
+    ASSERT_INT(jsonl_count_but(&rec.events, "RunProcess"), 8);
     record_done(&rec);
 }
 

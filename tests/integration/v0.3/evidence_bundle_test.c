@@ -222,15 +222,15 @@ static void events_in_the_zip_are_the_bytes_the_stream_sent(void)
                    "{\"commands\":[[\"sh\",\"-c\",\"echo hi > results/a.txt; git add -A; exit 3\"]]}", &st),
         200);
     static const char *const order[] = {
-        "run-start", "command-start", "command-finish", "diff", "run-complete"};
+        "run-start", "tool-context", "command-start", "command-finish", "diff", "run-complete"};
     size_t k = 0;
     for (size_t i = 0; i < st.n; i++) {
         if (strcmp(st.events[i].name, "process") == 0)
             continue;
-        ASSERT_TRUE(k < 5);
+        ASSERT_TRUE(k < 6);
         ASSERT_STR(st.events[i].name, order[k++]);
     }
-    ASSERT_INT(k, 5);
+    ASSERT_INT(k, 6);
     ASSERT_TRUE(record_open(stack, &t, st.run_id, &rec));
     char *sent = stream_lines(&st);
     char *kept = read_bytes(rec.dir, "events.jsonl", &len);

@@ -27,6 +27,7 @@ static struct exec_outcome outcome;
 /* The extra wake source of a test's capture; -1 for none. */
 static int wake_fd = -1;
 static int wakes;
+static int wake_us; /* what the source's owner takes */
 
 static int set_up(void)
 {
@@ -60,6 +61,7 @@ static void on_wake(void *ctx)
     char line[16];
     (void)ctx;
     wakes++;
+    usleep((useconds_t)wake_us);
     if (read(wake_fd, line, sizeof(line)) < 0)
         wakes += 1000; /* called without a reason */
 }
@@ -219,6 +221,27 @@ static void capture_takes_what_the_pipe_holds_at_the_end(void)
     evdir_close(&dir);
 }
 
+/* The command ends while the thread is busy; its streams are read afterwards, and when both have ended nothing is waited for any more:
+ * CAPTURE_DRAIN_MS is for processes that still die. */
+static void capture_ends_with_its_streams(void)
+{
+    int slow = 0;
+    wake_us = 100000;
+    for (int i = 0; i < 7; i++) {
+        struct evdir dir;
+        wake_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+        int64_t start = clock_mono_ns();
+        ASSERT_INT(run_sh("echo x", 10000, &dir), 0);
+        slow += clock_mono_ns() - start > (wake_us + CAPTURE_DRAIN_MS * 900ll) * 1000;
+        ASSERT_INT(io.out.bytes, 2);
+        close(wake_fd);
+        evdir_close(&dir);
+    }
+    wake_fd = -1;
+    wake_us = 0;
+    ASSERT_TRUE(slow < 3); /* on a machine that is busy one or two may be */
+}
+
 static void capture_of_closed_streams_is_empty(void)
 {
     struct evdir dir;
@@ -293,5 +316,6 @@ TEST_SUITE_WITH(capture_test, set_up, tear_down, TEST(capture_keeps_both_streams
     TEST(capture_hashes_all_and_cuts_the_head), TEST(capture_ends_a_command_over_its_time),
     TEST(capture_does_not_wait_for_a_daemon), TEST(capture_obeys_cancel),
     TEST(capture_loses_nothing_when_it_is_slow), TEST(capture_takes_what_the_pipe_holds_at_the_end),
-    TEST(capture_of_closed_streams_is_empty), TEST(capture_serves_the_extra_source),
-    TEST(exec_reports_a_missing_program), TEST(exec_drops_every_right), TEST(tree_kill_refuses_root))
+    TEST(capture_ends_with_its_streams), TEST(capture_of_closed_streams_is_empty),
+    TEST(capture_serves_the_extra_source), TEST(exec_reports_a_missing_program), TEST(exec_drops_every_right),
+    TEST(tree_kill_refuses_root))

@@ -18,7 +18,7 @@
 
 #define TEST_UID 31999
 
-static void *pump_main(void *arg)
+__attribute__((unused)) static void *pump_main(void *arg)
 {
     sigset_t set;
     sigemptyset(&set);
@@ -56,7 +56,8 @@ static inline void temp_make(char ret[64])
         abort();
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+__attribute__((unused)) static int remove_one(
+    const char *path, const struct stat *st, int type, struct FTW *at)
 {
     (void)st;
     (void)type;

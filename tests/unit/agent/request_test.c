@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "shared/event.h"
+#include "shared/hash.h"
 #include "tests/support/suite.h"
 
 #define ID "6f1d2c3e-8a4b-4c5d-9e6f-0a1b2c3d4e5f"

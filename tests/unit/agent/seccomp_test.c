@@ -520,6 +520,33 @@ static void seccomp_loads_a_custom_profile_beside_its_own(void)
         run_custom(CUSTOM("{\"names\":[\"seccomp\"],\"action\":\"SCMP_ACT_ERRNO\"}"), exec_true, &r), 0);
 }
 
+static int run_shell(void *arg)
+{
+    (void)arg;
+    static char *const argv[] = {
+        (char *)"sh", (char *)"-c", (char *)"/bin/true && (exit 3); [ $? = 3 ]", NULL};
+    static char *const envp[] = {NULL};
+    close(2); /* it complains that getcwd is refused */
+    execve("/bin/sh", argv, envp);
+    return errno;
+}
+
+/* What a profile must allow (shared/oci_needs.c) is enough to run a shell that runs a program, and nothing else is let through. */
+static void seccomp_needs_of_a_profile_are_enough(void)
+{
+    static const char needs[] =
+        "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":[{\"action\":\"SCMP_ACT_ALLOW\",\"names\":["
+        "\"execve\",\"clone\",\"close_range\",\"setsid\",\"vfork\",\"fchdir\",\"sendmsg\",\"recvmsg\","
+        "\"setresuid\","
+        "\"dup2\",\"dup3\",\"access\",\"exit\",\"exit_group\",\"read\",\"write\",\"close\",\"futex\","
+        "\"getpid\",\"rt_sigaction\",\"rt_sigprocmask\",\"rt_sigreturn\",\"arch_prctl\",\"brk\","
+        "\"faccessat\",\"fstat\",\"mmap\",\"mprotect\",\"munmap\",\"newfstatat\",\"openat\",\"pread64\","
+        "\"set_tid_address\",\"faccessat2\",\"wait4\"]}]}";
+    struct listener_result r;
+    ASSERT_INT(run_custom(needs, run_shell, &r), 0);
+    ASSERT_INT(run_custom(needs, call_mkdir, &r), EPERM);
+}
+
 static void seccomp_counts_unknown_names_of_a_custom_profile(void)
 {
     struct arp_err err;
@@ -587,6 +614,6 @@ TEST_SUITE_WITH(seccomp_test, set_up, tear_down, TEST(seccomp_refuses_by_name_an
     TEST(seccomp_lets_debuggers_work_and_counts_them), TEST(seccomp_takes_no_trace_request_with_high_bits),
     TEST(seccomp_holds_under_nested_programs), TEST(seccomp_fails_closed_without_its_listener),
     TEST(seccomp_helper_refuses_by_itself), TEST(seccomp_loads_a_custom_profile_beside_its_own),
-    TEST(seccomp_counts_unknown_names_of_a_custom_profile), TEST(seccomp_judges_only_what_it_knows),
-    TEST(seccomp_names_calls), TEST(seccomp_programs_are_reproducible),
-    TEST(seccomp_profile_names_round_trip))
+    TEST(seccomp_needs_of_a_profile_are_enough), TEST(seccomp_counts_unknown_names_of_a_custom_profile),
+    TEST(seccomp_judges_only_what_it_knows), TEST(seccomp_names_calls),
+    TEST(seccomp_programs_are_reproducible), TEST(seccomp_profile_names_round_trip))

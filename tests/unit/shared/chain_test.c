@@ -130,7 +130,8 @@ static void required_fields_of_the_spec_are_checked(void)
         {EVENT_RUN_DIFF_READY, "diffSummary", "{\"filesChanged\":1,\"insertions\":0,\"deletions\":0}", true},
         {EVENT_RUN_DIFF_READY, "diffSummary", "{\"filesChanged\":-1,\"insertions\":0,\"deletions\":0}",
             false},
-        {EVENT_RUN_COMMAND_STARTED, "command", "\"x\"", false}, {EVENT_TOOL_CONTEXT, NULL, NULL, true}};
+        {EVENT_RUN_COMMAND_STARTED, "command", "\"x\"", false}, {EVENT_TOOL_CONTEXT, NULL, NULL, false},
+        {EVENT_TOOL_CONTEXT, "container_context", "{}", true}};
     cleanup_buf struct buf b;
     buf_init(&b, LIMIT_LINE);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

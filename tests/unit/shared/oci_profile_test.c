@@ -31,12 +31,12 @@ static void write_text(const struct oci_profile *p, struct buf *out)
 
 /* What every allow-list must hold, as Docker's default writes it: clone by its flags. */
 #define NEEDED                                                                                               \
-    "{\"names\":[\"execve\",\"execveat\",\"wait4\",\"close_range\",\"dup2\",\"dup3\",\"setsid\",\"fchdir\"," \
-    "\"sendmsg\",\"recvmsg\",\"sendto\",\"recvfrom\",\"setresuid\",\"setresgid\",\"prctl\",\"getpid\","      \
-    "\"exit\",\"exit_group\",\"read\",\"write\",\"close\",\"futex\",\"rt_sigaction\",\"rt_sigprocmask\","    \
-    "\"rt_sigreturn\",\"mmap\",\"munmap\",\"mprotect\",\"brk\",\"arch_prctl\",\"access\",\"faccessat\","     \
-    "\"faccessat2\",\"openat\",\"fstat\",\"newfstatat\",\"pread64\",\"set_tid_address\"],"                   \
-    "\"action\":\"SCMP_ACT_ALLOW\"},"
+    "{\"names\":[\"execve\",\"wait4\",\"close_range\",\"dup2\",\"dup3\",\"setsid\",\"vfork\",\"fchdir\","    \
+    "\"sendmsg\","                                                                                           \
+    "\"recvmsg\",\"setresuid\",\"getpid\",\"exit\",\"exit_group\",\"read\",\"write\",\"close\",\"futex\","   \
+    "\"rt_sigaction\",\"rt_sigprocmask\",\"rt_sigreturn\",\"mmap\",\"munmap\",\"mprotect\",\"brk\","         \
+    "\"arch_prctl\",\"access\",\"faccessat\",\"faccessat2\",\"openat\",\"fstat\",\"newfstatat\","            \
+    "\"pread64\",\"set_tid_address\"],\"action\":\"SCMP_ACT_ALLOW\"},"
 #define CLONE_BY_FLAGS                                                                                       \
     "{\"names\":[\"clone\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[{\"index\":0,\"value\":2114060288,"      \
     "\"op\":\"SCMP_CMP_MASKED_EQ\"}],\"excludes\":{\"caps\":[\"CAP_SYS_ADMIN\"],"                            \
@@ -183,6 +183,20 @@ static void profile_is_refused_with_its_reason(void)
              "\"SCMP_CMP_EQ\"}]},{\"names\":[\"mkdir\"],\"action\":\"SCMP_ACT_ERRNO\",\"args\":[{\"index\":0,"
              "\"value\":1,\"op\":\"SCMP_CMP_EQ\"}]}"),
             ARP_E_FIELD, "answer mkdir differently"},
+        /* with these two libseccomp 2.5.4 does not end */
+        {ALLOW("{\"names\":[\"ioctl\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":2,\"args\":[{\"index\":0,"
+               "\"value\":3,"
+               "\"op\":\"SCMP_CMP_GT\"},{\"index\":4,\"value\":2,\"op\":\"SCMP_CMP_NE\"}]},{\"names\":["
+               "\"ioctl\"],"
+               "\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":4,\"args\":[{\"index\":3,\"value\":1,\"op\":"
+               "\"SCMP_CMP_GT\"},{\"index\":0,\"value\":3,\"op\":\"SCMP_CMP_GT\"}]}"),
+            ARP_E_FIELD, "two rules with conditions on ioctl"},
+        {ALLOW("{\"names\":[\"ioctl\"],\"action\":\"SCMP_ACT_ERRNO\",\"args\":[{\"index\":0,\"value\":3,"
+               "\"op\":\"SCMP_CMP_EQ\"}]},{\"names\":[\"mkdir\",\"ioctl\"],\"action\":\"SCMP_ACT_ERRNO\","
+               "\"args\":["
+               "{\"index\":1,\"value\":1,\"op\":\"SCMP_CMP_EQ\"},{\"index\":0,\"value\":3,\"op\":\"SCMP_CMP_"
+               "EQ\"}]}"),
+            ARP_E_FIELD, "two rules with conditions on ioctl"},
         /* what no command can do without */
         {"{\"defaultAction\":\"SCMP_ACT_ERRNO\"}", ARP_E_FIELD, "must allow execve"},
         {"{\"defaultAction\":\"SCMP_ACT_KILL_PROCESS\",\"syscalls\":[]}", ARP_E_FIELD, "must allow execve"},
@@ -226,33 +240,38 @@ static void profile_may_be_narrow_by_argument(void)
     }
 }
 
-static void repeat(struct buf *b, const char *what, int n)
+/* n rules, or one rule with n names; each rule has as many conditions. */
+static void write_rules(struct buf *b, int n, int names, int conditions)
 {
-    for (int i = 0; i < n; i++)
-        buf_printf(b, "%s%s", i ? "," : "", what);
+    buf_append_str(b, "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[");
+    for (int i = 0; i < n; i++) {
+        buf_printf(b, "%s{\"action\":\"SCMP_ACT_ERRNO\",\"names\":[", i ? "," : "");
+        for (int k = 0; k < names; k++)
+            buf_printf(b, "%s\"call_%d_%d\"", k ? "," : "", names == 1 && conditions == 1 ? 0 : i, k);
+        buf_append_str(b, "],\"args\":[");
+        for (int k = 0; k < conditions; k++)
+            buf_printf(b, "%s{\"index\":%d,\"value\":%d,\"op\":\"SCMP_CMP_EQ\"}", k ? "," : "", k, i);
+        buf_append_str(b, "]}");
+    }
+    buf_append_str(b, "]}");
 }
 
 static void profile_counts_are_bounded(void)
 {
-    static const char rule[] = "{\"names\":[\"mkdir\"],\"action\":\"SCMP_ACT_ERRNO\"}";
-    static const char condition[] =
-        "{\"names\":[\"mkdir\"],\"action\":\"SCMP_ACT_ERRNO\",\"args\":[{\"index\":0,\"value\":1,\"op\":"
-        "\"SCMP_CMP_EQ\"},{\"index\":1,\"value\":1,\"op\":\"SCMP_CMP_EQ\"}]}";
     static const struct {
-        const char *before, *item, *after;
-        int most;
-    } cases[] = {{"", rule, "", LIMIT_SECCOMP_RULES}, {"", condition, "", LIMIT_SECCOMP_CONDITIONS / 2},
-        {"{\"names\":[", "\"mkdir\"", "],\"action\":\"SCMP_ACT_ERRNO\"}", LIMIT_SECCOMP_NAMES}};
+        int n, names, conditions; /* the most that is taken */
+        int over;                 /* which of them one more is too much of */
+    } cases[] = {{LIMIT_SECCOMP_RULES, 1, 0, 0}, {1, LIMIT_SECCOMP_NAMES, 0, 1},
+        {LIMIT_SECCOMP_CONDITIONS / 2, 1, 2, 0}, {LIMIT_SECCOMP_RULES_OF_CALL, 1, 1, 0}};
     for (size_t i = 0; i < COUNT(cases); i++) {
-        for (int over = 0; over < 2; over++) {
+        for (int more = 0; more < 2; more++) {
             struct arp_err err;
             struct oci_profile *p = NULL;
             cleanup_buf struct buf b;
             buf_init(&b, 1 << 20);
-            buf_printf(&b, "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[%s", cases[i].before);
-            repeat(&b, cases[i].item, cases[i].most + over);
-            buf_printf(&b, "%s]}", cases[i].after);
-            ASSERT_INT(parse(buf_str(&b), &p, &err), over ? ARP_E_FIELD : 0);
+            write_rules(&b, cases[i].n + (cases[i].over == 0 ? more : 0),
+                cases[i].names + (cases[i].over == 1 ? more : 0), cases[i].conditions);
+            ASSERT_INT(parse(buf_str(&b), &p, &err), more ? ARP_E_FIELD : 0);
             oci_profile_free(p);
         }
     }

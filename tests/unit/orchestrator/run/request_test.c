@@ -69,6 +69,20 @@ static void same_request_gives_same_context_bytes(void)
     ASSERT_STR(buf_str(&a.context), buf_str(&b.context));
 }
 
+static void overrides_are_kept_as_they_came(void)
+{
+    struct arp_err err;
+    cleanup_run_request struct run_request r = {0};
+    ASSERT_INT(
+        parse("{\"commands\":[[\"a\"]],\"container_overrides\":{\"default\":\"x\",\"b\":7}}", &r, &err), 0);
+    ASSERT_INT(r.override_count, 2);
+    ASSERT_STR(r.overrides[0].agent_key, "default");
+    ASSERT_STR(r.overrides[0].container_id, "x");
+    ASSERT_STR(r.overrides[1].agent_key, "b");
+    ASSERT_TRUE(r.overrides[1].container_id == NULL);
+    ASSERT_CONTAINS(buf_str(&r.context), "\"container_overrides\":{\"default\":\"x\",\"b\":null}");
+}
+
 static void bad_requests_name_the_field(void)
 {
     static const struct {
@@ -98,6 +112,11 @@ static void bad_requests_name_the_field(void)
         {"{\"commands\":[[\"a\"]],\"promt\":\"x\"}", ARP_E_UNKNOWN_FIELD, "\"field\":\"promt\""},
         {"{\"commands\":[[\"a\"]],\"prompt\":\"x\",\"text\":\"y\"}", ARP_E_FIELD, "\"field\":\"text\""},
         {"{\"engine\":\"shell\"}", ARP_E_FIELD, "\"field\":\"prompt\""},
+        {"{\"commands\":[[\"a\"]],\"container_overrides\":[]}", ARP_E_FIELD,
+            "\"field\":\"container_overrides\""},
+        {"{\"commands\":[[\"a\"]],\"container_overrides\":\"x\"}", ARP_E_FIELD,
+            "\"field\":\"container_overrides\""},
+        {"{\"commands\":[[\"a\"]],\"container_overrides\":{\"a\":\"1\",\"a\":\"2\"}}", ARP_E_JSON, ""},
         {"[1]", ARP_E_FIELD, "\"field\":\"body\""},
         {"{\"commands\":[[\"a\"]]", ARP_E_JSON, ""},
     };
@@ -143,4 +162,5 @@ static void every_quantity_has_a_limit(void)
 
 TEST_SUITE_WITH(request_test, load_config, free_config, TEST(argv_list_becomes_canonical_commands),
     TEST(one_string_is_a_shell_script_recorded_as_such), TEST(same_request_gives_same_context_bytes),
-    TEST(bad_requests_name_the_field), TEST(every_quantity_has_a_limit))
+    TEST(overrides_are_kept_as_they_came), TEST(bad_requests_name_the_field),
+    TEST(every_quantity_has_a_limit))

@@ -302,8 +302,36 @@ static void run_completed_is_stored_at_once_but_shown_only_at_the_end(void)
     feed_unref(feed);
 }
 
+#define CONTEXT "{\"agent_key\":\"default\",\"source\":\"auto\",\"name\":\"n\"}"
+
+static void the_container_context_is_ours_to_say_and_is_taken_up_again(void)
+{
+    char run_id[UUID_LEN + 1];
+    struct arp_err err;
+    struct sink s;
+    cleanup_buf struct buf line;
+    buf_init(&line, LIMIT_LINE);
+    admit(run_id);
+    sink_init(&s, &env, user.id, run_id, NULL);
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    ASSERT_INT(sink_write_context(&s, CONTEXT, &err), 0);
+    ASSERT_STR(s.facts.container_context, CONTEXT);
+    ASSERT_INT(sink_flush(&s, &err), 0);
+    struct chain agent = s.chain;
+    agent_line(&line, &agent, run_id, EVENT_TOOL_CONTEXT, "\"container_context\":{\"source\":\"override\"}");
+    ASSERT_INT(feed_line(&s, &line, &err), ARP_E_CORRUPT);
+    ASSERT_STR(s.facts.container_context, CONTEXT);
+    struct sink again;
+    sink_init(&again, &env, user.id, run_id, NULL);
+    ASSERT_INT(sink_resume(&again, &err), 0);
+    ASSERT_STR(again.facts.container_context, CONTEXT);
+    sink_done(&again);
+    sink_done(&s);
+}
+
 TEST_SUITE_WITH(sink_test, open_all, close_all, TEST(lines_are_stored_whole_and_the_chain_can_be_taken_up),
     TEST(agent_may_not_speak_for_the_orchestrator_or_after_the_end), TEST(agent_can_not_write_without_end),
+    TEST(the_container_context_is_ours_to_say_and_is_taken_up_again),
     TEST(processes_are_counted_and_have_an_end), TEST(digest_of_the_process_log_is_noted),
     TEST(what_is_no_object_id_is_not_taken_for_a_commit),
     TEST(run_completed_is_stored_at_once_but_shown_only_at_the_end))

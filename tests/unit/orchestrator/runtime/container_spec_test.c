@@ -8,10 +8,11 @@
 #include "tests/support/suite.h"
 #include "tests/unit/orchestrator/runtime/inspect_sample.h"
 
-#define N(a) (sizeof(a) / sizeof((a)[0]))
+#define N(a)        (sizeof(a) / sizeof((a)[0]))
+#define ENVIRONMENT "99999999-2222-4333-8444-555555555555"
 
 static const struct container_spec spec = {SAMPLE_IMAGE, "img:1", SAMPLE_IMAGE, "s3cret", SAMPLE_INSTANCE,
-    SAMPLE_WORKSPACE, SAMPLE_VOLUME, SAMPLE_NETWORK, SAMPLE_CPUS, SAMPLE_MEMORY, SAMPLE_PIDS};
+    SAMPLE_WORKSPACE, SAMPLE_VOLUME, SAMPLE_NETWORK, SAMPLE_CPUS, SAMPLE_MEMORY, SAMPLE_PIDS, NULL};
 
 static cJSON *sample(void)
 {
@@ -52,6 +53,25 @@ static void request_holds_every_restriction(void)
         json_get_str(cJSON_GetObjectItemCaseSensitive(doc, "Labels"), "arp.workspace"), SAMPLE_WORKSPACE);
 }
 
+static void environment_stands_in_a_label_that_must_match(void)
+{
+    struct arp_err err = {0};
+    cleanup_buf struct buf out;
+    cleanup_cjson cJSON *asked = NULL;
+    cleanup_cjson cJSON *doc = sample();
+    struct container_spec s = spec;
+    s.environment_id = ENVIRONMENT;
+    buf_init(&out, 64u << 10);
+    ASSERT_INT(container_spec_write(&s, &out, &err), 0);
+    ASSERT_INT(json_parse(out.data, out.len, &asked, &err), 0);
+    ASSERT_STR(
+        json_get_str(cJSON_GetObjectItemCaseSensitive(asked, "Labels"), "arp.environment"), ENVIRONMENT);
+    ASSERT_INT(container_spec_check(&s, doc, &err), ARP_E_CONFLICT);
+    cJSON_AddStringToObject(at(doc, "Config", "Labels"), "arp.environment", ENVIRONMENT);
+    ASSERT_INT(container_spec_check(&s, doc, &err), 0);
+    ASSERT_INT(container_spec_check(&spec, doc, &err), ARP_E_CONFLICT);
+}
+
 static void container_as_asked_for_passes(void)
 {
     struct arp_err err = {0};
@@ -79,6 +99,9 @@ static void every_difference_is_refused(void)
         {"Config", "Env", "[\"ARP_AGENT_TOKEN=s3cret\"]"},
         {"Config", "Env",
             "[\"ARP_AGENT_TOKEN=x\",\"ARP_IMAGE_NAME=img:1\",\"ARP_IMAGE_DIGEST=" SAMPLE_IMAGE "\"]"},
+        {"Config", "Labels",
+            "{\"arp.instance\":\"" SAMPLE_INSTANCE "\",\"arp.workspace\":\"" SAMPLE_WORKSPACE
+            "\",\"arp.environment\":\"" ENVIRONMENT "\"}"},
         {"Config", "Labels", "{\"arp.instance\":\"x\",\"arp.workspace\":\"" SAMPLE_WORKSPACE "\"}"},
         {"Config", "Labels", "{\"arp.instance\":\"" SAMPLE_INSTANCE "\",\"arp.workspace\":\"x\"}"},
         {"Config", "Entrypoint", "[\"/bin/sh\"]"},
@@ -193,5 +216,6 @@ static void report_says_what_was_applied(void)
 }
 
 TEST_SUITE(container_spec_test, TEST(request_holds_every_restriction), TEST(container_as_asked_for_passes),
-    TEST(every_difference_is_refused), TEST(seccomp_profile_is_compared_byte_for_byte),
-    TEST(report_tells_profiles_apart), TEST(report_says_what_was_applied))
+    TEST(environment_stands_in_a_label_that_must_match), TEST(every_difference_is_refused),
+    TEST(seccomp_profile_is_compared_byte_for_byte), TEST(report_tells_profiles_apart),
+    TEST(report_says_what_was_applied))

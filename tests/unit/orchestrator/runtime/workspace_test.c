@@ -183,7 +183,7 @@ static void warm_container_is_adopted(void)
     const struct fake_answer answers[] = {OPENING, INSPECT(running), INSPECT(running)};
     struct runtime_workspace ws;
     ASSERT_INT(begin(answers, N(answers)), 0);
-    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, &ws, &err), 0);
+    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, runtime_own(rt), &ws, &err), 0);
     ASSERT_TRUE(!ws.created);
     ASSERT_STR(ws.container_id, SAMPLE_CONTAINER);
     ASSERT_STR(ws.container_name, SAMPLE_NAME);
@@ -192,8 +192,8 @@ static void warm_container_is_adopted(void)
     ASSERT_STR(ws.image_digest_kind, RUNTIME_DIGEST_IMAGE);
     ASSERT_STR(ws.agent.address, AGENT_IP ":8811");
     ASSERT_STR(ws.agent.token, token);
-    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, &ws, &err), 0);
-    ASSERT_INT(runtime_ensure(rt, "../../x", &ws, &err), ARP_E_INVALID);
+    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, runtime_own(rt), &ws, &err), 0);
+    ASSERT_INT(runtime_ensure(rt, "../../x", runtime_own(rt), &ws, &err), ARP_E_INVALID);
     end();
 }
 
@@ -203,7 +203,7 @@ static void cold_workspace_is_made(void)
         OPENING, GONE, REMOVE(404), NETWORK, VOLUME, CREATE(201), START(204), INSPECT(running)};
     struct runtime_workspace ws;
     ASSERT_INT(begin(answers, N(answers)), 0);
-    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, &ws, &err), 0);
+    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, runtime_own(rt), &ws, &err), 0);
     ASSERT_TRUE(ws.created);
     ASSERT_CONTAINS(ws.applied, "\"noNewPrivileges\":true");
     end();
@@ -217,7 +217,7 @@ static void container_of_another_image_is_replaced(void)
         OPENING, INSPECT(old), REMOVE(204), NETWORK, VOLUME, CREATE(201), START(204), INSPECT(running)};
     struct runtime_workspace ws;
     ASSERT_INT(begin(answers, N(answers)), 0);
-    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, &ws, &err), 0);
+    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, runtime_own(rt), &ws, &err), 0);
     ASSERT_TRUE(ws.created);
     end();
 }
@@ -237,7 +237,7 @@ static void container_with_an_older_releases_settings_is_replaced(void)
         OPENING, INSPECT(old), REMOVE(204), NETWORK, VOLUME, CREATE(201), START(204), INSPECT(running)};
     struct runtime_workspace ws;
     ASSERT_INT(begin(answers, N(answers)), 0);
-    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, &ws, &err), 0);
+    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, runtime_own(rt), &ws, &err), 0);
     ASSERT_TRUE(ws.created);
     ASSERT_CONTAINS(ws.applied, "\"seccomp\":\"arp\"");
     end();
@@ -251,7 +251,7 @@ static void container_that_ended_is_replaced_after_its_removal(void)
         NETWORK, VOLUME, CREATE(201), START(204), INSPECT(running)};
     struct runtime_workspace ws;
     ASSERT_INT(begin(answers, N(answers)), 0);
-    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, &ws, &err), 0);
+    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, runtime_own(rt), &ws, &err), 0);
     ASSERT_TRUE(ws.created);
     end();
 }
@@ -263,7 +263,7 @@ static void create_that_exists_already_is_used(void)
         OPENING, GONE, REMOVE(404), NETWORK, VOLUME, CREATE(409), START(204), INSPECT(running)};
     struct runtime_workspace ws;
     ASSERT_INT(begin(answers, N(answers)), 0);
-    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, &ws, &err), 0);
+    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, runtime_own(rt), &ws, &err), 0);
     end();
 }
 
@@ -278,7 +278,7 @@ static void setting_that_was_not_applied_refuses_the_workspace(void)
         OPENING, GONE, REMOVE(404), NETWORK, VOLUME, CREATE(201), START(204), INSPECT(weak), REMOVE(204)};
     struct runtime_workspace ws;
     ASSERT_INT(begin(answers, N(answers)), 0);
-    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, &ws, &err), ARP_E_RUNTIME);
+    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, runtime_own(rt), &ws, &err), ARP_E_RUNTIME);
     ASSERT_INT(err.code, ARP_E_RUNTIME);
     ASSERT_CONTAINS(err.msg, "PidsLimit");
     end();
@@ -292,7 +292,7 @@ static void agent_that_dies_shows_its_last_words(void)
         START(204), INSPECT(ended), LOGS, REMOVE(204)};
     struct runtime_workspace ws;
     ASSERT_INT(begin(answers, N(answers)), 0);
-    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, &ws, &err), ARP_E_AGENT);
+    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, runtime_own(rt), &ws, &err), ARP_E_AGENT);
     ASSERT_CONTAINS(err.msg, "died");
     end();
 }
@@ -303,7 +303,7 @@ static void engine_refusal_is_passed_on(void)
         OPENING, GONE, REMOVE(404), NETWORK, VOLUME, CREATE(201), START(500)};
     struct runtime_workspace ws;
     ASSERT_INT(begin(answers, N(answers)), 0);
-    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, &ws, &err), ARP_E_RUNTIME);
+    ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, runtime_own(rt), &ws, &err), ARP_E_RUNTIME);
     end();
 }
 

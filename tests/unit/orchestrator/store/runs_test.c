@@ -43,7 +43,8 @@ static int64_t used(const struct project *p)
 
 static void start(const char *user_id, const char *id, int64_t epoch)
 {
-    struct run_start s = {"arp-workspace:1", "sha256:abc", "{\"dirty\": false}", epoch};
+    struct run_start s = {
+        "arp-workspace:1", "sha256:abc", "{\"dirty\": false}", "{\"source\": \"auto\"}", epoch};
     OK(runs_set_started(db, user_id, id, &s, &err));
 }
 
@@ -74,7 +75,7 @@ static void other_tenants_runs_do_not_exist(void)
     struct run_admitted a = admit_a();
     struct run_new n = request(&project_a, NULL);
     struct run_end e = {.status = RUN_FAILED};
-    struct run_start s = {"i", NULL, "{}", 1};
+    struct run_start s = {"i", NULL, "{}", "{}", 1};
     struct run r;
     struct runs rs;
     bool moved = true;
@@ -98,7 +99,7 @@ static void a_run_goes_from_queued_to_its_end_once(void)
     struct run r;
     struct bundle b;
     bool moved = false;
-    struct run_start again = {"i", NULL, "{}", 1};
+    struct run_start again = {"i", NULL, "{}", "{}", 1};
     ASSERT_INT(bundles_get(db, user_a.id, a.id, &b, &err), ARP_E_NOT_FOUND);
     start(user_a.id, a.id, 7);
     ASSERT_INT(runs_set_started(db, user_a.id, a.id, &again, &err), ARP_E_CONFLICT);
@@ -125,6 +126,23 @@ static void a_run_goes_from_queued_to_its_end_once(void)
     OK(bundles_get(db, user_a.id, a.id, &b, &err));
     ASSERT_INT(b.status, BUNDLE_PENDING);
     bundle_done(&b);
+    run_done(&r);
+}
+
+static void a_run_does_not_start_without_its_container_on_record(void)
+{
+    struct run_admitted a = admit_a();
+    struct run r;
+    struct run_start s = {"i", NULL, "{}", NULL, 1};
+    ASSERT_INT(runs_set_started(db, user_a.id, a.id, &s, &err), ARP_E_INVALID);
+    s.container_context = "no JSON";
+    ASSERT_INT(runs_set_started(db, user_a.id, a.id, &s, &err), ARP_E_INVALID);
+    OK(runs_get(db, user_a.id, a.id, &r, &err));
+    ASSERT_INT(r.status, RUN_QUEUED);
+    run_done(&r);
+    start(user_a.id, a.id, 1);
+    OK(runs_get(db, user_a.id, a.id, &r, &err));
+    ASSERT_STR(r.container_context, "{\"source\": \"auto\"}");
     run_done(&r);
 }
 
@@ -408,8 +426,9 @@ static void orphans_are_live_runs_whose_lease_is_gone(void)
 }
 
 FIXTURE_SUITE(runs_test, TEST(admitted_run_is_queued_with_its_bytes), TEST(other_tenants_runs_do_not_exist),
-    TEST(a_run_goes_from_queued_to_its_end_once), TEST(cancel_is_noted_while_the_run_lives),
-    TEST(quota_refuses_with_details), TEST(idempotency_key_returns_the_first_run),
-    TEST(fifty_at_once_get_exactly_the_limit), TEST(fifty_with_one_key_are_one_run),
-    TEST(one_of_many_finishes_moves_the_run), TEST(list_is_newest_first_in_pages_with_evidence),
-    TEST(pipeline_reads_the_same_run), TEST(orphans_are_live_runs_whose_lease_is_gone))
+    TEST(a_run_goes_from_queued_to_its_end_once), TEST(a_run_does_not_start_without_its_container_on_record),
+    TEST(cancel_is_noted_while_the_run_lives), TEST(quota_refuses_with_details),
+    TEST(idempotency_key_returns_the_first_run), TEST(fifty_at_once_get_exactly_the_limit),
+    TEST(fifty_with_one_key_are_one_run), TEST(one_of_many_finishes_moves_the_run),
+    TEST(list_is_newest_first_in_pages_with_evidence), TEST(pipeline_reads_the_same_run),
+    TEST(orphans_are_live_runs_whose_lease_is_gone))
