@@ -25,10 +25,24 @@ sandbox_container=arp-bench-$$
 sandbox_run "$image" serve <"$bench_dir/in" >"$bench_dir/out" &
 pids="$pids $!"
 
-# order TEXT: its samples go to the file.
+# order TEXT [PREFIX]: its samples go to the file.
 order() {
     echo "$1" >&3
-    while read -r name value <&4 && [ "$name" != done ]; do echo "$name $value" >>"$samples"; done
+    while read -r name value <&4 && [ "$name" != done ]; do echo "${2:-}$name $value" >>"$samples"; done
+}
+
+# The same with CPUs that never sleep: loops that run when nobody else wants to. To wake a virtual machine's idle CPU costs more than a system
+# call, and the agent's command wakes one process more than the baseline.
+order_awake() {
+    spinners=
+    for _ in $(seq "$(nproc)"); do
+        chrt -i 0 sh -c 'while :; do :; done' &
+        spinners="$spinners $!"
+    done
+    pids="$pids $spinners"
+    order "$1" awake_
+    # shellcheck disable=SC2086 # a list
+    kill $spinners
 }
 
 # host NAME N COMMAND...: the same clock on this machine.
@@ -45,6 +59,7 @@ policy='SCHED_RR'
 sandbox_real_time "$root" || policy='no SCHED_RR: not allowed here'
 for round in $(seq "$rounds"); do
     order "commands $commands"
+    order_awake "commands $commands"
     host docker_exec 5 docker exec "$sandbox_container" true
     host host_bare 20 true
     host bwrap 20 bwrap --bind / / true
@@ -56,7 +71,11 @@ for _ in 1 2 3 4 5; do order kill; done
 machine
 medians "$samples" | awk -v policy="$policy" -v rounds="$rounds" -v commands="$commands" '
     { m[$1] = $2 }
-    function row(name, key, base, target) { printf "%-52s %10.0f us %8.2f  %s\n", name, m[key], m[key] / m[base], target }
+    function row(name, key, base, target) {
+        printf "%-52s %10.0f us %8.2f", name, m[key], m[key] / m[base]
+        if ("awake_" key in m) printf "   awake %8.0f us %8.2f", m["awake_" key], m["awake_" key] / m["awake_" base]
+        printf "  %s\n", target
+    }
     END {
         printf "%s; %d rounds of %d; medians; ratio to vfork+exec+wait\n", policy, rounds, commands
         row("true: vfork+exec+wait, uid of commands", "bare", "bare", "")
