@@ -8,14 +8,12 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "agent/sandbox.h"
 #include "agent/treekill.h"
 #include "shared/clock.h"
 
-#define PIPE_BYTES (1 << 20)
 /* How long one read may wait for the hashing thread before the clock, cancel and the recorder get their turn. A buffer takes a millisecond. */
 #define BUSY_MS 20
 /* After the kill nothing else is waiting; a disk that takes nothing this long is broken. */
@@ -25,7 +23,8 @@
 /* A process that ignores SIGKILL this long sits in an uninterruptible call; the run goes on without it and says so. */
 #define KILL_PATIENCE_MS 5000
 
-enum source { SRC_OUT, SRC_ERR, SRC_CHILD, SRC_CANCEL, SRC_PEER, SRC_EXTRA };
+enum source { SRC_OUT, SRC_ERR, SRC_END, SRC_DONE, SRC_CANCEL, SRC_PEER, SRC_EXTRA };
+#define SOURCES (SRC_EXTRA + 1)
 
 struct pipe_state {
     int fd;
@@ -37,8 +36,9 @@ struct capture {
     struct capture_result *result;
     struct pipe_state pipes[2]; /* SRC_OUT, SRC_ERR */
     struct spool *spool;
-    int epoll_fd;
-    int64_t kill_at_ns; /* grace over; 0 while no signal was sent */
+    struct pollfd
+        sources[SOURCES]; /* fd -1: not watched. poll, as an epoll costs ten system calls a command */
+    int64_t kill_at_ns;   /* grace over; 0 while no signal was sent */
     bool out_of_memory;
 };
 
@@ -46,27 +46,12 @@ int capture_pipe(int ret_fds[2], struct arp_err *err)
 {
     if (pipe2(ret_fds, O_CLOEXEC) < 0)
         return arp_fail(err, ARP_E_IO, errno, "pipe");
-    /* Refused when the user's pipes hold too many pages in all containers: the default of 64 KiB serves too. */
-    (void)fcntl(ret_fds[0], F_SETPIPE_SZ, PIPE_BYTES);
     if (fcntl(ret_fds[0], F_SETFL, O_NONBLOCK) < 0) {
         close(ret_fds[0]);
         close(ret_fds[1]);
         return arp_fail(err, ARP_E_IO, errno, "pipe flags");
     }
     return 0;
-}
-
-static int watch(struct capture *c, int fd, enum source src, uint32_t events, struct arp_err *err)
-{
-    struct epoll_event e = {.events = events, .data.u32 = src};
-    if (epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, fd, &e) < 0)
-        return arp_fail(err, ARP_E_IO, errno, "watch a descriptor");
-    return 0;
-}
-
-static void unwatch(struct capture *c, int fd)
-{
-    epoll_ctl(c->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
 /* Read what is there, a few pieces at most, so that one flooding stream starves neither the other nor the clock. The last read's outcome. */
@@ -77,7 +62,7 @@ static enum spool_read drain(struct capture *c, enum source src, int max_reads, 
     for (int i = 0; p->open && got == SPOOL_MORE && i < max_reads; i++) {
         got = spool_read(c->spool, (int)src, p->fd, wait_ms);
         if (got == SPOOL_END) {
-            unwatch(c, p->fd);
+            c->sources[src].fd = -1;
             p->open = false;
         }
     }
@@ -101,18 +86,21 @@ static void handle(struct capture *c, enum source src)
         c->out_of_memory |= drain(c, src, 4, BUSY_MS) == SPOOL_ERROR;
         break;
     case SRC_CANCEL:
-        unwatch(c, c->spec->cancel_fd);
+        c->sources[SRC_CANCEL].fd = -1;
         c->result->cancelled = true;
         stop_softly(c, SANDBOX_CANCEL_GRACE_MS);
         break;
     case SRC_PEER:
-        unwatch(c, c->spec->peer_fd);
+        c->sources[SRC_PEER].fd = -1;
         c->spec->on_peer_gone(c->spec->peer_ctx);
         break;
     case SRC_EXTRA:
         c->spec->on_extra(c->spec->extra_ctx);
         break;
-    case SRC_CHILD:
+    case SRC_END: /* once: whom a tracer holds as a zombie is readable for as long */
+        c->sources[SRC_END].fd = -1;
+        break;
+    case SRC_DONE:
         break; /* the loop asks the reaper */
     }
 }
@@ -134,12 +122,13 @@ static int follow(struct capture *c, struct arp_err *err)
     int64_t give_up_ns = 0;
     while (!reaper_result(s->reaper, s->child, &c->result->status, &c->result->usage)) {
         int wait_ms = until_next(c, s->idle.call(s->idle.ctx));
-        struct epoll_event events[8];
-        int n = epoll_wait(c->epoll_fd, events, 8, give_up_ns ? 50 : wait_ms);
+        int n = poll(c->sources, SOURCES, give_up_ns ? 50 : wait_ms);
         if (n < 0 && errno != EINTR)
-            return arp_fail(err, ARP_E_IO, errno, "epoll_wait");
-        for (int i = 0; i < n; i++)
-            handle(c, (enum source)events[i].data.u32);
+            return arp_fail(err, ARP_E_IO, errno, "poll");
+        for (enum source src = 0; n > 0 && src < SOURCES; src++) {
+            if (c->sources[src].fd >= 0 && c->sources[src].revents)
+                handle(c, src);
+        }
         if (c->out_of_memory)
             return arp_fail(err, ARP_E_NOMEM, 0, "buffers for output");
         int64_t now = clock_mono_ns();
@@ -182,30 +171,22 @@ static int drain_rest(struct capture *c, struct arp_err *err)
 static int setup(struct capture *c, struct arp_err *err)
 {
     const struct capture_spec *s = c->spec;
-    c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (c->epoll_fd < 0)
-        return arp_fail(err, ARP_E_IO, errno, "epoll");
+    c->sources[SRC_OUT] = (struct pollfd){.fd = s->out_fd, .events = POLLIN};
+    c->sources[SRC_ERR] = (struct pollfd){.fd = s->err_fd, .events = POLLIN};
+    c->sources[SRC_END] =
+        (struct pollfd){.fd = s->child->end_fd > 0 ? s->child->end_fd : -1, .events = POLLIN};
+    c->sources[SRC_DONE] = (struct pollfd){.fd = s->child->done_fd, .events = POLLIN};
+    c->sources[SRC_CANCEL] = (struct pollfd){.fd = s->cancel_fd, .events = POLLIN};
+    c->sources[SRC_PEER] = (struct pollfd){.fd = s->peer_fd, .events = POLLRDHUP};
+    c->sources[SRC_EXTRA] = (struct pollfd){.fd = s->extra_fd, .events = POLLIN};
     struct capture_stream *streams[] = {&c->result->out, &c->result->err};
-    int rc = spool_new(s->dir, streams, &c->spool, err);
-    if (rc == 0)
-        rc = watch(c, s->out_fd, SRC_OUT, EPOLLIN, err);
-    if (rc == 0)
-        rc = watch(c, s->err_fd, SRC_ERR, EPOLLIN, err);
-    if (rc == 0)
-        rc = watch(c, s->child->done_fd, SRC_CHILD, EPOLLIN, err);
-    if (rc == 0)
-        rc = watch(c, s->cancel_fd, SRC_CANCEL, EPOLLIN, err);
-    if (rc == 0 && s->peer_fd >= 0)
-        rc = watch(c, s->peer_fd, SRC_PEER, EPOLLRDHUP, err);
-    if (rc == 0 && s->extra_fd >= 0)
-        rc = watch(c, s->extra_fd, SRC_EXTRA, EPOLLIN, err);
-    return rc;
+    return spool_new(s->dir, streams, &c->spool, err);
 }
 
 int capture_run(const struct capture_spec *spec, struct capture_result *ret, struct arp_err *err)
 {
     memset(ret, 0, sizeof(*ret));
-    struct capture c = {.spec = spec, .result = ret, .epoll_fd = -1};
+    struct capture c = {.spec = spec, .result = ret};
     c.pipes[SRC_OUT] = (struct pipe_state){.fd = spec->out_fd, .open = true};
     c.pipes[SRC_ERR] = (struct pipe_state){.fd = spec->err_fd, .open = true};
     int rc = setup(&c, err);
@@ -221,7 +202,5 @@ int capture_run(const struct capture_spec *spec, struct capture_result *ret, str
         rc = rc ? rc : rest;
     }
     spool_free(c.spool);
-    if (c.epoll_fd >= 0)
-        close(c.epoll_fd);
     return rc;
 }

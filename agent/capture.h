@@ -58,7 +58,7 @@ struct capture_spec {
  * Errors: ARP_E_IO (blob files, a process that survives SIGKILL), ARP_E_NOMEM; the tree was killed all the same. */
 int capture_run(const struct capture_spec *spec, struct capture_result *ret, struct arp_err *err);
 
-/* A pipe whose read end is nonblocking, with a 1 MiB buffer where the kernel grants it. Both ends close on exec. Errors: ARP_E_IO. */
+/* A pipe whose read end is nonblocking. Both ends close on exec. Errors: ARP_E_IO. */
 int capture_pipe(int ret_fds[2], struct arp_err *err);
 
 #endif

@@ -240,7 +240,9 @@ static struct process_record *record_asked(
     r->uid = p->ids.uid;
     struct stat st;
     cleanup_fd int fd = tracee_open_asked(p->pid, asked);
-    if (fd < 0 || !exehash_read(t->config.cache, fd, r->exe_sha256)) {
+    if (fd < 0 || fstat(fd, &st) < 0 ||
+        !(exehash_find(t->config.cache, &st, r->exe_sha256) ||
+            exehash_read(t->config.cache, fd, r->exe_sha256))) {
         r->exe_sha256[0] = 0;
         r->flags = PROCESS_UNHASHED;
     }

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,7 +50,9 @@ static void enlist(struct reaper *r, struct child *c, pid_t pid)
 
 void reaper_adopt(struct reaper *r, struct child *c, pid_t pid)
 {
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     pthread_mutex_lock(&r->lock);
+    c->end_fd = pidfd >= 0 ? pidfd : 0;
     enlist(r, c, pid);
     pthread_mutex_unlock(&r->lock);
 }
@@ -89,26 +92,33 @@ int reaper_fork(struct reaper *r, struct child *c, pid_t *ret_pid, struct arp_er
     return 0;
 }
 
+/* With the lock held: wait for which (-1: anyone) without blocking. Returns what wait4 does. */
+static pid_t collect_one(struct reaper *r, pid_t which)
+{
+    int status;
+    struct rusage usage;
+    pid_t pid = wait4(which, &status, WNOHANG | __WALL, &usage);
+    /* A stop is told to tracers only: that process made us one (PTRACE_TRACEME), and would stand there for ever. */
+    bool stopped = pid > 0 && WIFSTOPPED(status);
+    if (stopped)
+        kill(pid, SIGKILL);
+    for (struct child *c = pid > 0 && !stopped ? r->children : NULL; c; c = c->next) {
+        if (c->pid != pid || c->done)
+            continue;
+        c->done = true;
+        c->status = status;
+        c->usage = usage;
+        eventfd_write(c->done_fd, 1);
+        break;
+    }
+    return pid;
+}
+
 void reaper_collect(struct reaper *r)
 {
     for (;;) {
-        int status;
-        struct rusage usage;
         pthread_mutex_lock(&r->lock);
-        pid_t pid = wait4(-1, &status, WNOHANG | __WALL, &usage);
-        /* A stop is told to tracers only: that process made us one (PTRACE_TRACEME), and would stand there for ever. */
-        bool stopped = pid > 0 && WIFSTOPPED(status);
-        if (stopped)
-            kill(pid, SIGKILL);
-        for (struct child *c = pid > 0 && !stopped ? r->children : NULL; c; c = c->next) {
-            if (c->pid != pid || c->done)
-                continue;
-            c->done = true;
-            c->status = status;
-            c->usage = usage;
-            eventfd_write(c->done_fd, 1);
-            break;
-        }
+        pid_t pid = collect_one(r, -1);
         pthread_mutex_unlock(&r->lock);
         if (pid < 0 && errno == EINTR)
             continue;
@@ -120,6 +130,9 @@ void reaper_collect(struct reaper *r)
 bool reaper_result(struct reaper *r, const struct child *c, int *ret_status, struct rusage *ret_usage)
 {
     pthread_mutex_lock(&r->lock);
+    /* Whoever waits for end_fd is told before the thread that owns SIGCHLD has come round. */
+    if (!c->done && c->end_fd > 0)
+        collect_one(r, c->pid);
     bool done = c->done;
     if (done && ret_status)
         *ret_status = c->status;
@@ -158,5 +171,7 @@ void reaper_forget(struct reaper *r, struct child *c)
     }
     pthread_mutex_unlock(&r->lock);
     close(c->done_fd);
+    if (c->end_fd > 0)
+        close(c->end_fd);
     *c = (struct child){0};
 }

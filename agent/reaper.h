@@ -1,7 +1,7 @@
 /*
  * Reaper: the one place that waits for processes. As PID 1 the agent inherits every orphan of the container; as parent it
- * must not lose the status of its own commands to that clean-up. So only reaper_collect() calls wait4, for everything, and
- * hands the status of registered children to their owner through an eventfd.
+ * must not lose the status of its own commands to that clean-up. So only the reaper calls wait4, under its lock: for everything when
+ * SIGCHLD comes (reaper_collect), for one child when its owner asks first (reaper_result), which saves a command one thread's wake-up.
  * Threading: reaper_collect on the main thread (it owns SIGCHLD), everything else on any thread. A child object belongs to
  * the thread that forked it. Idea: sandbox notes "PID 1 reaps everything, no stealing"; conmon src/ctr_exit.c.
  */
@@ -19,8 +19,10 @@ struct reaper;
 struct child {
     pid_t pid;
     int done_fd; /* eventfd, readable once the child was reaped */
-    bool done;   /* the fields below are valid; read them through reaper_result() */
-    int status;  /* of wait4 */
+    /* pidfd of an adopted child, readable once it has ended: reaper_result then reaps it unless a tracer holds it. 0: none */
+    int end_fd;
+    bool done;  /* the fields below are valid; read them through reaper_result() */
+    int status; /* of wait4 */
     struct rusage usage;
     struct child *next;
 };

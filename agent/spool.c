@@ -4,6 +4,7 @@
 #include "agent/spool.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
@@ -17,6 +18,8 @@
 /* The thread hashes and writes: neither needs depth. */
 #define STACK_BYTES (128u << 10)
 #define NONE        (-1)
+/* Of a stream's pipe once it outgrows its head: the writer waits less often. Most commands never need it. */
+#define PIPE_BYTES (1 << 20)
 
 struct buffer {
     size_t len;
@@ -35,6 +38,7 @@ struct lane {
     struct blob blob;
     int open;       /* buffer being filled, NONE */
     bool head_done; /* the blob has the head's bytes */
+    bool is_large;  /* its pipe was made larger, or that was refused */
 };
 
 struct spool {
@@ -184,6 +188,10 @@ enum spool_read spool_read(struct spool *s, int which, int fd, int wait_ms)
     char *into = stream->head + stream->head_len;
     size_t room = sizeof(stream->head) - stream->head_len;
     if (room == 0) {
+        /* Refused when the user's pipes hold too many pages in all containers: the default of 64 KiB serves too. */
+        if (!l->is_large)
+            (void)fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES);
+        l->is_large = true;
         enum spool_read got = l->open == NONE ? open_buffer(s, which, wait_ms) : SPOOL_MORE;
         if (got != SPOOL_MORE)
             return got;

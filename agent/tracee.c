@@ -374,6 +374,9 @@ static bool status_number(pid_t pid, const char *name, unsigned *ret)
 bool tracee_ids(pid_t pid, int pidfd, struct tracee_ids *ret)
 {
     struct pidfd_info_v2 info = {.mask = PIDFD_INFO_PID_BIT | PIDFD_INFO_CREDS_BIT};
+    cleanup_fd int own = pidfd < 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+    if (own >= 0)
+        pidfd = own;
     if (pidfd >= 0 && ioctl(pidfd, PIDFD_GET_INFO_V2, &info) == 0 && (info.mask & PIDFD_INFO_CREDS_BIT)) {
         *ret = (struct tracee_ids){.tgid = (pid_t)info.tgid, .ppid = (pid_t)info.ppid, .uid = info.ruid};
         return true;
