@@ -53,7 +53,9 @@ struct proctable {
     struct proctable_config config;
     struct proc *buckets[BUCKETS];
     size_t live;
-    size_t attempts;  /* of all processes */
+    size_t attempts;          /* of all processes */
+    struct proc *latest_proc; /* of the latest attempt, while it is there */
+    struct attempt *latest;
     int64_t check_ns; /* when proctable_late looks next; 0: not at all */
     uint64_t command_id;
     bool tracing, tells_exit;
@@ -82,6 +84,8 @@ static void drop_attempt(struct proctable *t, struct proc *p, struct attempt *a)
     *at = a->next;
     p->attempt_count--;
     t->attempts--;
+    if (t->latest == a)
+        t->latest = NULL;
     tracee_asked_done(&a->asked);
     free(a);
 }
@@ -407,6 +411,7 @@ static struct proc *process_of(struct proctable *t, pid_t tid)
 bool proctable_asked(
     struct proctable *t, pid_t tid, const struct seccomp_data *call, struct tracee_asked *known)
 {
+    t->latest = NULL;
     struct attempt *a = calloc(1, sizeof(*a));
     struct proc *p = a ? process_of(t, tid) : NULL;
     if (!p) {
@@ -438,9 +443,19 @@ bool proctable_asked(
     p->attempts = a;
     p->attempt_count++;
     t->attempts++;
+    t->latest = a;
+    t->latest_proc = p;
     if (t->check_ns == 0)
         t->check_ns = a->asked_ns + LATE_NS;
     return true;
+}
+
+void proctable_withdrawn(struct proctable *t)
+{
+    if (!t->latest)
+        return;
+    t->counts.failed_execs++;
+    drop_attempt(t, t->latest_proc, t->latest);
 }
 
 void proctable_confirmed(struct proctable *t, pid_t pid)

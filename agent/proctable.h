@@ -45,6 +45,8 @@ void proctable_begin(struct proctable *t, uint64_t command_id);
  * first exec), taken over; NULL otherwise. */
 bool proctable_asked(
     struct proctable *t, pid_t pid, const struct seccomp_data *call, struct tracee_asked *known);
+/* The latest proctable_asked was not answered: its caller was killed meanwhile, so its exec never happened. */
+void proctable_withdrawn(struct proctable *t);
 /* pid is held at the first thing a new program's libc does. */
 void proctable_confirmed(struct proctable *t, pid_t pid);
 /* caller is held in a ptrace request that makes somebody a tracer. */

@@ -151,7 +151,8 @@ static void answer(struct recorder *r, const struct seccomp_notif *n)
 {
     struct seccomp_notif_resp resp = {.id = n->id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
     int refusal = 0;
-    switch (seccomp_judge(r->spec.profile, &n->data, &refusal)) {
+    enum seccomp_verdict verdict = seccomp_judge(r->spec.profile, &n->data, &refusal);
+    switch (verdict) {
     case SECCOMP_SEE_EXEC:
         if (!see_exec(r, n)) {
             resp.flags = 0;
@@ -176,8 +177,9 @@ static void answer(struct recorder *r, const struct seccomp_notif *n)
         resp.error = -refusal;
         break;
     }
-    /* ENOENT: the caller was killed meanwhile. */
-    (void)ioctl(r->spec.listener, SECCOMP_IOCTL_NOTIF_SEND, &resp);
+    bool answered = ioctl(r->spec.listener, SECCOMP_IOCTL_NOTIF_SEND, &resp) == 0;
+    if (!answered && verdict == SECCOMP_SEE_EXEC) /* the caller was killed meanwhile */
+        proctable_withdrawn(r->table);
 }
 
 static void serve_listener(struct recorder *r, uint32_t events)

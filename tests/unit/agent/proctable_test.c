@@ -239,6 +239,22 @@ static void attempts_that_fail_are_counted(void)
 }
 
 /* Another process has the number by now; the end of the former one was not yet told. */
+static void exec_that_was_not_answered_did_not_happen(void)
+{
+    struct actor a;
+    open_table();
+    actor_start(&a, path_cat);
+    ASSERT_TRUE(proctable_asked(table, a.pid, &a.call, NULL));
+    proctable_withdrawn(table);
+    proctable_withdrawn(table); /* there is nothing more to withdraw */
+    actor_does(&a, 'e');
+    actor_ends(&a);
+    ASSERT_INT(counts().failed_execs, 1);
+    ASSERT_INT(counts().execs, 0);
+    ASSERT_INT(line_count, 0);
+    close_table();
+}
+
 static void number_that_comes_back_is_another_process(void)
 {
     struct actor a;
@@ -331,5 +347,6 @@ static void abandoned_processes_are_forgotten(void)
 TEST_SUITE(proctable_test, TEST(exec_is_recorded_when_confirmed),
     TEST(exec_is_recorded_however_late_it_comes), TEST(exec_nobody_confirms_is_seen_late_and_once),
     TEST(false_confirmation_closes_nothing), TEST(attempts_that_fail_are_counted),
-    TEST(number_that_comes_back_is_another_process), TEST(tracer_leaves_a_flag), TEST(full_table_counts_only),
-    TEST(exec_that_can_not_be_followed_is_refused), TEST(abandoned_processes_are_forgotten))
+    TEST(exec_that_was_not_answered_did_not_happen), TEST(number_that_comes_back_is_another_process),
+    TEST(tracer_leaves_a_flag), TEST(full_table_counts_only), TEST(exec_that_can_not_be_followed_is_refused),
+    TEST(abandoned_processes_are_forgotten))
