@@ -46,38 +46,6 @@ static const char *const step_texts[] = {"setsid", "standard descriptors", "clos
     "resource limits", "out-of-memory score", "empty the bounding set", "change ids", "drop capabilities",
     "no_new_privs", "working directory", "load seccomp programs", "exec"};
 
-/* argv[0] under every directory of the search path, or as it is when it has a slash. Ends with NULL; one allocation. */
-static char **make_candidates(const struct exec_spec *spec)
-{
-    const char *name = spec->argv[0];
-    bool has_slash = strchr(name, '/') != NULL;
-    size_t dirs = 1;
-    for (const char *p = spec->search_path; !has_slash && *p; p++)
-        dirs += *p == ':';
-    size_t text = has_slash ? strlen(name) + 1 : strlen(spec->search_path) + dirs * (strlen(name) + 2);
-    char **list = malloc((dirs + 1) * sizeof(char *) + text);
-    if (!list)
-        return NULL;
-    char *out = (char *)(list + dirs + 1);
-    if (has_slash) {
-        list[0] = memcpy(out, name, strlen(name) + 1);
-        list[1] = NULL;
-        return list;
-    }
-    size_t n = 0;
-    for (const char *p = spec->search_path; n < dirs; n++) {
-        size_t len = strcspn(p, ":");
-        list[n] = out;
-        memcpy(out, p, len);
-        out[len] = '/';
-        memcpy(out + len + 1, name, strlen(name) + 1);
-        out += len + strlen(name) + 2;
-        p += len + (p[len] == ':');
-    }
-    list[n] = NULL;
-    return list;
-}
-
 static _Noreturn void child_fail(int report_fd, enum exec_stage stage, enum step step, int sys_errno)
 {
     struct report r = {.stage = (int)stage, .step = (int)step, .sys_errno = sys_errno};
@@ -171,7 +139,7 @@ static int child_bounding_set(const struct exec_spec *spec)
     return 0;
 }
 
-static _Noreturn void child_main(const struct exec_spec *spec, char *const *candidates, int report_fd)
+static _Noreturn void child_main(const struct exec_spec *spec, int report_fd)
 {
     child_signals();
     umask(022);
@@ -198,15 +166,8 @@ static _Noreturn void child_main(const struct exec_spec *spec, char *const *cand
     int rc = spec->seccomp ? seccomp_load_prog(spec->seccomp) : 0;
     if (rc != 0)
         child_fail(report_fd, EXEC_SETUP, STEP_SECCOMP, rc);
-    int seen = ENOENT; /* EACCES on one candidate is remembered while the others are tried, as execvp does */
-    for (char *const *c = candidates; *c; c++) {
-        execve(*c, (char *const *)spec->argv, (char *const *)spec->envp);
-        if (errno == EACCES)
-            seen = EACCES;
-        else if (errno != ENOENT && errno != ENOTDIR)
-            child_fail(report_fd, EXEC_FAILED, STEP_EXEC, errno);
-    }
-    child_fail(report_fd, EXEC_FAILED, STEP_EXEC, seen);
+    execve(spec->argv[0], (char *const *)spec->argv, (char *const *)spec->envp);
+    child_fail(report_fd, EXEC_FAILED, STEP_EXEC, errno);
 }
 
 /* Wait for exec (end of file) or the child's report of what failed. */
@@ -227,16 +188,13 @@ static struct exec_outcome read_outcome(int fd)
 int exec_spawn(struct reaper *r, const struct exec_spec *spec, struct child *ret_child,
     struct exec_outcome *ret, struct arp_err *err)
 {
-    cleanup_free char **candidates = make_candidates(spec);
-    if (!candidates)
-        return arp_fail(err, ARP_E_NOMEM, 0, "command path");
     int report[2];
     if (pipe2(report, O_CLOEXEC) < 0)
         return arp_fail(err, ARP_E_IO, errno, "pipe");
     pid_t pid;
     int rc = reaper_fork(r, ret_child, &pid, err);
     if (rc == 0 && pid == 0)
-        child_main(spec, candidates, report[1]);
+        child_main(spec, report[1]);
     close(report[1]);
     if (rc == 0)
         *ret = read_outcome(report[0]);

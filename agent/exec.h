@@ -1,8 +1,9 @@
 /*
  * Exec: start one of the agent's own helper processes as another uid, locked down, in its own session. (Commands are started by the
  * launcher, agent/launcher.h, which is itself such a helper.) The agent is threaded, so the child does only
- * async-signal-safe work between fork and exec; whatever it needs (path candidates, programs, descriptors) is made before.
- * Order in the child: signals, session, stdio, every other descriptor close-on-exec, limits, ids, capabilities, no_new_privs,
+ * async-signal-safe work between fork and exec; whatever it needs (programs, descriptors) is made before.
+ * Order in the child: signals, session, stdio, every other descriptor close-on-exec, limits, out-of-memory score, bounding set, ids,
+ * capabilities, no_new_privs,
  * working directory (as the new uid), seccomp, exec. A step that fails is told to the parent through a close-on-exec pipe
  * and the child exits: nothing ever runs with a layer missing.
  */
@@ -18,10 +19,9 @@
 
 /* All members are borrowed during the call. Descriptors must be > 2. */
 struct exec_spec {
-    const char *const *argv;
+    const char *const *argv; /* argv[0] is the path */
     const char *const *envp;
-    const char *search_path; /* colon list of absolute directories for an argv[0] without slash */
-    int cwd_fd;              /* directory; the new uid needs search permission */
+    int cwd_fd; /* directory; the new uid needs search permission */
     int in_fd, out_fd, err_fd;
     uid_t uid;
     gid_t gid;
@@ -34,7 +34,7 @@ struct exec_spec {
 enum exec_stage {
     EXEC_STARTED, /* the program runs */
     EXEC_SETUP,   /* a step before exec failed: nothing ran */
-    EXEC_FAILED,  /* execve refused every candidate */
+    EXEC_FAILED,  /* no program could be executed */
 };
 
 struct exec_outcome {
@@ -44,7 +44,7 @@ struct exec_outcome {
 };
 
 /* Start it. On 0 the child is registered with r (reaper_forget when done), also when *ret tells of a failed start: such a child is
- * about to end by itself. Errors: ARP_E_IO (fork, pipe), ARP_E_NOMEM: nothing was started. */
+ * about to end by itself. Errors: ARP_E_IO (fork, pipe): nothing was started. */
 int exec_spawn(struct reaper *r, const struct exec_spec *spec, struct child *ret_child,
     struct exec_outcome *ret, struct arp_err *err);
 

@@ -71,7 +71,6 @@ int launcher_start(
     const char *envp[] = {NULL};
     struct exec_spec spec = {.argv = argv,
         .envp = envp,
-        .search_path = "",
         .cwd_fd = cwd,
         .in_fd = pair[1],
         .out_fd = page,

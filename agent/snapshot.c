@@ -55,7 +55,6 @@ int snapshot_start(struct reaper *r, const char *root, const struct seccomp_prog
     const char *envp[] = {"LANG=C.UTF-8", NULL};
     struct exec_spec spec = {.argv = argv,
         .envp = envp,
-        .search_path = "",
         .cwd_fd = cwd,
         .in_fd = order[0],
         .out_fd = answer[1],

@@ -67,7 +67,6 @@ static int init_repo(const struct workspace *w, struct reaper *r, struct arp_err
     const char *envp[] = {"LANG=C.UTF-8", NULL};
     struct exec_spec spec = {.argv = argv,
         .envp = envp,
-        .search_path = "",
         .cwd_fd = cwd,
         .in_fd = null,
         .out_fd = null,

@@ -83,7 +83,6 @@ static int run_argv(const char *const *argv, int timeout_ms, int cancel_fd, stru
     struct exec_spec spec = {.argv = argv,
         .oom_score = SANDBOX_OOM_SCORE,
         .envp = envp,
-        .search_path = "/usr/bin:/bin",
         .cwd_fd = root_fd,
         .in_fd = null,
         .out_fd = out[1],
@@ -117,7 +116,7 @@ static int run_argv(const char *const *argv, int timeout_ms, int cancel_fd, stru
 
 static int run_sh(const char *script, int timeout_ms, struct evdir *dir)
 {
-    const char *argv[] = {"sh", "-c", script, NULL};
+    const char *argv[] = {"/bin/sh", "-c", script, NULL};
     int never = eventfd(0, EFD_CLOEXEC);
     int rc = run_argv(argv, timeout_ms, never, dir);
     close(never);
@@ -184,7 +183,7 @@ static void capture_does_not_wait_for_a_daemon(void)
 static void capture_obeys_cancel(void)
 {
     struct evdir dir;
-    const char *argv[] = {"sleep", "60", NULL};
+    const char *argv[] = {"/bin/sleep", "60", NULL};
     int cancel = eventfd(1, EFD_CLOEXEC);
     ASSERT_INT(run_argv(argv, 30000, cancel, &dir), 0);
     ASSERT_TRUE(io.cancelled);
@@ -273,7 +272,7 @@ static void capture_serves_the_extra_source(void)
 static void exec_reports_a_missing_program(void)
 {
     struct evdir dir;
-    const char *argv[] = {"no-such-program", NULL};
+    const char *argv[] = {"/no/such/program", NULL};
     int never = eventfd(0, EFD_CLOEXEC);
     run_argv(argv, 5000, never, &dir);
     ASSERT_INT(outcome.stage, EXEC_FAILED);
