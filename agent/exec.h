@@ -3,9 +3,8 @@
  * launcher, agent/launcher.h, which is itself such a helper.) The agent is threaded, so the child does only
  * async-signal-safe work between fork and exec; whatever it needs (programs, descriptors) is made before.
  * Order in the child: signals, session, stdio, every other descriptor close-on-exec, limits, out-of-memory score, bounding set, ids,
- * capabilities, no_new_privs,
- * working directory (as the new uid), seccomp, exec. A step that fails is told to the parent through a close-on-exec pipe
- * and the child exits: nothing ever runs with a layer missing.
+ * capabilities, no_new_privs, working directory (as the new uid), seccomp, exec. A step that fails is told to the parent through a
+ * close-on-exec pipe and the child exits: nothing ever runs with a layer missing.
  */
 #ifndef ARP_AGENT_EXEC_H
 #define ARP_AGENT_EXEC_H

@@ -30,15 +30,16 @@
 
 /* What the process knows after its set-up. Lives until its end. */
 struct box {
-    char *message; /* the set-up message: env, dirs and search_path point into it */
     uid_t uid;
     char *vars[LAUNCHER_VARS_MAX + 1];
     char *dirs[LAUNCHER_DIRS_MAX + 1];
     const char *search_path;
     struct seccomp_prog prog;
-    char *stack;
     char *page; /* shared with the agent: LAUNCHER_PAGE bytes */
+    _Alignas(16) char message
+        [LAUNCHER_MSG_MAX]; /* the set-up message: vars, dirs, search_path and the programs point into it */
     char order[LAUNCHER_MSG_MAX];
+    _Alignas(16) char stack[STACK_BYTES];
     char *argv[ARGS_MAX + 1];
 };
 
@@ -120,9 +121,7 @@ static bool take_program(char **at, const char *end, uint32_t insns, struct sock
 static bool read_setup(struct box *b, struct launcher_setup *ret)
 {
     size_t fds;
-    b->message = malloc(LAUNCHER_MSG_MAX);
-    b->stack = malloc(STACK_BYTES);
-    ssize_t n = b->message && b->stack ? receive(b->message, LAUNCHER_MSG_MAX, NULL, 0, &fds) : -1;
+    ssize_t n = receive(b->message, LAUNCHER_MSG_MAX, NULL, 0, &fds);
     if (n < (ssize_t)sizeof(*ret))
         return false;
     memcpy(ret, b->message, sizeof(*ret));
@@ -315,19 +314,18 @@ static void reset_signals(void)
 
 int launcher_proc_main(void)
 {
+    static struct box box; /* too large for the stack; only touched pages count */
     struct launcher_setup setup;
     struct launcher_report report = {0};
     int listener = -1;
     reset_signals();
-    struct box *b = calloc(1, sizeof(*b));
-    if (b)
-        b->page = mmap(NULL, LAUNCHER_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, PAGE_FD, 0);
-    if (!b || b->page == MAP_FAILED || !read_setup(b, &setup))
+    box.page = mmap(NULL, LAUNCHER_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, PAGE_FD, 0);
+    if (box.page == MAP_FAILED || !read_setup(&box, &setup))
         return 1; /* the agent went away, or is not the one this binary belongs to */
-    bool confined = confine(b, &setup, &report, &listener);
+    bool confined = confine(&box, &setup, &report, &listener);
     if (!reply(&report, sizeof(report), confined ? listener : -1))
         return 1;
     if (listener >= 0)
         close(listener);
-    return confined ? serve(b) : 1;
+    return confined ? serve(&box) : 1;
 }

@@ -121,7 +121,8 @@ static void ask_tool(const struct metadata_spec *s, const struct tool *t, char r
     close(out[1]);
     if (rc == 0 && outcome.stage == EXEC_STARTED) {
         int64_t until = clock_mono_ns() + METADATA_TOOL_TIMEOUT_MS * 1000000ll;
-        copy_first_line(text, read_some(out[0], text, sizeof(text), until), ret);
+        size_t len = read_some(out[0], text, sizeof(text), until);
+        copy_first_line(text, len, ret);
         tree_kill_wait(SANDBOX_UID, 1000, NULL);
         reaper_wait(s->reaper, &child, 1000);
         reaper_forget(s->reaper, &child);

@@ -63,15 +63,16 @@ void pathset_put(struct pathset *s, const char *path, unsigned char type)
 {
     if (s->ceiling && strcmp(path, s->ceiling) >= 0)
         return;
-    char *copy = strdup(path);
-    if (!copy || (s->count == s->room && !grow(s))) {
-        free(copy);
+    size_t at = s->count;
+    bool room = at < s->room || grow(s);
+    if (room)
+        s->items[at] = (struct path_item){.path = strdup(path), .type = type};
+    if (!room || !s->items[at].path) {
         s->out_of_memory = true;
         return;
     }
-    size_t at = s->count++;
-    s->items[at] = (struct path_item){.path = copy, .type = type};
-    s->bytes += strlen(copy) + 1;
+    s->count++;
+    s->bytes += strlen(path) + 1;
     for (size_t up; at > 0 && before(s, up = (at - 1) / 2, at); at = up)
         swap(s, at, up);
     while (s->count > s->max_count || s->bytes > s->max_bytes)

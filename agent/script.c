@@ -86,15 +86,17 @@ static void note_script(struct script_chain *c, int fd, const char *path, struct
 static bool add_level(struct script_chain *c, int fd, char *path, struct process_record *ret)
 {
     char text[TRACEE_SHEBANG] = {0};
-    struct script_level level = {.path = path};
+    struct script_level *level = &c->levels[c->count];
+    *level = (struct script_level){.path = path};
     ssize_t n = fd < 0 || !path ? -1 : pread(fd, text, TRACEE_SHEBANG, 0);
-    if (n <= 0 || !parse_line(text, &level)) {
+    if (n <= 0 || !parse_line(text, level)) {
         free(path);
+        free(level->argument);
         return false;
     }
+    c->count++;
     if (ret)
         note_script(c, fd, path, ret);
-    c->levels[c->count++] = level;
     return true;
 }
 

@@ -171,6 +171,14 @@ static int write_commands(
     return rc ? rc : buf_error(&r->commands, err);
 }
 
+static int read_override(const cJSON *item, struct run_override *ret, struct arp_err *err)
+{
+    const char *id = cJSON_GetStringValue(item);
+    ret->agent_key = strdup(item->string);
+    ret->container_id = id ? strdup(id) : NULL;
+    return ret->agent_key && (!id || ret->container_id) ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "request");
+}
+
 /* The members are judged when they are resolved, so that each bad one is refused by its name. */
 static int read_overrides(const cJSON *body, struct run_request *r, struct arp_err *err)
 {
@@ -182,17 +190,10 @@ static int read_overrides(const cJSON *body, struct run_request *r, struct arp_e
     r->overrides = calloc((size_t)n + 1, sizeof(*r->overrides));
     if (!r->overrides)
         return arp_fail(err, ARP_E_NOMEM, 0, "request");
-    const cJSON *item;
-    cJSON_ArrayForEach(item, map)
-    {
-        struct run_override *o = &r->overrides[r->override_count++];
-        const char *id = cJSON_GetStringValue(item);
-        o->agent_key = strdup(item->string);
-        o->container_id = id ? strdup(id) : NULL;
-        if (!o->agent_key || (id && !o->container_id))
-            return arp_fail(err, ARP_E_NOMEM, 0, "request");
-    }
-    return 0;
+    int rc = 0;
+    for (const cJSON *item = map ? map->child : NULL; item && rc == 0; item = item->next)
+        rc = read_override(item, &r->overrides[r->override_count++], err);
+    return rc;
 }
 
 static int write_artifacts(struct run_request *r, const struct config *cfg, struct arp_err *err)
