@@ -45,7 +45,7 @@ bench='
 wrk                     load for bench/api.sh
 nodejs/node             the servers bench/ compares with
 npm/npm                 installs them
-bubblewrap              another sandbox, beside the agent's
+bubblewrap              another sandbox to compare with
 '
 
 [ $# -gt 0 ] || set -- build run test bench

@@ -108,7 +108,6 @@ static int add_policy(scmp_filter_ctx ctx, enum seccomp_profile p)
 /* ptrace's request is a long to the kernel: one with high bits set is none of these, and none at all. */
 static const uint64_t trace_requests[] = {PTRACE_TRACEME, PTRACE_ATTACH, PTRACE_SEIZE};
 
-/* Calls that go on after the listener saw them. */
 /* Scheduling of another process: the kernel asks for the target's effective uid only, which the launcher shares with commands. Argument
  * `target` says whose it is, 0 is the caller's own. */
 static const struct {
@@ -117,6 +116,7 @@ static const struct {
 } scheduling_calls[] = {{SCMP_SYS(setpriority), 1}, {SCMP_SYS(sched_setaffinity), 0},
     {SCMP_SYS(sched_setscheduler), 0}, {SCMP_SYS(sched_setparam), 0}, {SCMP_SYS(sched_setattr), 0}};
 
+/* Calls that go on after the listener saw them. */
 static int add_observed(scmp_filter_ctx ctx, enum seccomp_profile p)
 {
     int rc = seccomp_rule_add(ctx, SCMP_ACT_NOTIFY, SCMP_SYS(execve), 0);
