@@ -10,6 +10,9 @@
 #include "shared/fd.h"
 #include "shared/limits.h"
 
+/* Lines of processes that wait at most; far below STREAM_MAX. */
+#define BATCH_BYTES (256u << 10)
+
 int evlog_open(struct evlog *log, const struct evdir *dir, const struct run_request *req,
     struct stream *stream, struct arp_err *err)
 {
@@ -17,6 +20,7 @@ int evlog_open(struct evlog *log, const struct evdir *dir, const struct run_requ
     *log = (struct evlog){
         .run_id = req->run_id, .chain = req->chain, .stream = stream, .started_ns = now, .last_ns = now};
     buf_init(&log->line, LIMIT_LINE + 1);
+    buf_init(&log->batch, BATCH_BYTES + LIMIT_LINE + 1);
     log->fd = evdir_create_file(dir, "events.jsonl", err);
     if (log->fd < 0)
         return log->fd;
@@ -29,6 +33,7 @@ void evlog_close(struct evlog *log)
     if (log->fd > 0)
         close(log->fd);
     buf_done(&log->line);
+    buf_done(&log->batch);
     *log = (struct evlog){.fd = -1};
 }
 
@@ -46,20 +51,36 @@ static void begin(struct evlog *log, struct json *j, enum event_type type)
     event_open(j, &log->line, type, log->run_id);
 }
 
-/* Close the line, keep it, send it. */
-static void commit(struct evlog *log, struct json *j)
+/* Close the line and put it behind those that wait. */
+static void finish(struct evlog *log, struct json *j)
 {
     event_close(j, 0, &log->chain);
     buf_append_char(&log->line, '\n');
     struct arp_err err = {0};
     int rc = buf_error(&log->line, &err);
-    if (rc == 0)
-        rc = fd_write_all(log->fd, log->line.data, log->line.len, &err);
+    if (rc == 0 && buf_append(&log->batch, log->line.data, log->line.len) != 0)
+        rc = buf_error(&log->batch, &err);
     if (rc && log->file_error.code == 0)
         log->file_error = err;
-    if (!log->line.error && !log->stream_lost)
-        log->stream_lost = stream_push(log->stream, log->line.data, log->line.len, NULL) != 0;
     log->last_ns = clock_mono_ns();
+}
+
+void evlog_flush(struct evlog *log)
+{
+    struct arp_err err = {0};
+    if (log->batch.len == 0)
+        return;
+    if (fd_write_all(log->fd, log->batch.data, log->batch.len, &err) != 0 && log->file_error.code == 0)
+        log->file_error = err;
+    if (!log->stream_lost)
+        log->stream_lost = stream_push(log->stream, log->batch.data, log->batch.len, NULL) != 0;
+    buf_reset(&log->batch);
+}
+
+static void commit(struct evlog *log, struct json *j)
+{
+    finish(log, j);
+    evlog_flush(log);
 }
 
 void evlog_command_started(struct evlog *log, const struct cmd_rec *rec)
@@ -96,7 +117,9 @@ void evlog_process(struct evlog *log, const struct process_record *r, const char
     json_kstr(&j, "at", r->at);
     process_record_put(&j, r);
     json_kstr(&j, "processHead", head);
-    commit(log, &j);
+    finish(log, &j);
+    if (log->batch.len >= BATCH_BYTES)
+        evlog_flush(log);
 }
 
 static void put_digest(struct json *j, const char *key, const char *hex)

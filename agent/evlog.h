@@ -28,6 +28,7 @@ struct evlog {
     struct chain chain;
     struct stream *stream; /* borrowed */
     struct buf line;
+    struct buf batch;            /* lines that are chained but neither kept nor sent yet */
     int64_t started_ns, last_ns; /* monotonic: open, last line */
     struct arp_err file_error;   /* first failure of the volume's copy; code 0 while whole */
     bool stream_lost;
@@ -59,8 +60,10 @@ void evlog_close(struct evlog *log);
 void evlog_command_started(struct evlog *log, const struct cmd_rec *rec);
 /* head: the command log's chain head after rec was appended. */
 void evlog_command_finished(struct evlog *log, const struct cmd_rec *rec, const char *head);
-/* head: digest of the record's line in processes.jsonl. */
+/* head: digest of the record's line in processes.jsonl. Processes come in bursts: these lines wait for evlog_flush, or for any other
+ * line, so that a burst costs one write and wakes the reader once. */
 void evlog_process(struct evlog *log, const struct process_record *r, const char *head);
+void evlog_flush(struct evlog *log);
 void evlog_diff_ready(
     struct evlog *log, const struct snapshot_diff *diff, const char *tree_before, const char *tree_after);
 void evlog_completed(struct evlog *log, const struct run_end *end);

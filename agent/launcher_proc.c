@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/footprint.h"
 #include "agent/landlock.h"
 #include "agent/launcher.h"
 #include "agent/seccomp.h"
@@ -319,6 +320,7 @@ int launcher_proc_main(void)
     struct launcher_report report = {0};
     int listener = -1;
     reset_signals();
+    footprint_trim(); /* it may wait for its run for days */
     box.page = mmap(NULL, LAUNCHER_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, PAGE_FD, 0);
     if (box.page == MAP_FAILED || !read_setup(&box, &setup))
         return 1; /* the agent went away, or is not the one this binary belongs to */

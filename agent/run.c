@@ -195,19 +195,23 @@ static void on_records(void *ctx)
     struct run *run = ctx;
     struct arp_err err = {0};
     struct process_record *list = recorder_take(box_recorder(run->box));
+    bool was_full = run->processes.full;
     for (const struct process_record *r = list; r; r = r->next) {
         bool written = false;
-        bool was_full = run->processes.full;
         if (proclog_append(&run->processes, r, &written, &err) != 0)
             fail_err(run, "evidence_error", &err);
         if (written)
             evlog_process(&run->events, r, run->processes.chain.prev);
         else
             run->dropped++;
-        if (run->processes.full && !was_full)
-            recorder_close_budget(box_recorder(run->box));
     }
     process_records_free(list);
+    /* The log before the events that speak of it. */
+    if (proclog_flush(&run->processes, &err) != 0)
+        fail_err(run, "evidence_error", &err);
+    evlog_flush(&run->events);
+    if (run->processes.full && !was_full)
+        recorder_close_budget(box_recorder(run->box));
 }
 
 /* The sandbox of all commands. An error here refuses them. */

@@ -18,6 +18,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "agent/footprint.h"
 #include "agent/worktree.h"
 #include "shared/buf.h"
 #include "shared/fd.h"
@@ -401,6 +402,7 @@ int snapshot_proc_main(const char *root)
         fprintf(stderr, "snapshot helper: %s\n", git_text());
         return 1;
     }
+    footprint_trim(); /* it may wait for its run for days */
     int rc = 0;
     while (rc == 0) {
         ssize_t n = read(0, &order, 1);

@@ -268,6 +268,7 @@ static void on_records(void *ctx)
         check(proclog_append(&l->processes, r, &written, &err), "process log", &err);
     }
     process_records_free(list);
+    check(proclog_flush(&l->processes, &err), "process log", &err);
 }
 
 static int on_idle(void *ctx)

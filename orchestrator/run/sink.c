@@ -5,13 +5,18 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "orchestrator/store/run_events.h"
+#include "shared/clock.h"
 #include "shared/limits.h"
 #include "shared/log.h"
 
 /* Pages in which a chain is read back. */
 #define RESUME_PAGE (1u << 20)
+/* How long, and in which steps, a flush waits for a database that does not answer. */
+#define DATABASE_PATIENCE_NS 8000000000ll
+#define DATABASE_RETRY_NS    200000000l
 
 void sink_init(
     struct sink *s, const struct run_env *env, const char *user_id, const char *run_id, struct feed *feed)
@@ -287,12 +292,37 @@ static void show(struct sink *s, uint64_t first_seq, const char *lines, size_t l
     feed_end(s->feed);
 }
 
+static int store_pending(struct sink *s, struct arp_err *err)
+{
+    return run_events_append(s->env->db, s->user_id, s->run_id, (int64_t)s->pending_first,
+        (int64_t)s->chain.next_seq - 1, s->pending.data, s->pending.len, s->chain.prev, err);
+}
+
+/* A database that restarts is back in a second or two, and a run shows lines all the time: it waits. The agent keeps what we do not take
+ * (agent/stream.h: STREAM_PATIENCE_MS is longer). */
+static int store_patiently(struct sink *s, struct arp_err *err)
+{
+    int64_t until = clock_mono_ns() + DATABASE_PATIENCE_NS;
+    int rc = store_pending(s, err);
+    while (rc == ARP_E_DATABASE && clock_mono_ns() < until) {
+        nanosleep(&(struct timespec){.tv_nsec = DATABASE_RETRY_NS}, NULL);
+        rc = store_pending(s, err);
+        if (rc != ARP_E_CONFLICT)
+            continue;
+        /* Perhaps the first try went in and only its answer was lost: then the stored chain ends with our lines. */
+        struct run_chain stored;
+        if (run_events_chain(s->env->db, s->user_id, s->run_id, &stored, NULL) == 0 &&
+            strcmp(stored.head, s->chain.prev) == 0)
+            rc = 0;
+    }
+    return rc;
+}
+
 int sink_flush(struct sink *s, struct arp_err *err)
 {
     if (s->pending.len == 0)
         return 0;
-    int rc = run_events_append(s->env->db, s->user_id, s->run_id, (int64_t)s->pending_first,
-        (int64_t)s->chain.next_seq - 1, s->pending.data, s->pending.len, s->chain.prev, err);
+    int rc = store_patiently(s, err);
     if (rc)
         return rc;
     size_t shown = s->pending.len;

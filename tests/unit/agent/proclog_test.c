@@ -59,6 +59,10 @@ static void lines_are_linked(void)
         process_record_free(r);
     }
     ASSERT_INT(log.chain.next_seq, 3);
+    read_log(&text);
+    ASSERT_INT(text.len, 0); /* they wait, to be written at once */
+    buf_done(&text);
+    ASSERT_INT(proclog_flush(&log, &err), 0);
     ASSERT_INT(proclog_digest(&log, hex, &err), 0);
     proclog_close(&log);
     read_log(&text);
@@ -115,6 +119,8 @@ static void full_log_takes_nothing_more(void)
     ASSERT_INT(proclog_append(&log, small, &written, &err), 0);
     CU_ASSERT(!written); /* what comes behind a gap would look whole */
     ASSERT_INT(log.chain.next_seq, lines);
+    CU_ASSERT(log.batch.cap <= (512u << 10) + LIMIT_LINE);
+    ASSERT_INT(proclog_flush(&log, &err), 0);
     proclog_close(&log);
     read_log(&text);
     CU_ASSERT(text.len <= LIMIT_PROCESS_BYTES && text.len > LIMIT_PROCESS_BYTES - 200000);
