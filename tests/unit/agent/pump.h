@@ -1,6 +1,6 @@
 /*
  * Helpers of the agent's tests that start processes: they need root (another uid is part of what is tested) and a thread that reaps.
- * The uid is one that no container uses, so that tree kill hits nothing else on the machine.
+ * The uid is one of this process alone, so that tree kill hits nothing else on the machine, not even the same test in another tree.
  */
 #ifndef ARP_TESTS_UNIT_AGENT_PUMP_H
 #define ARP_TESTS_UNIT_AGENT_PUMP_H
@@ -16,7 +16,8 @@
 
 #include "agent/reaper.h"
 
-#define TEST_UID 31999
+static uid_t pump_uid __attribute__((unused)); /* from pump_start on */
+#define TEST_UID pump_uid
 
 __attribute__((unused)) static void *pump_main(void *arg)
 {
@@ -38,6 +39,7 @@ static inline struct reaper *pump_start(void)
         printf("these tests need root\n");
         return NULL;
     }
+    pump_uid = 1000000u + (uid_t)getpid();
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
