@@ -3,7 +3,6 @@
  */
 #include "agent/cmdlog.h"
 
-#include <stdio.h>
 #include <unistd.h>
 
 #include "shared/fd.h"
@@ -27,13 +26,6 @@ void cmdlog_close(struct cmdlog *log)
     log->fd = -1;
 }
 
-static void put_digest(struct json *j, const char *key, const char *hex)
-{
-    char text[SHA256_HEX_LEN + 8];
-    snprintf(text, sizeof(text), "sha256:%s", hex);
-    json_kstr(j, key, text);
-}
-
 /* Bytes of the head that go into the line: at most LIMIT_CAPTURE_HEAD, ending with a whole character. */
 static size_t text_len(const struct capture_stream *s)
 {
@@ -49,24 +41,6 @@ static void put_text(struct json *j, const char *key, const struct capture_strea
     for (size_t i = 0; i < len; i++)
         text[i] = s->head[i] ? s->head[i] : (char)0xff;
     json_kstrn(j, key, text, len);
-}
-
-void sandbox_layers_put(struct json *j, const struct sandbox_layers *l)
-{
-    static const struct sandbox_layers none = {0};
-    l = l ? l : &none;
-    const struct {
-        const char *name;
-        bool on;
-    } layers[] = {{"uid", l->uid}, {"capabilities", l->capabilities}, {"bounding_set", l->bounding_set},
-        {"no_new_privs", l->no_new_privs}, {"rlimits", l->rlimits}, {"landlock", l->landlock},
-        {"seccomp", l->seccomp}};
-    json_arr_open(j);
-    for (size_t i = 0; i < sizeof(layers) / sizeof(layers[0]); i++) {
-        if (layers[i].on)
-            json_str(j, layers[i].name);
-    }
-    json_arr_close(j);
 }
 
 static void put_tally(struct json *j, const struct recorder_tally *t)
@@ -117,8 +91,8 @@ void cmd_rec_put(struct json *j, const struct cmd_rec *rec, bool with_argv)
     json_kint(j, "durationMs", rec->duration_ms);
     json_kuint(j, "stdoutBytes", out->bytes);
     json_kuint(j, "stderrBytes", err->bytes);
-    put_digest(j, "stdoutSha256", out->sha256);
-    put_digest(j, "stderrSha256", err->sha256);
+    json_kdigest(j, "stdoutSha256", out->sha256);
+    json_kdigest(j, "stderrSha256", err->sha256);
     json_kbool(j, "truncated", out->bytes > text_len(out) || err->bytes > text_len(err));
     if (rec->error)
         json_kstr(j, "error", rec->error);
@@ -130,7 +104,7 @@ void cmd_rec_put(struct json *j, const struct cmd_rec *rec, bool with_argv)
 static void put_blob(struct json *j, const char *key, const struct capture_stream *s)
 {
     if (s->has_blob)
-        put_digest(j, key, s->blob_sha256);
+        json_kdigest(j, key, s->blob_sha256);
     else
         json_knull(j, key);
 }

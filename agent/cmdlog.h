@@ -51,7 +51,5 @@ void cmdlog_close(struct cmdlog *log);
 /* The members that this log and the event RunCommandFinished share: command, cwd, exitCode, stdout, stderr, argv (when with_argv),
  * signal, timedOut, durationMs, byte counts, digests, truncated, error, sandbox, processes, denied, observed. */
 void cmd_rec_put(struct json *j, const struct cmd_rec *rec, bool with_argv);
-/* Names of the layers that are on, as an array value; NULL writes an empty one. */
-void sandbox_layers_put(struct json *j, const struct sandbox_layers *layers);
 
 #endif

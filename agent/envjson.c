@@ -5,9 +5,7 @@
 
 #include <stdio.h>
 
-#include "agent/cmdlog.h"
 #include "agent/sandbox.h"
-#include "agent/tracee.h"
 #include "shared/clock.h"
 #include "shared/json.h"
 
@@ -50,13 +48,6 @@ static void put_git(struct json *j, const struct snapshot_state *b, const struct
     json_obj_close(j);
 }
 
-static void put_digest(struct json *j, const char *key, const char *hex)
-{
-    char text[SHA256_HEX_LEN + 8];
-    snprintf(text, sizeof(text), "sha256:%s", hex ? hex : "");
-    json_kstr(j, key, hex ? text : NULL);
-}
-
 /* What the launcher's /proc/self/status said when all layers were on. */
 static void put_readback(struct json *j, const struct sandbox_layers *l)
 {
@@ -80,8 +71,8 @@ static void put_sandbox(struct json *j, const struct envjson_spec *s)
     json_key(j, "sandbox");
     json_obj_open(j);
     json_kstr(j, "profile", s->req->profile_json ? "custom" : seccomp_profile_name(s->req->profile));
-    put_digest(j, "profileSha256", s->req->profile_json ? s->req->profile_sha256 : NULL);
-    put_digest(j, "seccompSha256", s->layers && s->seccomp ? s->seccomp->sha256 : NULL);
+    json_kdigest(j, "profileSha256", s->req->profile_json ? s->req->profile_sha256 : NULL);
+    json_kdigest(j, "seccompSha256", s->layers && s->seccomp ? s->seccomp->sha256 : NULL);
     json_key(j, "layers");
     sandbox_layers_put(j, s->layers);
     json_kint(j, "uid", SANDBOX_UID);
@@ -95,12 +86,7 @@ static void put_sandbox(struct json *j, const struct envjson_spec *s)
         put_readback(j, l);
     else
         json_knull(j, "readback");
-    json_key(j, "recorder");
-    json_obj_open(j);
-    json_kbool(j, "exec", l->seccomp);
-    json_kbool(j, "confirm", l->seccomp);
-    json_kstr(j, "exitStatus", tracee_tells_exit() ? "all" : "none");
-    json_obj_close(j);
+    sandbox_recorder_put(j, l);
     json_kstr(j, "agentCapEff", s->info->cap_eff);
     json_kint(j, "containerSeccompMode", s->info->container_seccomp);
     json_kbool(j, "containerNoNewPrivs", s->info->container_nnp);
@@ -117,7 +103,7 @@ static void put_agent(struct json *j, const struct agent_info *info)
     json_key(j, "agent");
     json_obj_open(j);
     json_kstr(j, "version", ARP_VERSION);
-    put_digest(j, "sha256", info->sha256[0] ? info->sha256 : NULL);
+    json_kdigest(j, "sha256", info->sha256);
     json_obj_close(j);
 }
 

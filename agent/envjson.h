@@ -6,7 +6,7 @@
 #define ARP_AGENT_ENVJSON_H
 
 #include "agent/cmdenv.h"
-#include "agent/launcher.h"
+#include "agent/layers.h"
 #include "agent/metadata.h"
 #include "agent/request.h"
 #include "agent/snapshot.h"

@@ -164,12 +164,10 @@ int evdir_open_file(
 
 static void put_file(struct json *j, const char *name, uint64_t size, const char *hex)
 {
-    char digest[SHA256_HEX_LEN + 8];
-    snprintf(digest, sizeof(digest), "sha256:%s", hex);
     json_obj_open(j);
     json_kstr(j, "name", name);
     json_kuint(j, "sizeBytes", size);
-    json_kstr(j, "sha256", digest);
+    json_kdigest(j, "sha256", hex);
     json_obj_close(j);
 }
 

@@ -3,7 +3,6 @@
  */
 #include "agent/evlog.h"
 
-#include <stdio.h>
 #include <unistd.h>
 
 #include "shared/clock.h"
@@ -122,13 +121,6 @@ void evlog_process(struct evlog *log, const struct process_record *r, const char
         evlog_flush(log);
 }
 
-static void put_digest(struct json *j, const char *key, const char *hex)
-{
-    char text[SHA256_HEX_LEN + 8];
-    snprintf(text, sizeof(text), "sha256:%s", hex);
-    json_kstr(j, key, hex[0] ? text : NULL);
-}
-
 static const char *or_null(const char *s)
 {
     return s[0] ? s : NULL;
@@ -147,7 +139,7 @@ void evlog_diff_ready(
     json_obj_close(&j);
     json_kstr(&j, "treeBefore", or_null(tree_before));
     json_kstr(&j, "treeAfter", or_null(tree_after));
-    put_digest(&j, "diffSha256", diff->sha256);
+    json_kdigest(&j, "diffSha256", diff->sha256);
     json_kuint(&j, "diffBytes", diff->bytes);
     json_kbool(&j, "truncated", diff->truncated);
     if (diff->error[0])
@@ -168,13 +160,13 @@ void evlog_completed(struct evlog *log, const struct run_end *end)
     json_kstr(&j, "gitCommit", end->git_commit);
     json_kuint(&j, "commands", end->commands);
     json_kstr(&j, "commandLogHead", end->command_log_head);
-    put_digest(&j, "commandLogSha256", end->command_log_sha256);
+    json_kdigest(&j, "commandLogSha256", end->command_log_sha256);
     json_kuint(&j, "processRecords", end->process_records);
     json_kstr(&j, "processHead", end->process_head);
-    put_digest(&j, "processesSha256", end->processes_sha256);
+    json_kdigest(&j, "processesSha256", end->processes_sha256);
     json_kuint(&j, "recordsDropped", end->records_dropped);
-    put_digest(&j, "outputsSha256", end->outputs_sha256);
-    put_digest(&j, "envSha256", end->env_sha256);
+    json_kdigest(&j, "outputsSha256", end->outputs_sha256);
+    json_kdigest(&j, "envSha256", end->env_sha256);
     commit(log, &j);
 }
 

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "agent/exec.h"
+#include "agent/layers.h"
 #include "agent/reaper.h"
 #include "agent/seccomp.h"
 #include "shared/err.h"
@@ -41,15 +42,6 @@ struct launcher_box {
     const char *const
         *writable; /* directories commands may write to, NULL-terminated; absent ones are passed over */
     const char *search_path; /* colon list of absolute directories for an argv[0] without slash */
-};
-
-/* Layers every command gets, as read back from the kernel. */
-struct sandbox_layers {
-    bool uid, capabilities, bounding_set, no_new_privs, rlimits, landlock, seccomp;
-    int landlock_abi; /* of the kernel; 0: it has none */
-    uint64_t cap_effective, cap_bounding;
-    unsigned seccomp_mode;
-    unsigned launcher_uid;
 };
 
 /* Put the sandbox on. *ret_listener: the seccomp listener, the caller's. On an error the launcher is of no use any more.

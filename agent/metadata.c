@@ -13,10 +13,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "agent/cmdlog.h"
 #include "agent/landlock.h"
 #include "agent/sandbox.h"
-#include "agent/tracee.h"
 #include "agent/treekill.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
@@ -207,12 +205,7 @@ static void put_sandbox(const struct metadata_spec *s, struct json *j)
         json_str(j, seccomp_profile_name((enum seccomp_profile)p));
     json_str(j, "custom");
     json_arr_close(j);
-    json_key(j, "recorder");
-    json_obj_open(j);
-    json_kbool(j, "exec", true);
-    json_kbool(j, "confirm", true);
-    json_kstr(j, "exitStatus", tracee_tells_exit() ? "all" : "none");
-    json_obj_close(j);
+    sandbox_recorder_put(j, l);
     json_key(j, "container");
     json_obj_open(j);
     json_kstr(j, "capEff", info->cap_eff);
@@ -226,10 +219,8 @@ int metadata_collect(const struct metadata_spec *s, struct buf *out, struct arp_
 {
     struct utsname u;
     struct json j;
-    char digest[SHA256_HEX_LEN + 8];
     memset(&u, 0, sizeof(u));
     uname(&u);
-    snprintf(digest, sizeof(digest), "sha256:%s", s->info->sha256);
     json_init(&j, out);
     json_obj_open(&j);
     put_os(&j);
@@ -239,7 +230,7 @@ int metadata_collect(const struct metadata_spec *s, struct buf *out, struct arp_
     json_key(&j, "agent");
     json_obj_open(&j);
     json_kstr(&j, "version", ARP_VERSION);
-    json_kstr(&j, "sha256", s->info->sha256[0] ? digest : NULL);
+    json_kdigest(&j, "sha256", s->info->sha256);
     json_kstr(&j, "libc", gnu_get_libc_version());
     json_obj_close(&j);
     json_key(&j, "image");

@@ -250,8 +250,7 @@ static void put_artifact(struct manifest *m, struct json *j, const struct path_i
     put_path(j, item->path);
     json_kstr(j, "type", type_name(st.st_mode));
     json_kuint(j, "sizeBytes", S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0);
-    snprintf(text, sizeof(text), "sha256:%s", hex);
-    json_kstr(j, "checksum", hex[0] ? text : NULL);
+    json_kdigest(j, "checksum", hex);
     snprintf(text, sizeof(text), "%04o", (unsigned)st.st_mode & 07777);
     json_kstr(j, "mode", text);
     if (error)

@@ -42,13 +42,6 @@ void process_records_free(struct process_record *list)
     }
 }
 
-static void put_digest(struct json *j, const char *key, const char *hex)
-{
-    char text[SHA256_HEX_LEN + 8];
-    snprintf(text, sizeof(text), "sha256:%s", hex);
-    json_kstr(j, key, hex[0] ? text : NULL);
-}
-
 /* A text without NUL in it, as the strict reader (shared/json.h) wants it. */
 static void put_args(struct json *j, const struct tracee_args *a)
 {
@@ -62,7 +55,7 @@ static void put_args(struct json *j, const struct tracee_args *a)
     json_arr_close(j);
     json_kuint(j, "argvBytes", a->total);
     json_kbool(j, "argvTruncated", a->total > a->len);
-    put_digest(j, "argvSha256", a->sha256);
+    json_kdigest(j, "argvSha256", a->sha256);
 }
 
 static void put_flags(struct json *j, unsigned flags)
@@ -84,14 +77,14 @@ static void put_exec(struct json *j, const struct process_record *r)
     json_kuint(j, "uid", r->uid);
     json_kbool(j, "confirmed", r->confirmed);
     json_kstr(j, "exe", r->exe);
-    put_digest(j, "exeSha256", r->exe_sha256);
+    json_kdigest(j, "exeSha256", r->exe_sha256);
     if (r->script_count > 0) {
         json_key(j, "scripts");
         json_arr_open(j);
         for (unsigned i = 0; i < r->script_count; i++) {
             json_obj_open(j);
             json_kstr(j, "path", r->scripts[i].path);
-            put_digest(j, "sha256", r->scripts[i].sha256);
+            json_kdigest(j, "sha256", r->scripts[i].sha256);
             json_obj_close(j);
         }
         json_arr_close(j);
@@ -99,6 +92,16 @@ static void put_exec(struct json *j, const struct process_record *r)
     put_args(j, &r->args);
     json_kstr(j, "cwd", r->cwd);
     put_flags(j, r->flags);
+}
+
+const char *signal_name(int sig, char ret[SIGNAL_NAME_MAX])
+{
+    const char *abbrev = sigabbrev_np(sig);
+    if (abbrev)
+        snprintf(ret, SIGNAL_NAME_MAX, "SIG%s", abbrev);
+    else
+        snprintf(ret, SIGNAL_NAME_MAX, "SIG%d", sig);
+    return ret;
 }
 
 static void put_exit(struct json *j, const struct process_record *r)
@@ -109,13 +112,8 @@ static void put_exit(struct json *j, const struct process_record *r)
     else
         json_knull(j, "exitCode");
     if (r->has_status && WIFSIGNALED(r->status)) {
-        char name[24];
-        const char *abbrev = sigabbrev_np(WTERMSIG(r->status));
-        if (abbrev)
-            snprintf(name, sizeof(name), "SIG%s", abbrev);
-        else
-            snprintf(name, sizeof(name), "SIG%d", WTERMSIG(r->status));
-        json_kstr(j, "signal", name);
+        char name[SIGNAL_NAME_MAX];
+        json_kstr(j, "signal", signal_name(WTERMSIG(r->status), name));
     } else {
         json_knull(j, "signal");
     }

@@ -60,6 +60,10 @@ void process_record_free(struct process_record *r);
 /* Free a list linked by next. */
 void process_records_free(struct process_record *list);
 
+/* "SIGKILL", or "SIG42" for one without a name. Returns ret. */
+#define SIGNAL_NAME_MAX 24
+const char *signal_name(int sig, char ret[SIGNAL_NAME_MAX]);
+
 /* The members from commandId on, which processes.jsonl and RunProcess share. */
 void process_record_put(struct json *j, const struct process_record *r);
 

@@ -249,7 +249,8 @@ static int execute(struct run *run, size_t id, struct arp_err *err)
 }
 
 /* Exit code and signal of a finished command into rec, and what they mean for the run. name: room for the signal's name. */
-static void judge(struct run *run, struct cmd_rec *rec, const struct exec_outcome *outcome, char name[24])
+static void judge(
+    struct run *run, struct cmd_rec *rec, const struct exec_outcome *outcome, char name[SIGNAL_NAME_MAX])
 {
     char text[ARP_ERR_MSG_MAX + 64];
     int status = run->result.io.status;
@@ -264,12 +265,7 @@ static void judge(struct run *run, struct cmd_rec *rec, const struct exec_outcom
         snprintf(text, sizeof(text), "command %zu was not started: %s", (size_t)rec->id, rec->error);
         fail(run, "failed", "sandbox_error", text);
     } else if (WIFSIGNALED(status)) {
-        const char *abbrev = sigabbrev_np(WTERMSIG(status));
-        if (abbrev)
-            snprintf(name, 24, "SIG%s", abbrev);
-        else
-            snprintf(name, 24, "SIG%d", WTERMSIG(status));
-        rec->signal = name;
+        rec->signal = signal_name(WTERMSIG(status), name);
         rec->exit_code = 128 + WTERMSIG(status);
     } else {
         rec->exit_code = WEXITSTATUS(status);
@@ -293,7 +289,7 @@ static void run_command(struct run *run, size_t id)
 {
     const struct command *c = &run->req->commands[id];
     char cwd[2200];
-    char signal_name[24];
+    char name[SIGNAL_NAME_MAX];
     char why[ARP_ERR_MSG_MAX];
     struct arp_err err = {0};
     struct command_result *result = &run->result;
@@ -315,7 +311,7 @@ static void run_command(struct run *run, size_t id)
     else if (outcome->stage != EXEC_STARTED)
         snprintf(why, sizeof(why), "%s: %s", outcome->step, strerrordesc_np(outcome->sys_errno));
     rec.error = rc || outcome->stage != EXEC_STARTED ? why : NULL;
-    judge(run, &rec, outcome, signal_name);
+    judge(run, &rec, outcome, name);
     if (rc && outcome->stage == EXEC_STARTED)
         fail_err(run, "evidence_error", &err);
     rc = cmdlog_append(&run->commands, &rec, &err);

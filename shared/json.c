@@ -192,6 +192,13 @@ void json_kraw(struct json *j, const char *key, const char *text)
     json_raw(j, text);
 }
 
+void json_kdigest(struct json *j, const char *key, const char *hex)
+{
+    char text[sizeof("sha256:") + 64];
+    snprintf(text, sizeof(text), "sha256:%s", hex ? hex : "");
+    json_kstr(j, key, hex && hex[0] ? text : NULL);
+}
+
 /* Length of the number at p as RFC 8259 writes it, 0 when it is none. Of exponents, those that a double and the database can have. */
 static size_t number_len(const char *p, size_t len)
 {

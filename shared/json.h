@@ -46,6 +46,8 @@ void json_kuint(struct json *j, const char *key, uint64_t v);
 void json_kbool(struct json *j, const char *key, bool v);
 void json_knull(struct json *j, const char *key);
 void json_kraw(struct json *j, const char *key, const char *text);
+/* A digest as all our documents write one: "sha256:<hex>"; NULL and "" write null. */
+void json_kdigest(struct json *j, const char *key, const char *hex);
 
 /* Parse bytes[0..len) as exactly one JSON value. *ret is owned by the caller (cJSON_Delete).
  * Errors: ARP_E_UTF8, ARP_E_JSON (syntax, NUL or \u0000, trailing bytes, duplicate key, nesting over LIMIT_JSON_DEPTH). */
