@@ -5,8 +5,8 @@
 
 #include <stdlib.h>
 
-#include "orchestrator/store/cursor.h"
 #include "orchestrator/store/db.intern.h"
+#include "orchestrator/store/page.h"
 #include "orchestrator/store/rows.h"
 
 #define COLUMNS                                                                                              \
@@ -135,20 +135,8 @@ int containers_list(struct db *db, const char *user_id, unsigned limit, const ch
         " AND (c.created_at, c.id) < (" SQL_TIME(
             "$2") ", $3::uuid) ORDER BY c.created_at DESC, c.id DESC LIMIT $4",
         true};
-    struct cursor at;
-    int rc = cursor_parse(cursor, &at, err);
-    if (rc == 0)
-        rc = id_check(user_id, "user", err);
-    if (rc < 0)
-        return rc;
-    struct sql_args a = {0};
-    args_text(&a, user_id);
-    args_int(&a, at.created_us);
-    args_text(&a, at.id);
-    args_int(&a, limit);
-    cleanup_pgresult PGresult *res = NULL;
-    rc = db_many(db, &LIST, &a, &res, err);
-    return rc < 0 ? rc : rows_to(res, sizeof(*ret->v), map, done, (void **)&ret->v, &ret->n, err);
+    return page_of_user(
+        db, &LIST, user_id, limit, cursor, sizeof(*ret->v), map, done, (void **)&ret->v, &ret->n, err);
 }
 
 int containers_update(struct db *db, const char *user_id, const char *id, const struct container_fields *f,

@@ -5,8 +5,8 @@
 
 #include <stdlib.h>
 
-#include "orchestrator/store/cursor.h"
 #include "orchestrator/store/db.intern.h"
+#include "orchestrator/store/page.h"
 #include "orchestrator/store/rows.h"
 
 /* p: projects, w: its workspace */
@@ -86,20 +86,8 @@ int projects_list(struct db *db, const char *user_id, unsigned limit, const char
         " AND (p.created_at, p.id) < (" SQL_TIME(
             "$2") ", $3::uuid) ORDER BY p.created_at DESC, p.id DESC LIMIT $4",
         true};
-    struct cursor at;
-    int rc = cursor_parse(cursor, &at, err);
-    if (rc == 0)
-        rc = id_check(user_id, "user", err);
-    if (rc < 0)
-        return rc;
-    struct sql_args a = {0};
-    args_text(&a, user_id);
-    args_int(&a, at.created_us);
-    args_text(&a, at.id);
-    args_int(&a, limit);
-    cleanup_pgresult PGresult *res = NULL;
-    rc = db_many(db, &LIST, &a, &res, err);
-    return rc < 0 ? rc : rows_to(res, sizeof(*ret->v), map, done, (void **)&ret->v, &ret->n, err);
+    return page_of_user(
+        db, &LIST, user_id, limit, cursor, sizeof(*ret->v), map, done, (void **)&ret->v, &ret->n, err);
 }
 
 int projects_delete(struct db *db, const char *user_id, const char *id, struct arp_err *err)
