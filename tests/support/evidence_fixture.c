@@ -19,23 +19,6 @@
 
 #define FILE_MAX (64u << 20)
 
-#define MUST(x)                                                                                              \
-    do {                                                                                                     \
-        if (!(x)) {                                                                                          \
-            fprintf(stderr, "fixture: %s:%d: %s\n", __FILE__, __LINE__, #x);                                 \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
-
-static void put_file(const char *dir, const char *name, const void *bytes, size_t len)
-{
-    char path[PATH_MAX];
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    FILE *f = fopen(path, "w");
-    MUST(f && (len == 0 || fwrite(bytes, len, 1, f) == 1));
-    MUST(fclose(f) == 0);
-}
-
 const char *fixture_file(struct fixture *f, const char *name, const void *bytes, size_t len)
 {
     static char path[PATH_MAX];

@@ -71,6 +71,10 @@ struct record {
 /* false (reason on standard error): no bundle within 30 s, or its files are not what they should be. */
 bool record_open(const struct stack *s, const struct tenant *t, const char *run_id, struct record *ret);
 void record_done(struct record *r);
+/* Run one shell script to its success and open its bundle, which arpctl must accept. false: the reason on standard error. */
+bool record_script(const struct stack *s, const struct tenant *t, const char *script, struct record *ret);
+/* Of a clock that only goes forward. */
+double seconds(void);
 
 /* on: from now on new evidence rows look claimed by a builder elsewhere, so they stay pending until their claim is taken away. */
 bool evidence_hold(bool on);

@@ -22,17 +22,9 @@
 #define TREE_A   "163c266c0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 #define TREE_B   "c36d71bd0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 
-#define MUST(x)                                                                                              \
-    do {                                                                                                     \
-        if (!(x)) {                                                                                          \
-            fprintf(stderr, "fixture: %s:%d: %s\n", __FILE__, __LINE__, #x);                                 \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
-
 static const char image_digest[] = "sha256:aaaabbbbccccddddeeeeffff0000111122223333444455556666777788889999";
 
-static void put_file(const char *dir, const char *name, const void *bytes, size_t len)
+void put_file(const char *dir, const char *name, const void *bytes, size_t len)
 {
     char path[PATH_MAX];
     snprintf(path, sizeof(path), "%s/%s", dir, name);

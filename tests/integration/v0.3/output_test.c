@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "tests/support/docker.h"
 #include "tests/support/record.h"
@@ -29,28 +28,12 @@ static int tear_down(void)
     return stack_stop(stack);
 }
 
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* Run one shell script to its success in a project of its own; open the bundle and check it with arpctl. */
 static void run_script(const char *name, const char *script, struct tenant *t, struct record *ret)
 {
-    struct reply r = {0};
-    cJSON *text = cJSON_CreateString(script);
-    char *commands = cJSON_PrintUnformatted(text);
     ASSERT_TRUE(stack_tenant(stack, name, -1, t));
-    ASSERT_INT(stack_run(stack, t, commands, &r), 200);
-    ASSERT_STR(reply_str(&r, "status"), "succeeded");
-    ASSERT_TRUE(record_open(stack, t, reply_str(&r, "runId"), ret));
+    ASSERT_TRUE(record_script(stack, t, script, ret));
     ASSERT_TRUE(jsonl_chain_ok(&ret->commands, ret->run_id, "command_log.jsonl"));
-    ASSERT_INT(arpctl_verify(ret->zip, keyring_file(stack), NULL), 0);
-    reply_done(&r);
-    free(commands);
-    cJSON_Delete(text);
 }
 
 /* "sha256:<hex>" of what the script prints here; bytes beyond limit (0: none) are cut off. Static, two of them. */

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "tests/support/docker.h"
 #include "tests/support/record.h"
@@ -25,26 +24,10 @@ static int tear_down(void)
     return stack_stop(stack);
 }
 
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* Run one shell script to its success; open the bundle and check it with arpctl. */
 static void run_script(const struct tenant *t, const char *script, struct record *ret)
 {
-    struct reply r = {0};
-    cJSON *text = cJSON_CreateString(script);
-    char *commands = cJSON_PrintUnformatted(text);
-    ASSERT_INT(stack_run(stack, t, commands, &r), 200);
-    ASSERT_STR(reply_str(&r, "status"), "succeeded");
-    ASSERT_TRUE(record_open(stack, t, reply_str(&r, "runId"), ret));
-    ASSERT_INT(arpctl_verify(ret->zip, keyring_file(stack), NULL), 0);
-    reply_done(&r);
-    free(commands);
-    cJSON_Delete(text);
+    ASSERT_TRUE(record_script(stack, t, script, ret));
 }
 
 static const char *stdout_of(const struct record *rec)
