@@ -16,6 +16,7 @@
 #include "orchestrator/routes/app.h"
 #include "orchestrator/routes/table.h"
 #include "orchestrator/run/bundler.h"
+#include "orchestrator/run/custodian.h"
 #include "orchestrator/run/janitor.h"
 #include "orchestrator/run/live.h"
 #include "orchestrator/run/recover.h"
@@ -41,6 +42,7 @@ struct server {
     struct metrics *metrics;
     struct run_env env;
     struct janitor *janitor;
+    struct custodian *custodian;
     struct app app;
     struct http_server *http;
 };
@@ -123,6 +125,8 @@ static int make_run_parts(struct server *s, struct arp_err *err)
         rc = bundler_start(env->bundler, env, s->signer, err);
     if (rc == 0)
         rc = janitor_start(env, &s->janitor, err);
+    if (rc == 0)
+        rc = custodian_start(env, s->signer, &s->custodian, err);
     return rc;
 }
 
@@ -174,6 +178,7 @@ static void stop_parts(struct server *s)
     if (s->env.live)
         live_stop(s->env.live, (int)s->cfg->shutdown_s * 1000);
     http_server_free(s->http, HTTP_GRACE_MS);
+    custodian_stop(s->custodian);
     janitor_stop(s->janitor);
     bundler_free(s->env.bundler);
     pipeline_close(s->pipeline);

@@ -206,6 +206,17 @@ int custody_read(struct db *db, const char *user_id, const char *run_id, int64_t
 
 /* --- closing days --------------------------------------------------------------------------------------------------------- */
 
+int custody_day_due(struct db *db, bool *ret_due, struct arp_err *err)
+{
+    static const struct sql DUE = {"custody_day_due", "SELECT custody_due_day() IS NOT NULL", true};
+    const struct sql_args none = {0};
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = db_one(db, &DUE, &none, "day", &res, err);
+    if (rc == 0)
+        *ret_due = row_bool(res, 0, 0);
+    return rc;
+}
+
 int custody_close_day(
     struct db *db, char ret_day[CUSTODY_DAY_LEN + 1], char ret_prev[SHA256_HEX_LEN + 1], struct arp_err *err)
 {

@@ -73,6 +73,8 @@ int custody_read(struct db *db, const char *user_id, const char *run_id, int64_t
 
 /* --- closing days: for the system ----------------------------------------------------------------------------------------- */
 
+/* Is a day over and not signed? Changes nothing. */
+int custody_day_due(struct db *db, bool *ret_due, struct arp_err *err);
 /* The oldest day that is over and not signed; from here on it takes no more lines. ret_prev: SHA-256 of the head before it, "" for the first.
  * Errors: ARP_E_NOT_FOUND (nothing to do). */
 int custody_close_day(
