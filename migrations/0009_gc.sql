@@ -7,8 +7,6 @@ ALTER TABLE evidence_bundles
     ADD COLUMN file_removed_at timestamptz, -- null on a deleted row: the zip may still be there
     ADD CHECK ((deleted_reason IS NULL) = (deleted_policy IS NULL)),
     ADD CHECK (status = 'deleted' OR (deleted_reason IS NULL AND file_removed_at IS NULL));
-DROP INDEX IF EXISTS evidence_bundles_expiring;
-CREATE INDEX evidence_bundles_expiring ON evidence_bundles (created_at, id) WHERE status = 'ready';
 CREATE INDEX evidence_bundles_unlinking ON evidence_bundles (id) WHERE status = 'deleted' AND file_removed_at IS NULL;
 
 ALTER TABLE workflow_bundles
