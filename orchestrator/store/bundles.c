@@ -5,12 +5,13 @@
 
 #include <stdlib.h>
 
+#include "orchestrator/store/custody.intern.h"
 #include "orchestrator/store/db.intern.h"
 #include "orchestrator/store/rows.h"
 
 #define COLUMNS                                                                                              \
     "id, run_id, user_id, project_id, workspace_id, status, bundle_path, error_message, sha256, "            \
-    "size_bytes, complete, legal_hold,"                                                                      \
+    "size_bytes, complete,"                                                                                  \
     " attempts, created_at, updated_at, sealed_at"
 
 static const char *const statuses[] = {"pending", "ready", "error", "deleted"};
@@ -26,11 +27,10 @@ static bool map(const PGresult *r, int row, void *element)
     b->status = (enum bundle_status)row_enum(r, row, 5, statuses, 4);
     b->size_bytes = row_int(r, row, 9);
     b->complete = row_bool(r, row, 10);
-    b->legal_hold = row_bool(r, row, 11);
-    b->attempts = row_int(r, row, 12);
-    b->created_us = row_time(r, row, 13);
-    b->updated_us = row_time(r, row, 14);
-    b->sealed_us = row_time(r, row, 15);
+    b->attempts = row_int(r, row, 11);
+    b->created_us = row_time(r, row, 12);
+    b->updated_us = row_time(r, row, 13);
+    b->sealed_us = row_time(r, row, 14);
     return row_text(r, row, 6, &b->bundle_path) && row_text(r, row, 7, &b->error_message) &&
            row_text(r, row, 8, &b->sha256);
 }
@@ -90,10 +90,20 @@ int bundles_set_ready(struct db *db, const char *user_id, const char *id, const 
     const struct bundle_ready *b, struct arp_err *err)
 {
     static const struct sql READY = {"bundles_set_ready",
-        "UPDATE evidence_bundles SET status = 'ready', bundle_path = $4, sha256 = $5, size_bytes = $6, "
+        "WITH b AS (UPDATE evidence_bundles SET status = 'ready', bundle_path = $4, sha256 = $5, size_bytes "
+        "= $6, "
         "complete = $7,"
         " sealed_at = " SQL_TIME("$8") ", claim_holder = NULL, claim_expires_at = NULL, error_message = "
-                                       "NULL, updated_at = now()" CLAIMED,
+                                       "NULL, updated_at = now()" CLAIMED
+                                       " RETURNING *), c AS MATERIALIZED (SELECT b.*, " CUSTODY_CREATED(
+                                           "b") " AS seq FROM b)"
+                                                " SELECT c.seq, (SELECT count(custody_of_hold(h, c.run_id, "
+                                                "'held')) FROM holds h WHERE h.user_id = c.user_id AND"
+                                                " h.released_at IS NULL AND h.run_id IS NULL AND "
+                                                "(h.project_id IS NULL OR h.project_id = c.project_id) AND "
+                                                "NOT EXISTS (SELECT 1"
+                                                " FROM custody l WHERE l.hold_id = h.id AND l.run_id = "
+                                                "c.run_id)) FROM c",
         false};
     struct sql_args a = {0};
     claim_args(&a, user_id, id, holder);

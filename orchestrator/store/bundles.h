@@ -24,8 +24,7 @@ struct bundle {
     char *error_message;
     char *sha256; /* hex, of the zip */
     int64_t size_bytes;
-    bool complete; /* the run's record reached its regular end */
-    bool legal_hold;
+    bool complete;    /* the run's record reached its regular end */
     int64_t attempts; /* claims so far, this one included */
     int64_t created_us;
     int64_t updated_us;
@@ -44,7 +43,8 @@ struct bundle_ready {
     bool complete;
     int64_t sealed_us;
 };
-/* Errors of both: ARP_E_CONFLICT (the claim was lost). */
+/* Also begins the run's chain of custody, and notes in it the holds that cover the run already, in the same statement.
+ * Errors of both: ARP_E_CONFLICT (the claim was lost). */
 int bundles_set_ready(struct db *db, const char *user_id, const char *id, const char *holder,
     const struct bundle_ready *b, struct arp_err *err);
 int bundles_set_error(struct db *db, const char *user_id, const char *id, const char *holder,

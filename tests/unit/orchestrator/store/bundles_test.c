@@ -46,7 +46,7 @@ static void pending_is_claimed_oldest_first_and_once(void)
     ASSERT_STR(b.sha256, SHA);
     ASSERT_INT(b.size_bytes, 4096);
     ASSERT_INT(b.sealed_us, done.sealed_us);
-    ASSERT_TRUE(b.complete && !b.legal_hold && !b.error_message);
+    ASSERT_TRUE(b.complete && !b.error_message);
     bundle_done(&b);
     ASSERT_INT(bundles_get(db, user_b.id, first.run_id, &b, &err), ARP_E_NOT_FOUND);
     OK(bundles_get(db, user_a.id, second.run_id, &b, &err));
@@ -108,17 +108,6 @@ static void two_workers_share_the_work_without_meeting(void)
     ASSERT_INT(w1.failed + w2.failed, 0);
 }
 
-static void custody_is_append_only(void)
-{
-    sqlf("INSERT INTO custody (run_id, seq, user_id, actor, action, line) SELECT run_id, 0, user_id, "
-         "'system', 'created', '{}'"
-         " FROM evidence_bundles LIMIT 1");
-    CU_ASSERT(pg_sql("UPDATE custody SET actor = 'nobody'") == NULL);
-    CU_ASSERT(pg_sql("DELETE FROM custody") == NULL);
-    CU_ASSERT(pg_sql("TRUNCATE custody") == NULL);
-    ASSERT_STR(pg_sql("SELECT count(*) FROM custody"), "1");
-}
-
 FIXTURE_SUITE(bundles_test, TEST(pending_is_claimed_oldest_first_and_once),
     TEST(a_renewed_claim_holds_and_a_lost_one_can_not_be_renewed),
-    TEST(two_workers_share_the_work_without_meeting), TEST(custody_is_append_only))
+    TEST(two_workers_share_the_work_without_meeting))

@@ -180,12 +180,13 @@ static void check_asks_for_the_version_of_this_program(void)
 static void every_tenant_table_has_the_tenants_id(void)
 {
     ASSERT_TRUE(pg_url_migrated() != NULL);
-    ASSERT_STR(pg_sql("SELECT coalesce(string_agg(t.table_name, ' '), '') FROM information_schema.tables t"
-                      " WHERE table_schema = 'public' AND table_name NOT IN ('users', 'leases', "
-                      "'schema_migrations') AND NOT EXISTS"
-                      " (SELECT 1 FROM information_schema.columns c WHERE c.table_name = t.table_name AND "
-                      "column_name = 'user_id'"
-                      " AND is_nullable = 'NO')"),
+    ASSERT_STR(
+        pg_sql("SELECT coalesce(string_agg(t.table_name, ' '), '') FROM information_schema.tables t"
+               " WHERE table_schema = 'public' AND table_name NOT IN ('users', 'leases', 'custody_days', "
+               "'schema_migrations') AND NOT EXISTS"
+               " (SELECT 1 FROM information_schema.columns c WHERE c.table_name = t.table_name AND "
+               "column_name = 'user_id'"
+               " AND is_nullable = 'NO')"),
         "");
 }
 
