@@ -20,9 +20,10 @@
     X(RECONCILED_REMOVAL, "removal")     /* a deletion that a crash cut short: finished */                   \
     X(RECONCILED_ZIP, "zip")             /* of a deleted bundle, or of no run: removed */                    \
     X(RECONCILED_LOST, "lost")           /* ready bundle without its zip: made an error */                   \
-    X(RECONCILED_BUILD, "build")         /* directory of a build that nobody is at: removed */               \
-    X(RECONCILED_STAGING, "staging")     /* directory of a run whose bundle is built: removed */             \
-    X(RECONCILED_TEMP, "temp")           /* half-collected evidence that nobody is at: removed */
+    X(RECONCILED_FOUND, "found")     /* the zip of such a bundle, back with the right digest: ready again */ \
+    X(RECONCILED_BUILD, "build")     /* directory of a build that nobody is at: removed */                   \
+    X(RECONCILED_STAGING, "staging") /* directory of a run whose bundle is built: removed */                 \
+    X(RECONCILED_TEMP, "temp")       /* half-collected evidence that nobody is at: removed */
 
 enum reconciled {
 #define X(id, name) id,

@@ -39,8 +39,7 @@ int removal_workspace(const struct run_env *env, const struct retention_workspac
 {
     struct retention_lock lock = {env->holder, epoch};
     struct retention_verdict v;
-    int rc =
-        retention_workspace_delete(env->db, ws->user_id, ws->id, &lock, before_us, policy, &v, err);
+    int rc = retention_workspace_delete(env->db, ws->user_id, ws->id, &lock, before_us, policy, &v, err);
     if (rc)
         return rc;
     *ret = v;
@@ -52,8 +51,8 @@ int removal_workspace(const struct run_env *env, const struct retention_workspac
     return remove_rest(env, ws, err);
 }
 
-int removal_finish(const struct run_env *env, const struct retention_workspace *ws, bool *ret_removed,
-    struct arp_err *err)
+int removal_finish(
+    const struct run_env *env, const struct retention_workspace *ws, bool *ret_removed, struct arp_err *err)
 {
     /* It was listed before it was locked: meanwhile it may be a live one again. */
     int rc = retention_workspace_pending(env->db, ws->user_id, ws->id, err);

@@ -18,8 +18,8 @@ int removal_workspace(const struct run_env *env, const struct retention_workspac
     int64_t before_us, const struct retention_policy *policy, struct retention_verdict *ret,
     struct arp_err *err);
 /* Remove what is left of a deleted workspace. ret_removed false: nothing was. */
-int removal_finish(const struct run_env *env, const struct retention_workspace *ws, bool *ret_removed,
-    struct arp_err *err);
+int removal_finish(
+    const struct run_env *env, const struct retention_workspace *ws, bool *ret_removed, struct arp_err *err);
 /* A deleted workspace becomes a cold one without a volume: the next use finds an empty repository. What is left of the old volume goes
  * first, for the new one will have its name. Errors: ARP_E_NOT_FOUND, those of removal_finish. */
 int removal_revive(const struct run_env *env, const struct workspace *ws, struct arp_err *err);

@@ -1,13 +1,16 @@
 /*
  * Retention: see retention.h. Pages are cut by partial indexes over just the rows in question (migration 0009), so a pass costs what it
- * deletes and not what there is. held() is volatile: after a lock it sees the holds of that moment, not of the statement's begin.
+ * deletes and not what there is. How holds are decided under locks: holds.intern.h.
  */
 #include "orchestrator/store/retention.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "orchestrator/store/custody.intern.h"
 #include "orchestrator/store/db.intern.h"
+#include "orchestrator/store/holds.intern.h"
 #include "orchestrator/store/rows.h"
 #include "shared/buf.h"
 
@@ -27,11 +30,9 @@
 #define TABLES_RUN "evidence_bundles b"
 #define TABLES_WORKFLOW                                                                                      \
     "workflow_bundles b JOIN workflow_runs p ON p.id = b.workflow_run_id AND p.user_id = b.user_id"
-#define HELD_RUN "held(b.user_id, b.project_id, b.run_id)"
-/* A hold on a run covers the list that its bundle stands in. */
-#define HELD_WORKFLOW                                                                                        \
-    "(held(b.user_id, p.project_id, b.workflow_run_id) OR EXISTS (SELECT 1 FROM runs r WHERE "               \
-    "r.workflow_run_id = b.workflow_run_id AND held(r.user_id, r.project_id, r.id)))"
+#define HELD_RUN HOLDS_DECIDED("b.user_id", "b.project_id", "b.run_id")
+/* A hold on a run of the project may be on one of its steps. */
+#define HELD_WORKFLOW HOLDS_DECIDED("b.user_id", "p.project_id", "NULL")
 
 static bool map_bundle(const PGresult *r, int row, void *element)
 {
@@ -97,12 +98,13 @@ int retention_bundles_expired(struct db *db, enum retention_kind kind, int64_t b
     return rc;
 }
 
-int retention_bundle_lost(struct db *db, enum retention_kind kind, const char *user_id, const char *id,
-    const char *message, struct arp_err *err)
+/* Tells these errors from all others. */
+#define LOST_MESSAGE "the bundle file is missing from the evidence store"
+
+int retention_bundle_lost(
+    struct db *db, enum retention_kind kind, const char *user_id, const char *id, struct arp_err *err)
 {
-#define LOST                                                                                                 \
-    " SELECT custody_append(run_id, user_id, 'lost', NULL, NULL, NULL, sha256, custody_fact('reason', "      \
-    "$3::text), NULL) FROM moved"
+#define LOST " SELECT " CUSTODY_LOST("moved", "$3") " FROM moved"
     static const struct sql RUN = {"retention_bundle_lost",
         "WITH moved AS (UPDATE evidence_bundles SET status = 'error', error_message = $3, updated_at = now()"
         " WHERE user_id = $1 AND id = $2 AND status = 'ready' RETURNING run_id, user_id, sha256)" LOST,
@@ -115,9 +117,26 @@ int retention_bundle_lost(struct db *db, enum retention_kind kind, const char *u
     struct sql_args a = {0};
     args_text(&a, user_id);
     args_text(&a, id);
-    args_text(&a, message);
+    args_text(&a, LOST_MESSAGE);
     cleanup_pgresult PGresult *res = NULL;
     return db_one(db, kind == RETENTION_RUN ? &RUN : &WORKFLOW, &a, "ready bundle", &res, err);
+}
+
+int retention_bundle_found(struct db *db, const char *run_id, const char *sha256, struct arp_err *err)
+{
+#define BACK                                                                                                 \
+    " SET status = 'ready', error_message = NULL, updated_at = now() WHERE status = 'error' AND "            \
+    "error_message = '" LOST_MESSAGE "' AND sha256 = $2 AND "
+    static const struct sql FOUND = {"retention_bundle_found",
+        "WITH b AS (UPDATE evidence_bundles" BACK
+        "run_id = $1 RETURNING 1), w AS (UPDATE workflow_bundles" BACK
+        "workflow_run_id = $1 RETURNING 1) SELECT 1 FROM b UNION ALL SELECT 1 FROM w",
+        false};
+    struct sql_args a = {0};
+    args_text(&a, run_id);
+    args_text(&a, sha256);
+    cleanup_pgresult PGresult *res = NULL;
+    return db_one(db, &FOUND, &a, "lost bundle", &res, err);
 }
 
 int retention_owners(struct db *db, const struct retention_name *names, size_t n,
@@ -128,7 +147,9 @@ int retention_owners(struct db *db, const struct retention_name *names, size_t n
         "'running'), b.status = 'pending' OR g.status = 'pending', coalesce(b.claim_expires_at, "
         "g.claim_expires_at) > clock_timestamp(), b.status = 'ready' OR g.status = 'ready', b.status = "
         "'deleted' "
-        "OR g.status = 'deleted' FROM unnest($1::uuid[]) WITH ORDINALITY AS want (id, place)"
+        "OR g.status = 'deleted', CASE WHEN b.error_message = '" LOST_MESSAGE
+        "' THEN b.sha256 WHEN g.error_message = '" LOST_MESSAGE
+        "' THEN g.sha256 END FROM unnest($1::uuid[]) WITH ORDINALITY AS want (id, place)"
         " LEFT JOIN runs r ON r.id = want.id LEFT JOIN evidence_bundles b ON b.run_id = r.id"
         " LEFT JOIN workflow_runs f ON f.id = want.id LEFT JOIN workflow_bundles g ON g.workflow_run_id = "
         "f.id",
@@ -145,13 +166,16 @@ int retention_owners(struct db *db, const struct retention_name *names, size_t n
     args_text(&a, buf_str(&ids));
     cleanup_pgresult PGresult *res = NULL;
     rc = db_many(db, &OWNERS, &a, &res, err);
-    for (int i = 0; rc == 0 && i < PQntuples(res); i++)
-        ret_owners[row_int(res, i, 0) - 1] = (struct retention_owner){.known = row_bool(res, i, 1),
+    for (int i = 0; rc == 0 && i < PQntuples(res); i++) {
+        struct retention_owner *o = &ret_owners[row_int(res, i, 0) - 1];
+        *o = (struct retention_owner){.known = row_bool(res, i, 1),
             .live = row_bool(res, i, 2),
             .pending = row_bool(res, i, 3),
             .claimed = row_bool(res, i, 4),
             .ready = row_bool(res, i, 5),
             .deleted = row_bool(res, i, 6)};
+        snprintf(o->lost_sha256, sizeof(o->lost_sha256), "%s", row_bytes(res, i, 7, NULL));
+    }
     return rc;
 }
 
@@ -180,16 +204,14 @@ static int arrays_of(
 #define DELETED                                                                                              \
     "status = 'deleted', deleted_at = now(), updated_at = now(), deleted_reason = $4, deleted_policy = $5"
 /* The custody line is the selected column: a CTE that nobody reads would not call the function. */
-#define PURGED                                                                                               \
-    " SELECT place, custody_append(run_id, user_id, 'purged', NULL, NULL, NULL, sha256, "                    \
-    "custody_fact('reason', $4::text) || custody_fact('policy', $5::text), NULL) FROM moved"
+#define PURGED " SELECT place, " CUSTODY_PURGED("moved", "$4", "$5") " FROM moved"
 
 static const struct sql DELETE_RUNS = {"retention_bundles_delete",
     "WITH locked AS MATERIALIZED (SELECT want.place, b.id, b.run_id, b.user_id, b.project_id FROM " WANTED
     " JOIN evidence_bundles b ON b.id = want.id AND b.user_id = want.user_id" DELETABLE
     ", moved AS (UPDATE evidence_bundles t SET " DELETED
     " FROM locked b WHERE t.id = b.id AND t.user_id = b.user_id AND NOT " HELD_RUN
-    " RETURNING b.place, t.run_id, t.user_id, t.sha256)" PURGED,
+    " RETURNING b.place, t.run_id, t.user_id, t.sha256, t.size_bytes)" PURGED,
     false};
 
 static const struct sql DELETE_WORKFLOWS = {"retention_workflow_bundles_delete",
@@ -198,7 +220,7 @@ static const struct sql DELETE_WORKFLOWS = {"retention_workflow_bundles_delete",
     ", moved AS (UPDATE workflow_bundles t SET " DELETED
     " FROM locked b JOIN workflow_runs p ON p.id = b.workflow_run_id AND p.user_id = b.user_id"
     " WHERE t.workflow_run_id = b.workflow_run_id AND t.user_id = b.user_id AND NOT " HELD_WORKFLOW
-    " RETURNING b.place, t.workflow_run_id AS run_id, t.user_id, t.sha256)" PURGED,
+    " RETURNING b.place, t.workflow_run_id AS run_id, t.user_id, t.sha256, t.size_bytes)" PURGED,
     false};
 
 int retention_bundles_delete(struct db *db, enum retention_kind kind, const struct retention_bundles *bs,
@@ -296,6 +318,10 @@ static int list_workspaces(struct db *db, const struct sql *q, const struct sql_
                : rows_to(res, sizeof(*ret->v), map_workspace, done_workspace, (void **)&ret->v, &ret->n, err);
 }
 
+/* Nobody can unpin what a deleted project leaves. */
+#define PINNED                                                                                               \
+    "(w.pinned AND EXISTS (SELECT 1 FROM projects p WHERE p.id = w.project_id AND p.user_id = w.user_id "    \
+    "AND p.deleted_at IS NULL))"
 /* A run whose server crashed holds no lock, but recovery still needs the volume. */
 #define HAS_RUNS                                                                                             \
     "(EXISTS (SELECT 1 FROM runs r WHERE r.project_id = w.project_id AND r.status IN ('queued', "            \
@@ -306,13 +332,15 @@ int retention_workspaces_expired(struct db *db, int64_t before_us, struct retent
     struct retention_workspaces *ret, struct arp_err *err)
 {
     static const struct sql EXPIRED = {"retention_workspaces_expired",
-        "SELECT w.id, w.user_id, w.project_id, w.last_active_at, w.pinned, held(w.user_id, w.project_id, "
-        "NULL), " HAS_RUNS
-        " OR EXISTS (SELECT 1 FROM leases l WHERE l.name = 'workspace:' || w.id AND l.expires_at > "
-        "clock_timestamp()) FROM workspaces w WHERE w.state = 'cold' AND w.last_active_at < " SQL_TIME(
-            "$1") " AND (w.last_active_at, w.id) > (" SQL_TIME("$2") ", $3::uuid)"
-                                                                     " ORDER BY w.last_active_at, w.id "
-                                                                     "LIMIT " BATCH,
+        "SELECT w.id, w.user_id, w.project_id, w.last_active_at, " PINNED
+        ", " HOLDS_DECIDED("w.user_id", "w.project_id",
+            "NULL") ", " HAS_RUNS " OR EXISTS (SELECT 1 FROM leases l WHERE l.name = 'workspace:' || w.id "
+                    "AND l.expires_at > "
+                    "clock_timestamp()) FROM workspaces w WHERE w.state = 'cold' AND w.last_active_at "
+                    "< " SQL_TIME("$1") " AND (w.last_active_at, w.id) > (" SQL_TIME(
+                        "$2") ", $3::uuid)"
+                              " ORDER BY w.last_active_at, w.id "
+                              "LIMIT " BATCH,
         true};
     struct sql_args a = {0};
     args_int(&a, before_us);
@@ -337,7 +365,7 @@ int retention_workspace_delete(struct db *db, const char *user_id, const char *i
         "> "
         "clock_timestamp() WHERE w.user_id = $1 AND w.id = $2 AND w.state <> 'deleted'"
         " FOR UPDATE OF w FOR SHARE OF u, l),"
-        " judged AS MATERIALIZED (SELECT w.id, w.pinned, held(w.user_id, w.project_id, NULL) AS "
+        " judged AS MATERIALIZED (SELECT w.id, " PINNED " AS pinned, held(w.user_id, w.project_id, NULL) AS "
         "held, " HAS_RUNS " AS busy, w.last_active_at >= " SQL_TIME(
             "$5") " AS young, w.state = 'warm' AS warm FROM locked w),"
                   " moved AS (UPDATE workspaces t SET state = 'deleted', gc_volume_name = volume_name,"

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "orchestrator/store/db.h"
+#include "shared/hash.h"
 #include "shared/uuid.h"
 
 /* Rows of one page and of one statement: some milliseconds of work, so that nobody waits long for a row. */
@@ -64,9 +65,12 @@ int retention_bundles_unremoved(struct db *db, enum retention_kind kind, const c
 int retention_bundles_removed(
     struct db *db, enum retention_kind kind, const struct retention_bundles *bs, struct arp_err *err);
 
-/* ready -> error: its file is not there. message: for the row and the custody line. Errors: ARP_E_NOT_FOUND (not ready any more). */
-int retention_bundle_lost(struct db *db, enum retention_kind kind, const char *user_id, const char *id,
-    const char *message, struct arp_err *err);
+/* ready -> error: its file is not there. Errors: ARP_E_NOT_FOUND (not ready any more). */
+int retention_bundle_lost(
+    struct db *db, enum retention_kind kind, const char *user_id, const char *id, struct arp_err *err);
+
+/* error -> ready: a lost one's file is back, with this digest. Errors: ARP_E_NOT_FOUND (it is not lost, or had another digest). */
+int retention_bundle_found(struct db *db, const char *run_id, const char *sha256, struct arp_err *err);
 
 /* What the rows say of something in the evidence store that carries the id of a run or a workflow run. */
 struct retention_name {
@@ -79,6 +83,9 @@ struct retention_owner {
     bool claimed; /* and just being built */
     bool ready;
     bool deleted;
+    char lost_sha256
+        [SHA256_HEX_LEN +
+            1]; /* of a bundle that was ready and is an error since its file was missed; "" otherwise */
 };
 /* n <= RETENTION_BATCH; ret_owners[i] is of names[i]. */
 int retention_owners(struct db *db, const struct retention_name *names, size_t n,
