@@ -99,7 +99,11 @@ ESCAPE_BIN := $(patsubst %.c,$(BUILD)/%,$(ESCAPE_SRC))
 $(ESCAPE_BIN): $(BUILD)/%: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$@)$(CC) -static -std=c17 -O2 $(WARN) -I. -D_GNU_SOURCE -MMD -MP -MF $@.d -o $@ $<
-suites: all $(SUITE_BIN) $(ESCAPE_BIN)
+# The orchestrator with tests/fault/points.c in place of its empty fault points.
+FAULTY := $(BUILD)/tests/arp-orchestrator-faulty
+$(FAULTY): $(BUILD)/orchestrator/main.o $(BUILD)/tests/fault/points.o $(call lib,orchestrator) $(call lib,shared)
+	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $^ $(call libs,$(PACKAGES_orchestrator))
+suites: all $(SUITE_BIN) $(ESCAPE_BIN) $(FAULTY)
 
 # Tables in README.md and docs/ that are printed from the code.
 docs: $(BUILD)/arp-orchestrator

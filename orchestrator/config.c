@@ -25,7 +25,8 @@ enum option_type {
     OPTION_ADDRESS,  /* char *, numeric IPv4 or IPv6 */
     OPTION_PATTERNS, /* char *, directories of which all is meant, separated by commas */
     OPTION_INT,      /* int64_t, range */
-    OPTION_CPUS,     /* int64_t in 1e-9, range in whole CPUs */
+    OPTION_CPUS,     /* int64_t in 1e-9, range in whole CPUs, without its lower end */
+    OPTION_DAYS,     /* int64_t in 1e-9 of a day, range in whole days */
     OPTION_BOOL,     /* bool */
     OPTION_LEVEL     /* enum log_level */
 };
@@ -35,7 +36,7 @@ struct option {
     enum option_type type;
     size_t offset;
     const char *fallback; /* NULL: must be set */
-    int64_t min, max;     /* OPTION_INT and OPTION_CPUS */
+    int64_t min, max;     /* of numbers */
     bool secret;
     const char *help;
 };
@@ -84,6 +85,12 @@ static const struct option options[] = {
         "Time limit of a command that names none."},
     {"ARP_BUNDLE_SCAN_SECONDS", OPTION_INT, AT(bundle_scan_s), "30", 1, 86400, false,
         "Interval of the scan for bundles that were not built at once."},
+    {"WORKSPACE_COLD_TTL_DAYS", OPTION_DAYS, AT(workspace_cold_ttl_nano_days), "30", 0, 36500, false,
+        "Days after its last use until a cold workspace is deleted with its volume; 0: with the next pass."},
+    {"EVIDENCE_TTL_DAYS", OPTION_DAYS, AT(evidence_ttl_nano_days), "190", 0, 36500, false,
+        "Days until an evidence bundle is deleted; 0: with the next pass. Six months can be 184 days: below it, the start warns."},
+    {"GC_INTERVAL_SECONDS", OPTION_INT, AT(gc_interval_s), "3600", 1, 7 * 86400, false,
+        "Time between two passes of retention."},
     {"ARP_LEASE_SECONDS", OPTION_INT, AT(lease_s), "15", 2, 3600, false,
         "How long a lease on a workspace or run outlives its holder."},
     {"ARP_HTTP_THREADS", OPTION_INT, AT(http_threads), "2", 1, 64, false,
@@ -172,9 +179,10 @@ static int set_int(const struct option *o, const char *value, int64_t *ret, stru
     return 0;
 }
 
-/* A decimal with at most nine places, exactly; strtod would make 0.1 something else. */
-static int set_cpus(const struct option *o, const char *value, int64_t *ret, struct arp_err *err)
+/* A decimal with at most nine places, exactly, in 1e-9; strtod would make 0.1 something else. */
+static int set_decimal(const struct option *o, const char *value, int64_t *ret, struct arp_err *err)
 {
+    bool open = o->type == OPTION_CPUS;
     int64_t nano = 0;
     const char *p = value;
     int places = -1; /* digits after the point; -1 before it */
@@ -192,9 +200,10 @@ static int set_cpus(const struct option *o, const char *value, int64_t *ret, str
         return arp_fail(err, ARP_E_INVALID, 0, "%s is not a decimal number: '%s'", o->name, value);
     for (int i = places < 0 ? 0 : places; i < 9 && nano <= INT64_MAX / 10; i++)
         nano *= 10;
-    if (nano <= o->min * INT64_C(1000000000) || nano > o->max * INT64_C(1000000000))
-        return arp_fail(err, ARP_E_INVALID, 0, "%s is %s, not above %" PRId64 " and up to %" PRId64, o->name,
-            value, o->min, o->max);
+    int64_t min = o->min * INT64_C(1000000000);
+    if (nano < min || (open && nano == min) || nano > o->max * INT64_C(1000000000))
+        return arp_fail(err, ARP_E_INVALID, 0, "%s is %s, not %s %" PRId64 " and up to %" PRId64, o->name,
+            value, open ? "above" : "from", o->min, o->max);
     *ret = nano;
     return 0;
 }
@@ -219,7 +228,8 @@ static int option_set(const struct option *o, const char *value, struct config *
     case OPTION_INT:
         return set_int(o, value, field, err);
     case OPTION_CPUS:
-        return set_cpus(o, value, field, err);
+    case OPTION_DAYS:
+        return set_decimal(o, value, field, err);
     case OPTION_BOOL:
         return set_bool(o, value, field, err);
     case OPTION_LEVEL: {
@@ -327,6 +337,8 @@ static void print_range(const struct option *o, struct buf *out)
         buf_printf(out, "%" PRId64 "..%" PRId64, o->min, o->max);
     else if (o->type == OPTION_CPUS)
         buf_printf(out, "decimal, above %" PRId64 ", up to %" PRId64, o->min, o->max);
+    else if (o->type == OPTION_DAYS)
+        buf_printf(out, "decimal, %" PRId64 "..%" PRId64, o->min, o->max);
     else
         buf_append_str(out, kinds[o->type]);
 }

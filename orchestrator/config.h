@@ -33,6 +33,9 @@ struct config {
     int64_t run_timeout_s;
     int64_t command_timeout_s;
     int64_t bundle_scan_s;
+    int64_t workspace_cold_ttl_nano_days; /* 1e9 is one day */
+    int64_t evidence_ttl_nano_days;       /* 1e9 is one day */
+    int64_t gc_interval_s;
     int64_t lease_s;
     int64_t http_threads;
     int64_t worker_threads;

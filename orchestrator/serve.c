@@ -16,9 +16,11 @@
 #include "orchestrator/routes/app.h"
 #include "orchestrator/routes/table.h"
 #include "orchestrator/run/bundler.h"
+#include "orchestrator/run/collector.h"
 #include "orchestrator/run/custodian.h"
 #include "orchestrator/run/janitor.h"
 #include "orchestrator/run/live.h"
+#include "orchestrator/run/reconciler.h"
 #include "orchestrator/run/recover.h"
 #include "orchestrator/run/warm.h"
 #include "orchestrator/store/migrate.h"
@@ -115,18 +117,22 @@ static int make_run_parts(struct server *s, struct arp_err *err)
     env->live = live_new((unsigned)s->cfg->max_runs);
     env->warm = warm_new();
     env->bundler = bundler_new();
+    env->collector = collector_new();
     s->auth = auth_new(s->db);
     uuid_make(env->holder);
     memcpy(env->secret, s->self.secret, sizeof(env->secret));
-    if (!env->metrics || !env->live || !env->warm || !env->bundler || !s->auth)
+    if (!env->metrics || !env->live || !env->warm || !env->bundler || !env->collector || !s->auth)
         return arp_fail(err, ARP_E_NOMEM, 0, "start");
-    int rc = warm_reconcile(env, err);
+    struct reconcile_report report = {0};
+    int rc = reconcile_engine(env, &report, err);
     if (rc == 0)
         rc = bundler_start(env->bundler, env, s->signer, err);
     if (rc == 0)
         rc = janitor_start(env, &s->janitor, err);
     if (rc == 0)
         rc = custodian_start(env, s->signer, &s->custodian, err);
+    if (rc == 0)
+        rc = collector_start(env->collector, env, err);
     return rc;
 }
 
@@ -178,7 +184,8 @@ static void stop_parts(struct server *s)
     if (s->env.live)
         live_stop(s->env.live, (int)s->cfg->shutdown_s * 1000);
     http_server_free(s->http, HTTP_GRACE_MS);
-    custodian_stop(s->custodian);
+    custodian_stop(s->custodian); /* both before the janitor, who renews their leases */
+    collector_free(s->env.collector);
     janitor_stop(s->janitor);
     bundler_free(s->env.bundler);
     pipeline_close(s->pipeline);
@@ -189,6 +196,15 @@ static void stop_parts(struct server *s)
     metrics_free(s->metrics);
     db_close(s->db);
     signer_stop(s->signer);
+}
+
+/* EU AI Act, articles 19 and 26(6): at least six months. From March to September that is 184 days. */
+#define SIX_MONTHS_NANO_DAYS (184 * INT64_C(1000000000))
+
+static void warn_short_retention(const struct config *cfg)
+{
+    if (cfg->evidence_ttl_nano_days < SIX_MONTHS_NANO_DAYS)
+        log_warn(NULL, "EVIDENCE_TTL_DAYS is below 184: six months of evidence may not be there");
 }
 
 /* The usual soft limit of 1024 descriptors would end at as many connections; the hard one is what the operator allows. */
@@ -213,6 +229,7 @@ int serve(const struct config *cfg, struct arp_err *err)
     /* An arena per thread would multiply the heap's slack by the number of threads; these threads wait more than they allocate. */
     mallopt(M_ARENA_MAX, 2);
     raise_descriptor_limit();
+    warn_short_retention(cfg);
     struct server s = {.cfg = cfg};
     int rc = start_parts(&s, err);
     if (rc == 0) {

@@ -186,7 +186,8 @@ int staging_commit(struct staging *s, struct arp_err *err)
     return fsync(s->root_fd) == 0 ? 0 : fail(err, "sync", "root");
 }
 
-int staging_discard(const char *root, const char *run_id, struct arp_err *err)
+/* Remove what is there of a run: what is half made and, with whole, the directory of its name. */
+static int discard(const char *root, const char *run_id, bool whole, struct arp_err *err)
 {
     char tmp_name[sizeof(TMP_PREFIX) + UUID_LEN];
     if (!uuid_ok(run_id))
@@ -195,6 +196,16 @@ int staging_discard(const char *root, const char *run_id, struct arp_err *err)
     cleanup_fd int root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root_fd < 0)
         return errno == ENOENT ? 0 : fail(err, "open", root);
-    int rc = remove_tree(root_fd, run_id, err);
+    int rc = whole ? remove_tree(root_fd, run_id, err) : 0;
     return rc ? rc : remove_tree(root_fd, tmp_name, err);
+}
+
+int staging_discard(const char *root, const char *run_id, struct arp_err *err)
+{
+    return discard(root, run_id, true, err);
+}
+
+int staging_discard_half(const char *root, const char *run_id, struct arp_err *err)
+{
+    return discard(root, run_id, false, err);
 }

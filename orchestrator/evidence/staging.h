@@ -32,6 +32,9 @@ int staging_commit(struct staging *s, struct arp_err *err);
 /* Remove <root>/<runId> and <root>/.tmp-<runId>. 0 when there is none. Errors: ARP_E_INVALID, ARP_E_IO. */
 int staging_discard(const char *root, const char *run_id, struct arp_err *err);
 
+/* Remove <root>/.tmp-<runId> only. 0 when there is none. Errors: ARP_E_INVALID, ARP_E_IO. */
+int staging_discard_half(const char *root, const char *run_id, struct arp_err *err);
+
 static inline void staging_close_ptr(struct staging **s)
 {
     staging_close(*s);

@@ -30,6 +30,8 @@
     X(METRIC_BUNDLES, COUNTER, "arp_evidence_bundles_total", "status", "Evidence bundles built, by result.") \
     X(METRIC_WORKSPACE_GC, COUNTER, "arp_workspace_gc_total", "", "Workspaces removed by retention.")        \
     X(METRIC_EVIDENCE_GC, COUNTER, "arp_evidence_gc_total", "", "Evidence bundles removed by retention.")    \
+    X(METRIC_RECONCILED, COUNTER, "arp_reconciled_total", "kind",                                            \
+        "Things put right that engine, evidence store and rows disagreed on, by kind.")                      \
     X(METRIC_SSE_CLIENTS, GAUGE, "arp_sse_clients", "", "Event streams open now.")                           \
     X(METRIC_WARM_WORKSPACES, GAUGE, "arp_warm_workspaces", "", "Workspaces with a running container.")
 

@@ -12,6 +12,7 @@
 #include "orchestrator/routes/handlers.h"
 #include "orchestrator/routes/render.h"
 #include "orchestrator/store/bundles.h"
+#include "shared/clock.h"
 #include "shared/fd.h"
 #include "shared/hash.h"
 #include "shared/log.h"
@@ -54,23 +55,50 @@ static void reply_missing(struct http_req *req, const struct bundle *b, const st
     reply_state(req, 500, "error", "the bundle file is missing from the evidence store");
 }
 
-static void reply_zip(const struct app *app, struct http_req *req, const struct bundle *b)
+static int fail_deleted(const struct bundle *b, struct arp_err *err)
 {
-    struct arp_err err;
+    char at[CLOCK_ISO_LEN + 1];
+    clock_iso(b->deleted_us, at);
+    arp_fail(err, ARP_E_GONE, 0, "the evidence was deleted by the retention policy");
+    arp_err_detail_str(err, "deletedAt", at);
+    arp_err_detail_str(err, "reason", b->deleted_reason ? b->deleted_reason : "");
+    arp_err_detail_str(err, "policy", b->deleted_policy ? b->deleted_policy : "");
+    arp_err_detail_str(err, "sha256", b->sha256 ? b->sha256 : "");
+    return ARP_E_GONE;
+}
+
+/* Answer for a ready bundle whose file can't be opened: retention may have been faster. */
+static int reply_unopened(const struct app *app, struct http_req *req, const struct bundle *b,
+    const struct arp_err *why, struct arp_err *err)
+{
+    struct bundle now = {0};
+    int rc = bundles_get(app->db, b->user_id, b->run_id, &now, err);
+    if (rc)
+        return rc;
+    if (now.status == BUNDLE_DELETED)
+        rc = fail_deleted(&now, err);
+    else
+        reply_missing(req, b, why);
+    bundle_done(&now);
+    return rc;
+}
+
+static int reply_zip(const struct app *app, struct http_req *req, const struct bundle *b, struct arp_err *err)
+{
+    struct arp_err why;
     char disposition[128];
     char etag[SHA256_HEX_LEN + 3];
     cleanup_fd int root = open(app->cfg->evidence_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int fd = root < 0 ? arp_fail(&err, ARP_E_IO, errno, "open the evidence store")
-                      : fd_open_beneath(root, b->bundle_path, O_RDONLY, 0, &err);
+    int fd = root < 0 ? arp_fail(&why, ARP_E_IO, errno, "open the evidence store")
+                      : fd_open_beneath(root, b->bundle_path, O_RDONLY, 0, &why);
     struct stat st;
     if (fd >= 0 && fstat(fd, &st) < 0) {
-        arp_fail(&err, ARP_E_IO, errno, "stat '%s'", b->bundle_path);
+        arp_fail(&why, ARP_E_IO, errno, "stat '%s'", b->bundle_path);
         close(fd);
         fd = -1;
     }
     if (fd < 0) {
-        reply_missing(req, b, &err);
-        return;
+        return reply_unopened(app, req, b, &why, err);
     }
     snprintf(disposition, sizeof(disposition), "attachment; filename=\"%s.zip\"", b->run_id);
     snprintf(etag, sizeof(etag), "\"%s\"", b->sha256);
@@ -79,6 +107,7 @@ static void reply_zip(const struct app *app, struct http_req *req, const struct 
     struct http_file file = {
         .fd = fd, .size_bytes = (uint64_t)st.st_size, .content_type = "application/zip", .etag = etag};
     http_reply_file(req, &file);
+    return 0;
 }
 
 int route_evidence_get(void *ctx, struct http_req *req, struct arp_err *err)
@@ -101,7 +130,7 @@ int route_evidence_get(void *ctx, struct http_req *req, struct arp_err *err)
         return rc;
     switch (b.status) {
     case BUNDLE_READY:
-        reply_zip(app, req, &b);
+        rc = reply_zip(app, req, &b, err);
         break;
     case BUNDLE_PENDING:
         reply_state(req, 202, "pending", NULL);
@@ -110,7 +139,7 @@ int route_evidence_get(void *ctx, struct http_req *req, struct arp_err *err)
         reply_state(req, 500, "error", b.error_message);
         break;
     case BUNDLE_DELETED:
-        rc = arp_fail(err, ARP_E_GONE, 0, "the evidence was deleted by the retention policy");
+        rc = fail_deleted(&b, err);
         break;
     }
     bundle_done(&b);

@@ -24,6 +24,11 @@ http_handler route_project_open;
 http_handler route_project_close;
 http_handler route_workspace_list;
 
+/* workspaces.c */
+http_handler route_workspace_pin;
+http_handler route_workspace_unpin;
+http_handler route_workspace_delete;
+
 /* containers.c */
 http_handler route_container_create;
 http_handler route_container_list;
@@ -45,6 +50,7 @@ http_handler route_run_cancel;
 http_handler route_evidence_get;
 
 /* ops.c */
+http_handler route_gc;
 http_handler route_healthz;
 http_handler route_readyz;
 http_handler route_metrics;

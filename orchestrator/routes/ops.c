@@ -1,10 +1,11 @@
 /*
- * Health, metrics, public keys.
+ * Health, metrics, public keys, retention.
  */
 #include "orchestrator/http/request.h"
 #include "orchestrator/routes/app.h"
 #include "orchestrator/routes/handlers.h"
 #include "orchestrator/routes/render.h"
+#include "orchestrator/run/collector.h"
 #include "orchestrator/run/warm.h"
 
 static void reply_flag(struct http_req *req, unsigned status, const char *state)
@@ -74,4 +75,44 @@ int route_allowed_signers(void *ctx, struct http_req *req, struct arp_err *err)
     if (rc == 0)
         http_reply_bytes(req, 200, "text/plain; charset=utf-8", &out);
     return rc;
+}
+
+static void render_collected(struct json *j, const char *key, const struct collected *c)
+{
+    json_key(j, key);
+    json_obj_open(j);
+    json_kint(j, "candidates", c->candidates);
+    json_kint(j, "deleted", c->deleted);
+    json_kint(j, "skippedPinned", c->skipped_pinned);
+    json_kint(j, "skippedHeld", c->skipped_held);
+    json_kint(j, "skippedBusy", c->skipped_busy);
+    json_obj_close(j);
+}
+
+int route_gc(void *ctx, struct http_req *req, struct arp_err *err)
+{
+    const struct app *app = ctx;
+    static const struct json_field fields[] = {{"dryRun", JSON_BOOL, false}};
+    struct collector_report report;
+    cleanup_cjson cJSON *body = NULL;
+    int rc = render_read_body(req, fields, 1, &body, err);
+    bool dry_run = rc == 0 && json_get_bool(body, "dryRun", false);
+    if (rc == 0)
+        rc = collector_pass(app->env->collector, dry_run, &report, err);
+    if (rc)
+        return rc;
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    json_obj_open(j);
+    json_kbool(j, "dryRun", dry_run);
+    render_collected(j, "workspaces", &report.workspaces);
+    render_collected(j, "evidence", &report.evidence);
+    json_key(j, "reconciled");
+    json_obj_open(j);
+    for (int kind = 0; kind < RECONCILED_COUNT; kind++)
+        json_kint(j, reconciled_name((enum reconciled)kind), report.reconciled.n[kind]);
+    json_obj_close(j);
+    json_obj_close(j);
+    answer_send(&a, req, 200);
+    return 0;
 }

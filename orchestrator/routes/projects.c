@@ -7,6 +7,7 @@
 #include "orchestrator/routes/app.h"
 #include "orchestrator/routes/handlers.h"
 #include "orchestrator/routes/render.h"
+#include "orchestrator/run/removal.h"
 #include "orchestrator/run/warm.h"
 
 int route_project_create(void *ctx, struct http_req *req, struct arp_err *err)
@@ -112,7 +113,9 @@ static int with_workspace(const struct app *app, struct http_req *req,
     if (rc == 0)
         rc = workspace_lock(app->env, ws.id, &epoch, err);
     if (rc == 0) {
-        rc = work(app->env, &ws, err);
+        rc = warm_read_again(app->env, &ws, err);
+        if (rc == 0)
+            rc = work(app->env, &ws, err);
         workspace_unlock(app->env, ws.id, epoch);
         if (rc == 0)
             rc = reply_workspace(app, req, user_id, ws.id, err);
@@ -124,7 +127,10 @@ static int with_workspace(const struct app *app, struct http_req *req,
 static int open_workspace(const struct run_env *env, struct workspace *ws, struct arp_err *err)
 {
     struct runtime_workspace rw;
-    int rc = warm_ensure(env, ws, runtime_own(env->runtime), &rw, err);
+    /* Only who asks for it gets an empty workspace in a deleted one's place: a run that finds one by surprise would work on nothing. */
+    int rc = ws->state == WORKSPACE_DELETED ? removal_revive(env, ws, err) : 0;
+    if (rc == 0)
+        rc = warm_ensure(env, ws, runtime_own(env->runtime), &rw, err);
     if (rc == 0)
         warm_note_activity(env, ws->user_id, ws->id);
     return rc;
@@ -132,7 +138,8 @@ static int open_workspace(const struct run_env *env, struct workspace *ws, struc
 
 static int close_workspace(const struct run_env *env, struct workspace *ws, struct arp_err *err)
 {
-    return warm_cool(env, ws->user_id, ws->id, err);
+    int rc = warm_check_exists(ws, err);
+    return rc ? rc : warm_cool(env, ws->user_id, ws->id, err);
 }
 
 int route_project_open(void *ctx, struct http_req *req, struct arp_err *err)
@@ -156,7 +163,9 @@ int route_project_delete(void *ctx, struct http_req *req, struct arp_err *err)
         rc = workspace_lock(app->env, ws.id, &epoch, err);
     if (rc == 0) {
         /* The container goes now; the volume is retention's to remove. */
-        rc = warm_cool(app->env, user_id, ws.id, err);
+        rc = warm_read_again(app->env, &ws, err);
+        if (rc == 0 && ws.state != WORKSPACE_DELETED)
+            rc = warm_cool(app->env, user_id, ws.id, err);
         if (rc == 0)
             rc = projects_delete(app->db, user_id, http_req_param(req, "id"), err);
         workspace_unlock(app->env, ws.id, epoch);

@@ -99,9 +99,13 @@ void render_workspace(struct json *j, const struct workspace *w)
     json_kstr(j, "imageName", w->image_name);
     json_kstr(j, "imageDigest", w->image_digest);
     json_kraw(j, "runtimeMetadata", w->runtime_metadata);
+    json_kbool(j, "pinned", w->pinned);
     render_time(j, "createdAt", w->created_us);
     render_time(j, "lastActiveAt", w->last_active_us);
     render_time(j, "warmSince", w->warm_since_us);
+    render_time(j, "deletedAt", w->deleted_us);
+    json_kstr(j, "deletedReason", w->deleted_reason);
+    json_kstr(j, "deletedPolicy", w->deleted_policy);
     json_obj_close(j);
 }
 

@@ -46,6 +46,12 @@ const struct http_route route_table[] = {
     {"GET", "/projects/:id/runs", HTTP_SCOPE_READ, 0, HTTP_BLOCKING, route_run_list,
         "runs, newest first, in pages"},
     {"GET", "/workspaces", HTTP_SCOPE_READ, 0, HTTP_BLOCKING, route_workspace_list, "workspaces of the user"},
+    {"POST", "/workspaces/:id/pin", HTTP_SCOPE_RUN, 0, HTTP_BLOCKING, route_workspace_pin,
+        "keep a workspace from retention"},
+    {"POST", "/workspaces/:id/unpin", HTTP_SCOPE_RUN, 0, HTTP_BLOCKING, route_workspace_unpin,
+        "leave a workspace to retention again"},
+    {"DELETE", "/workspaces/:id", HTTP_SCOPE_RUN, 0, HTTP_BLOCKING, route_workspace_delete,
+        "delete a workspace with its files; the project stays"},
     {"POST", "/containers", HTTP_SCOPE_RUN, LIMIT_CONTAINER_BODY, HTTP_BLOCKING, route_container_create,
         "register a container"},
     {"GET", "/containers", HTTP_SCOPE_READ, 0, HTTP_BLOCKING, route_container_list,
@@ -61,5 +67,7 @@ const struct http_route route_table[] = {
         "events: JSON lines, or SSE with Last-Event-ID"},
     {"GET", "/runs/:id/evidence", HTTP_SCOPE_READ, 0, HTTP_BLOCKING, route_evidence_get,
         "the evidence bundle (zip)"},
+    {"POST", "/ops/gc", HTTP_SCOPE_ADMIN, SMALL_BODY, HTTP_BLOCKING, route_gc,
+        "one pass of retention, now, or what it would do"},
 };
 const size_t route_table_len = sizeof(route_table) / sizeof(route_table[0]);

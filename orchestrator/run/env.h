@@ -11,6 +11,7 @@
 #include "shared/uuid.h"
 
 struct bundler;
+struct collector;
 struct live;
 struct warm;
 
@@ -22,6 +23,7 @@ struct run_env {
     struct live *live;                        /* runs of this process that have not ended */
     struct warm *warm;                        /* workspaces: warming, cooling */
     struct bundler *bundler;                  /* woken when a run has ended */
+    struct collector *collector;              /* retention */
     char holder[UUID_LEN + 1];                /* this process start, as lease holder */
     unsigned char secret[RUNTIME_SECRET_LEN]; /* of the installation: agent tokens, bundle salts */
     char staging_root[4096];                  /* <EVIDENCE_ROOT>/staging */

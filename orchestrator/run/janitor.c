@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "orchestrator/run/bundler.h"
+#include "orchestrator/run/reconciler.h"
 #include "orchestrator/run/recover.h"
 #include "orchestrator/run/warm.h"
 #include "orchestrator/store/leases.h"
@@ -74,7 +75,8 @@ static void *work_main(void *arg)
         if (reconcile_us && now >= reconcile_us) {
             /* The start passed over what a crashed process had locked; those leases have run out, its runs are recovered. */
             struct arp_err err;
-            if (warm_reconcile(env, &err) != 0)
+            struct reconcile_report report = {0};
+            if (reconcile_engine(env, &report, &err) != 0)
                 log_error(LOG_LEVEL_WARN, NULL, "workspaces could not be reconciled", &err);
             reconcile_us = 0;
         }

@@ -139,8 +139,7 @@ int warm_cool(const struct run_env *env, const char *user_id, const char *worksp
     return rc;
 }
 
-/* Cool ws if nobody works in it. True when it is cold now. */
-static bool cool_if_idle(const struct run_env *env, const struct workspace *ws)
+bool warm_cool_if_idle(const struct run_env *env, const struct workspace *ws)
 {
     struct arp_err err;
     int64_t epoch;
@@ -164,12 +163,43 @@ static int fail_no_room(const struct run_env *env, struct arp_err *err)
     return ARP_E_CONFLICT;
 }
 
-int warm_check_room(const struct run_env *env, const struct workspace *ws, struct arp_err *err)
+int warm_read_again(const struct run_env *env, struct workspace *ws, struct arp_err *err)
+{
+    struct workspace now = {0};
+    int rc = workspaces_get(env->db, ws->user_id, ws->id, &now, err);
+    if (rc)
+        return rc;
+    workspace_done(ws);
+    *ws = now;
+    return 0;
+}
+
+int warm_check_exists(const struct workspace *ws, struct arp_err *err)
+{
+    if (ws->state != WORKSPACE_DELETED)
+        return 0;
+    char at[CLOCK_ISO_LEN + 1];
+    clock_iso(ws->deleted_us, at);
+    arp_fail(err, ARP_E_GONE, 0,
+        "the project's workspace was deleted; POST /projects/%s/open makes an empty one", ws->project_id);
+    if (err) {
+        arp_err_detail_str(err, "workspaceId", ws->id);
+        arp_err_detail_str(err, "deletedAt", at);
+        arp_err_detail_str(err, "reason", ws->deleted_reason ? ws->deleted_reason : "");
+        arp_err_detail_str(err, "policy", ws->deleted_policy ? ws->deleted_policy : "");
+    }
+    return ARP_E_GONE;
+}
+
+int warm_check_room(const struct run_env *env, struct workspace *ws, struct arp_err *err)
 {
     int64_t busy = 0;
-    if (ws->state == WORKSPACE_WARM)
-        return 0;
-    int rc = workspaces_busy_of_user(env->db, ws->user_id, ws->id, &busy, err);
+    int rc = warm_read_again(env, ws, err);
+    if (rc == 0)
+        rc = warm_check_exists(ws, err);
+    if (rc || ws->state == WORKSPACE_WARM)
+        return rc;
+    rc = workspaces_busy_of_user(env->db, ws->user_id, ws->id, &busy, err);
     if (rc)
         return rc;
     return busy < env->cfg->warm_workspaces_per_user ? 0 : fail_no_room(env, err);
@@ -186,7 +216,7 @@ static int make_room(const struct run_env *env, const struct workspace *ws, stru
     for (size_t i = 0; i < all.n; i++)
         others += strcmp(all.v[i].id, ws->id) != 0;
     for (size_t i = 0; i < all.n && others >= env->cfg->warm_workspaces_per_user; i++) {
-        if (strcmp(all.v[i].id, ws->id) != 0 && cool_if_idle(env, &all.v[i]))
+        if (strcmp(all.v[i].id, ws->id) != 0 && warm_cool_if_idle(env, &all.v[i]))
             others--;
     }
     workspaces_done(&all);
@@ -222,26 +252,15 @@ static int update_row(
     return rc;
 }
 
-/* The caller's row was read before it had the lock: meanwhile the workspace may have been cooled or deleted. */
-static int read_again(const struct run_env *env, struct workspace *ws, struct arp_err *err)
-{
-    struct workspace now = {0};
-    int rc = workspaces_get(env->db, ws->user_id, ws->id, &now, err);
-    if (rc)
-        return rc;
-    workspace_done(ws);
-    *ws = now;
-    return 0;
-}
-
 int warm_ensure(const struct run_env *env, struct workspace *ws, const struct runtime_environment *e,
     struct runtime_workspace *ret, struct arp_err *err)
 {
-    int rc = read_again(env, ws, err);
+    int rc = warm_read_again(env, ws, err);
     if (rc)
         return rc;
-    if (ws->state == WORKSPACE_DELETED)
-        return arp_fail(err, ARP_E_GONE, 0, "the workspace was deleted");
+    rc = warm_check_exists(ws, err);
+    if (rc)
+        return rc;
     bool cold = ws->state != WORKSPACE_WARM;
     pthread_mutex_t *stripe = stripe_of(env->warm, ws->user_id);
     if (cold)
@@ -283,84 +302,8 @@ int64_t warm_cool_idle(const struct run_env *env)
         return timeout_us;
     }
     for (size_t i = 0; i < idle.n && !live_stopping(env->live); i++)
-        cool_if_idle(env, &idle.v[i]);
+        warm_cool_if_idle(env, &idle.v[i]);
     bool more = idle.n == IDLE_BATCH;
     workspaces_done(&idle);
     return more ? 0 : timeout_us;
-}
-
-/* The engine's item of a workspace; items are sorted by workspace id. */
-static const struct runtime_item *find_item(
-    const struct runtime_item *items, size_t n, const char *workspace_id)
-{
-    size_t low = 0;
-    size_t high = n;
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        int c = strcmp(items[mid].workspace_id, workspace_id);
-        if (c == 0)
-            return &items[mid];
-        if (c < 0)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return NULL;
-}
-
-/* Walk the live rows in id order against the engine's items; known[i] says that item i has a row. */
-static int reconcile_rows(
-    const struct run_env *env, const struct runtime_item *items, size_t n, bool *known, struct arp_err *err)
-{
-    char after[UUID_LEN + 1] = "";
-    for (;;) {
-        struct workspaces page = {0};
-        int rc = workspaces_live(env->db, after[0] ? after : NULL, 500, &page, err);
-        if (rc)
-            return rc;
-        for (size_t i = 0; i < page.n; i++) {
-            const struct workspace *ws = &page.v[i];
-            const struct runtime_item *item = find_item(items, n, ws->id);
-            if (item)
-                known[item - items] = true;
-            /* Either may be what a crash left: a row is written after the engine has acted. One that somebody works on is left to him. */
-            bool running = item && item->running;
-            if (running != (ws->state == WORKSPACE_WARM) || (item && item->container_id[0] && !running))
-                cool_if_idle(env, ws);
-        }
-        size_t got = page.n;
-        if (got > 0)
-            memcpy(after, page.v[got - 1].id, sizeof(after));
-        workspaces_done(&page);
-        if (got == 0)
-            return 0;
-    }
-}
-
-int warm_reconcile(const struct run_env *env, struct arp_err *err)
-{
-    struct runtime_item *items = NULL;
-    size_t n = 0;
-    int rc = runtime_list(env->runtime, &items, &n, err);
-    if (rc)
-        return rc;
-    bool *known = calloc(n + 1, sizeof(*known));
-    if (!known) {
-        free(items);
-        return arp_fail(err, ARP_E_NOMEM, 0, "reconcile");
-    }
-    rc = reconcile_rows(env, items, n, known, err);
-    for (size_t i = 0; i < n && rc == 0; i++) {
-        if (known[i] || !items[i].container_id[0])
-            continue;
-        /* Only the container goes: a volume may be somebody's work, and removing those is retention's decision. */
-        struct log_ctx ctx = {0};
-        snprintf(ctx.workspace_id, sizeof(ctx.workspace_id), "%s", items[i].workspace_id);
-        rc = runtime_cool(env->runtime, items[i].workspace_id, err);
-        if (rc == 0)
-            log_warn(&ctx, "container without a workspace row removed");
-    }
-    free(known);
-    free(items);
-    return rc;
 }

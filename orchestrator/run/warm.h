@@ -23,11 +23,17 @@ void workspace_unlock(const struct run_env *env, const char *workspace_id, int64
 /* Give back the locks that could not be given back before. Call it before leases are renewed. */
 void warm_release_late(const struct run_env *env);
 
-/* Before a run is admitted: could ws be made warm, as things stand? Errors: ARP_E_CONFLICT (as warm_ensure). */
-int warm_check_room(const struct run_env *env, const struct workspace *ws, struct arp_err *err);
+/* Read ws anew, with it locked: what was read before may have been cooled or deleted meanwhile. Errors: ARP_E_NOT_FOUND (its project was
+ * deleted). */
+int warm_read_again(const struct run_env *env, struct workspace *ws, struct arp_err *err);
+/* ARP_E_GONE when ws is deleted, and 0. */
+int warm_check_exists(const struct workspace *ws, struct arp_err *err);
+/* Before a run is admitted, with ws locked: could it be made warm, as things stand? ws is read again first.
+ * Errors: ARP_E_CONFLICT (as warm_ensure), ARP_E_GONE (deleted), ARP_E_NOT_FOUND (its project was deleted). */
+int warm_check_room(const struct run_env *env, struct workspace *ws, struct arp_err *err);
 /* Make ws warm with a container of environment e, cooling others of its user when over the limit, and bring its row up to date. Locked
  * by the caller. ws is read again first. A container of another environment on it is replaced.
- * Errors: ARP_E_NOT_FOUND (its project was deleted), ARP_E_CONFLICT (all warm workspaces of the user are busy), those of runtime_ensure,
+ * Errors: ARP_E_NOT_FOUND (its project was deleted), ARP_E_GONE (it was deleted itself), ARP_E_CONFLICT (all warm workspaces of the user are busy), those of runtime_ensure,
  * those of the store. */
 int warm_ensure(const struct run_env *env, struct workspace *ws, const struct runtime_environment *e,
     struct runtime_workspace *ret, struct arp_err *err);
@@ -36,13 +42,12 @@ void warm_note_activity(const struct run_env *env, const char *user_id, const ch
 /* Make it cold: container removed, volume kept. Locked by the caller. */
 int warm_cool(const struct run_env *env, const char *user_id, const char *workspace_id, struct arp_err *err);
 
+/* Cool ws if nobody works in it. True when it is cold now; a failure is logged. */
+bool warm_cool_if_idle(const struct run_env *env, const struct workspace *ws);
+
 /* Does the container engine answer? For /readyz. Errors: ARP_E_RUNTIME. */
 int warm_engine_ready(const struct run_env *env, struct arp_err *err);
 /* Cool what has been idle for the configured time. Returns the microseconds until the next workspace may be due. */
 int64_t warm_cool_idle(const struct run_env *env);
-/* After a start: make rows agree with the engine. A warm row without a running container and a container of a cold row both become
- * cold, unless the workspace is locked (by a process that just crashed, perhaps: call it again when such leases have run out);
- * containers of this installation without a row are removed. Errors: ARP_E_RUNTIME, those of the store. */
-int warm_reconcile(const struct run_env *env, struct arp_err *err);
 
 #endif

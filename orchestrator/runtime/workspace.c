@@ -438,6 +438,20 @@ static const char *workspace_label(const cJSON *object)
     return id && uuid_ok(id) ? id : NULL;
 }
 
+/* RFC 3339 with "Z" or an offset, whole seconds or more of them; 0 when it is something else. */
+static int64_t created_us(const cJSON *object)
+{
+    struct tm tm = {0};
+    const char *text = json_get_str(object, "CreatedAt");
+    const char *rest = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
+    if (rest && *rest == '.')
+        rest += 1 + strspn(rest + 1, "0123456789");
+    struct tm zone = {0};
+    if (!rest || !strptime(rest, "%z", &zone))
+        return 0;
+    return ((int64_t)timegm(&tm) - zone.tm_gmtoff) * 1000000;
+}
+
 static int by_workspace(const void *a, const void *b)
 {
     return strcmp(
@@ -459,6 +473,8 @@ static size_t merge_items(struct runtime_item *items, size_t n)
             memcpy(item->container_id, items[i].container_id, sizeof(item->container_id));
         item->running |= items[i].running;
         item->has_volume |= items[i].has_volume;
+        if (items[i].volume_created_us > item->volume_created_us)
+            item->volume_created_us = items[i].volume_created_us;
     }
     return out;
 }
@@ -497,6 +513,7 @@ int runtime_list(struct runtime *rt, struct runtime_item **ret, size_t *ret_n, s
         if (!workspace)
             continue;
         memcpy(items[n].workspace_id, workspace, UUID_LEN + 1);
+        items[n].volume_created_us = created_us(object);
         items[n++].has_volume = true;
     }
     *ret_n = merge_items(items, n);

@@ -103,6 +103,8 @@ struct runtime_item {
     char container_id[65]; /* "" when cold */
     bool running;
     bool has_volume;
+    int64_t
+        volume_created_us; /* since the epoch, by the engine's clock; 0 without a volume or when the engine does not say */
 };
 /* Everything that carries our arp.instance label, sorted by workspace id. *ret: array of *ret_n, free(). Errors: ARP_E_RUNTIME. */
 int runtime_list(struct runtime *rt, struct runtime_item **ret, size_t *ret_n, struct arp_err *err);

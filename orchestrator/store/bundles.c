@@ -12,7 +12,7 @@
 #define COLUMNS                                                                                              \
     "id, run_id, user_id, project_id, workspace_id, status, bundle_path, error_message, sha256, "            \
     "size_bytes, complete,"                                                                                  \
-    " attempts, created_at, updated_at, sealed_at"
+    " attempts, created_at, updated_at, sealed_at, deleted_at, deleted_reason, deleted_policy"
 
 static const char *const statuses[] = {"pending", "ready", "error", "deleted"};
 
@@ -31,8 +31,10 @@ static bool map(const PGresult *r, int row, void *element)
     b->created_us = row_time(r, row, 12);
     b->updated_us = row_time(r, row, 13);
     b->sealed_us = row_time(r, row, 14);
+    b->deleted_us = row_time(r, row, 15);
     return row_text(r, row, 6, &b->bundle_path) && row_text(r, row, 7, &b->error_message) &&
-           row_text(r, row, 8, &b->sha256);
+           row_text(r, row, 8, &b->sha256) && row_text(r, row, 16, &b->deleted_reason) &&
+           row_text(r, row, 17, &b->deleted_policy);
 }
 
 static void done(void *element)
@@ -41,6 +43,8 @@ static void done(void *element)
     free(b->bundle_path);
     free(b->error_message);
     free(b->sha256);
+    free(b->deleted_reason);
+    free(b->deleted_policy);
 }
 
 void bundle_done(struct bundle *b)

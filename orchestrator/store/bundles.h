@@ -29,6 +29,9 @@ struct bundle {
     int64_t created_us;
     int64_t updated_us;
     int64_t sealed_us;
+    int64_t deleted_us;
+    char *deleted_reason; /* "retention", "manual"; NULL unless deleted, as is the next */
+    char *deleted_policy; /* what was configured: "EVIDENCE_TTL_DAYS=190" */
 };
 void bundle_done(struct bundle *b);
 

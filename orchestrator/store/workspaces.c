@@ -12,7 +12,8 @@
 #define COLUMNS                                                                                              \
     "w.id, w.user_id, w.project_id, w.state, w.pinned, p.deleted_at IS NOT NULL, w.volume_name, "            \
     "w.container_id, w.image_name,"                                                                          \
-    " w.image_digest, w.runtime_metadata, w.created_at, w.last_active_at, w.warm_since, w.deleted_at"
+    " w.image_digest, w.runtime_metadata, w.created_at, w.last_active_at, w.warm_since, w.deleted_at,"       \
+    " w.deleted_reason, w.deleted_policy"
 #define TABLES "workspaces w JOIN projects p ON p.id = w.project_id"
 
 static const char *const states[] = {"cold", "warm", "deleted"};
@@ -37,7 +38,8 @@ static bool map(const PGresult *r, int row, void *element)
     w->deleted_us = row_time(r, row, 14);
     return row_text(r, row, 6, &w->volume_name) && row_text(r, row, 7, &w->container_id) &&
            row_text(r, row, 8, &w->image_name) && row_text(r, row, 9, &w->image_digest) &&
-           row_json(r, row, 10, &w->runtime_metadata);
+           row_json(r, row, 10, &w->runtime_metadata) && row_text(r, row, 15, &w->deleted_reason) &&
+           row_text(r, row, 16, &w->deleted_policy);
 }
 
 static void done(void *element)
@@ -48,6 +50,8 @@ static void done(void *element)
     free(w->image_name);
     free(w->image_digest);
     free(w->runtime_metadata);
+    free(w->deleted_reason);
+    free(w->deleted_policy);
 }
 
 void workspace_done(struct workspace *w)
@@ -175,6 +179,19 @@ int workspaces_live(
     return list_by(db, &LIVE, &a, ret, err);
 }
 
+int workspaces_find(struct db *db, const char *id, struct workspace *ret, struct arp_err *err)
+{
+    static const struct sql FIND = {
+        "workspaces_find", "SELECT " COLUMNS " FROM " TABLES " WHERE w.id = $1", true};
+    struct sql_args a = {0};
+    args_text(&a, id);
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = id_check(id, "workspace", err);
+    if (rc == 0)
+        rc = db_one(db, &FIND, &a, "workspace", &res, err);
+    return rc < 0 ? rc : row_to(res, sizeof(*ret), map, done, ret, err);
+}
+
 int workspaces_count_warm(struct db *db, int64_t *ret, struct arp_err *err)
 {
     static const struct sql COUNT = {
@@ -226,16 +243,16 @@ int workspaces_set_cold(struct db *db, const char *user_id, const char *id, stru
     return rc < 0 ? rc : db_change(db, &COLD, &a, "workspace", err);
 }
 
-int workspaces_set_deleted(struct db *db, const char *user_id, const char *id, struct arp_err *err)
+int workspaces_revive(struct db *db, const char *user_id, const char *id, struct arp_err *err)
 {
-    static const struct sql DELETED = {"workspaces_set_deleted",
-        "UPDATE workspaces SET state = 'deleted', container_id = NULL, volume_name = NULL, warm_since = "
-        "NULL, deleted_at = now()"
-        " WHERE user_id = $1 AND id = $2 AND state <> 'deleted'",
+    static const struct sql REVIVE = {"workspaces_revive",
+        "UPDATE workspaces SET state = 'cold', deleted_at = NULL, deleted_reason = NULL, deleted_policy = "
+        "NULL, last_active_at = now() WHERE user_id = $1 AND id = $2 AND state = 'deleted' AND "
+        "gc_volume_name IS NULL",
         false};
     struct sql_args a = {0};
     int rc = change_args(&a, user_id, id, err);
-    return rc < 0 ? rc : db_change(db, &DELETED, &a, "workspace", err);
+    return rc < 0 ? rc : db_change(db, &REVIVE, &a, "workspace", err);
 }
 
 int workspaces_touch(struct db *db, const char *user_id, const char *id, struct arp_err *err)

@@ -1,6 +1,7 @@
 /*
  * Workspaces: the volume of a project and, while warm, the container on it. Table workspaces. Conventions: store/db.h.
- * States: cold <-> warm, both -> deleted (for good). The one who holds the lease "workspace:<id>" moves them.
+ * States: cold <-> warm, cold -> deleted (store/retention.h), deleted -> cold when its owner asks for a new one. The one who holds the lease
+ * "workspace:<id>" moves them.
  */
 #ifndef ARP_ORCHESTRATOR_STORE_WORKSPACES_H
 #define ARP_ORCHESTRATOR_STORE_WORKSPACES_H
@@ -32,6 +33,8 @@ struct workspace {
     int64_t last_active_us;
     int64_t warm_since_us;
     int64_t deleted_us;
+    char *deleted_reason; /* "retention", "manual"; NULL unless deleted, as is the next */
+    char *deleted_policy; /* what was configured: "WORKSPACE_COLD_TTL_DAYS=30", or who asked */
 };
 void workspace_done(struct workspace *w);
 struct workspaces {
@@ -61,8 +64,8 @@ int workspaces_set_warm(
     struct db *db, const char *user_id, const char *id, const struct workspace_warm *w, struct arp_err *err);
 /* -> cold; forgets the container, keeps volume and image. Errors: ARP_E_NOT_FOUND (or deleted). */
 int workspaces_set_cold(struct db *db, const char *user_id, const char *id, struct arp_err *err);
-/* -> deleted, after its volume was removed; forgets volume and container. Errors: ARP_E_NOT_FOUND (or already deleted). */
-int workspaces_set_deleted(struct db *db, const char *user_id, const char *id, struct arp_err *err);
+/* deleted -> cold, as if it had never been used. Errors: ARP_E_NOT_FOUND (or not deleted, or its old volume may still be there). */
+int workspaces_revive(struct db *db, const char *user_id, const char *id, struct arp_err *err);
 /* last_active = now. Errors: ARP_E_NOT_FOUND (or deleted). */
 int workspaces_touch(struct db *db, const char *user_id, const char *id, struct arp_err *err);
 /* Errors: ARP_E_NOT_FOUND (or deleted). */
@@ -80,6 +83,8 @@ int workspaces_idle(
 /* System: all that are not deleted, by id, after after_id (NULL: from the start), for reconciling with the engine. */
 int workspaces_live(
     struct db *db, const char *after_id, unsigned limit, struct workspaces *ret, struct arp_err *err);
+/* System: the one with this id, of whoever, deleted or not. Errors: ARP_E_NOT_FOUND. */
+int workspaces_find(struct db *db, const char *id, struct workspace *ret, struct arp_err *err);
 /* System: how many are warm. */
 int workspaces_count_warm(struct db *db, int64_t *ret, struct arp_err *err);
 

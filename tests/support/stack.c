@@ -32,6 +32,7 @@ struct stack {
     char log[96];
     char admin_key[80];
     char installation[40];
+    const char *program;
     pid_t pid;
     long log_from; /* where the log of the running process begins */
     char *env[ENV_MAX];
@@ -110,7 +111,7 @@ static pid_t spawn(const struct stack *s, const char *command, int out_fd, int e
         _exit(1);
     dup2(out_fd, STDOUT_FILENO);
     dup2(err_fd, STDERR_FILENO);
-    char *const argv[] = {(char *)program("arp-orchestrator"), (char *)command, NULL};
+    char *const argv[] = {(char *)program(s->program), (char *)command, NULL};
     environ = (char **)s->env;
     execv(argv[0], argv);
     _exit(127);
@@ -215,6 +216,7 @@ struct stack *stack_start(const char *const *env)
     struct stack *s = calloc(1, sizeof(*s));
     if (!s || !pg_url())
         return NULL;
+    s->program = "arp-orchestrator";
     snprintf(s->dir, sizeof(s->dir), "%s", temp_dir());
     snprintf(s->evidence, sizeof(s->evidence), "%s/evidence", s->dir);
     snprintf(s->state, sizeof(s->state), "%s/state", s->dir);
@@ -230,6 +232,11 @@ struct stack *stack_start(const char *const *env)
         return NULL;
     }
     return stack_restart(s) ? s : NULL;
+}
+
+void stack_use(struct stack *s, const char *name)
+{
+    s->program = name;
 }
 
 void stack_kill(struct stack *s)

@@ -22,6 +22,8 @@ void stack_kill(struct stack *s);
 bool stack_restart(struct stack *s);
 /* "NAME=value" for the processes started from now on. */
 void stack_set(struct stack *s, const char *setting);
+/* From the next start on, run this program of the build folder instead of arp-orchestrator. */
+void stack_use(struct stack *s, const char *program);
 /* SIGTERM and wait; returns the exit code. stack_restart brings it back. */
 int stack_terminate(struct stack *s);
 

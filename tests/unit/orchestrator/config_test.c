@@ -26,6 +26,9 @@ static void defaults_are_as_documented(void)
     ASSERT_INT(c.daily_run_limit, 500);
     ASSERT_INT(c.warm_workspaces_per_user, 1);
     ASSERT_INT(c.bundle_scan_s, 30);
+    ASSERT_INT(c.workspace_cold_ttl_nano_days, 30 * INT64_C(1000000000));
+    ASSERT_INT(c.evidence_ttl_nano_days, 190 * INT64_C(1000000000));
+    ASSERT_INT(c.gc_interval_s, 3600);
     ASSERT_TRUE(c.metrics_public);
     ASSERT_INT(c.log_level, LOG_LEVEL_INFO);
 }
@@ -35,7 +38,8 @@ static void values_are_read(void)
     struct config c cleanup_config;
     const char *env[] = {DB, "ARP_LISTEN_ADDRESS=::1", "ARP_LISTEN_PORT=0", "ARP_WORKSPACE_CPUS=0.125",
         "ARP_METRICS_PUBLIC=false", "ARP_LOG_LEVEL=debug", "EVIDENCE_ROOT=/x",
-        "ARP_ARTIFACTS=out/**,build/.log-s/x_1/**", NULL};
+        "ARP_ARTIFACTS=out/**,build/.log-s/x_1/**", "WORKSPACE_COLD_TTL_DAYS=0", "EVIDENCE_TTL_DAYS=0.25",
+        "GC_INTERVAL_SECONDS=1", NULL};
     ASSERT_INT(config_load(env, &c, NULL), 0);
     ASSERT_STR(c.listen_address, "::1");
     ASSERT_INT(c.listen_port, 0);
@@ -43,6 +47,9 @@ static void values_are_read(void)
     ASSERT_TRUE(!c.metrics_public);
     ASSERT_INT(c.log_level, LOG_LEVEL_DEBUG);
     ASSERT_STR(c.evidence_root, "/x");
+    ASSERT_INT(c.workspace_cold_ttl_nano_days, 0);
+    ASSERT_INT(c.evidence_ttl_nano_days, 250000000);
+    ASSERT_INT(c.gc_interval_s, 1);
     ASSERT_STR(c.artifacts, "out/**,build/.log-s/x_1/**");
 }
 
@@ -68,6 +75,11 @@ static void bad_values_are_named(void)
         {"ARP_WORKSPACE_CPUS=0.0000000001", "ARP_WORKSPACE_CPUS is not a decimal"},
         {"ARP_WORKSPACE_CPUS=1e3", "ARP_WORKSPACE_CPUS is not a decimal"},
         {"ARP_WORKSPACE_CPUS=99999999999999999999999", "ARP_WORKSPACE_CPUS is"},
+        {"EVIDENCE_TTL_DAYS=-1", "EVIDENCE_TTL_DAYS is not a decimal"},
+        {"EVIDENCE_TTL_DAYS=", "EVIDENCE_TTL_DAYS is not a decimal"},
+        {"EVIDENCE_TTL_DAYS=36500.1", "EVIDENCE_TTL_DAYS is 36500.1, not from 0 and up to 36500"},
+        {"WORKSPACE_COLD_TTL_DAYS=never", "WORKSPACE_COLD_TTL_DAYS is not a decimal"},
+        {"GC_INTERVAL_SECONDS=0", "GC_INTERVAL_SECONDS is 0, not in 1..604800"},
         {"ARP_METRICS_PUBLIC=yes", "ARP_METRICS_PUBLIC is neither true nor false"},
         {"ARP_LOG_LEVEL=loud", "ARP_LOG_LEVEL"},
         {"EVIDENCE_ROOT=rel", "EVIDENCE_ROOT is not an absolute path"},

@@ -1,0 +1,501 @@
+/*
+ * Reconciling: see reconciler.h.
+ */
+#include "orchestrator/run/reconciler.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "orchestrator/evidence/staging.h"
+#include "orchestrator/run/live.h"
+#include "orchestrator/run/warm.h"
+#include "orchestrator/store/retention.h"
+#include "orchestrator/store/workspaces.h"
+#include "shared/clock.h"
+#include "shared/fd.h"
+#include "shared/hash.h"
+#include "shared/log.h"
+
+/* Longer than a bundle is built, evidence collected or a workspace made, and than a lease lives. */
+#define YOUNG_US  (3600 * INT64_C(1000000))
+#define ROWS_PAGE 500
+#define SLICE     1000 /* files, and rows, per call: some tens of milliseconds */
+#define SUSPICIOUS                                                                                           \
+    20 /* this many rows or more, and over half of them without a file: then the store itself is not there */
+
+static const char *const names[] = {
+#define X(id, name) [id] = name,
+    RECONCILED(X)
+#undef X
+};
+
+const char *reconciled_name(enum reconciled kind)
+{
+    return names[kind];
+}
+
+void reconcile_note(const struct run_env *env, struct reconcile_report *report, enum reconciled kind)
+{
+    report->n[kind]++;
+    if (!report->dry_run)
+        metrics_count(env->metrics, METRIC_RECONCILED, 1, METRIC_LABELS(names[kind]));
+}
+
+/* What has no row is kept for as long as it would be with one: nano_days of the option, in microseconds. */
+static int64_t orphan_age_us(int64_t nano_days)
+{
+    int64_t ttl_us = nano_days * 864 / 10;
+    return ttl_us > YOUNG_US ? ttl_us : YOUNG_US;
+}
+
+/* --- engine -------------------------------------------------------------------------------------------------------------------- */
+
+/* The engine's item of a workspace; items are sorted by workspace id. */
+static const struct runtime_item *find_item(
+    const struct runtime_item *items, size_t n, const char *workspace_id)
+{
+    size_t low = 0;
+    size_t high = n;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        int c = strcmp(items[mid].workspace_id, workspace_id);
+        if (c == 0)
+            return &items[mid];
+        if (c < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return NULL;
+}
+
+/* Either may be what a crash left: a row is written after the engine has acted. One that somebody works on is left to him. */
+static void compare_row(const struct run_env *env, const struct workspace *ws,
+    const struct runtime_item *item, struct reconcile_report *report)
+{
+    bool running = item && item->running;
+    bool agree = running == (ws->state == WORKSPACE_WARM) && !(item && item->container_id[0] && !running);
+    if (!agree && (report->dry_run || warm_cool_if_idle(env, ws)))
+        reconcile_note(env, report, RECONCILED_WORKSPACE);
+}
+
+/* Walk the live rows in id order against the engine's items; known[i] says that item i has a row. */
+static int reconcile_rows(const struct run_env *env, const struct runtime_item *items, size_t n, bool *known,
+    struct reconcile_report *report, struct arp_err *err)
+{
+    char after[UUID_LEN + 1] = "";
+    for (;;) {
+        struct workspaces page = {0};
+        int rc = workspaces_live(env->db, after[0] ? after : NULL, ROWS_PAGE, &page, err);
+        if (rc)
+            return rc;
+        for (size_t i = 0; i < page.n; i++) {
+            const struct runtime_item *item = find_item(items, n, page.v[i].id);
+            if (item)
+                known[item - items] = true;
+            compare_row(env, &page.v[i], item, report);
+        }
+        size_t got = page.n;
+        if (got > 0)
+            memcpy(after, page.v[got - 1].id, sizeof(after));
+        workspaces_done(&page);
+        if (got == 0)
+            return 0;
+    }
+}
+
+/* What goes of an item that has no live row. Errors: those of the store. */
+static int judge_item(const struct run_env *env, const struct runtime_item *item, bool *ret_container,
+    bool *ret_volume, struct arp_err *err)
+{
+    struct workspace ws = {0};
+    int rc = workspaces_find(env->db, item->workspace_id, &ws, err);
+    bool missing = rc == ARP_E_NOT_FOUND;
+    if (rc && !missing)
+        return rc;
+    bool deleted = !missing && ws.state == WORKSPACE_DELETED;
+    workspace_done(&ws);
+    int64_t age = orphan_age_us(env->cfg->workspace_cold_ttl_nano_days);
+    bool old = item->volume_created_us > 0 && item->volume_created_us < clock_now_us() - age;
+    *ret_container = (missing || deleted) && item->container_id[0];
+    *ret_volume = item->has_volume && (deleted || (missing && old));
+    return 0;
+}
+
+/* With the workspace locked, unless it is a dry run. */
+static int remove_item(const struct run_env *env, const struct runtime_item *item,
+    struct reconcile_report *report, struct arp_err *err)
+{
+    bool container, volume;
+    int rc = judge_item(env, item, &container, &volume, err);
+    if (rc || (!container && !volume))
+        return rc;
+    if (!report->dry_run && volume)
+        rc = runtime_destroy(env->runtime, item->workspace_id, err);
+    else if (!report->dry_run)
+        rc = runtime_cool(env->runtime, item->workspace_id, err);
+    if (rc)
+        return rc;
+    if (container)
+        reconcile_note(env, report, RECONCILED_CONTAINER);
+    if (volume)
+        reconcile_note(env, report, RECONCILED_VOLUME);
+    struct log_ctx ctx = {0};
+    memcpy(ctx.workspace_id, item->workspace_id, sizeof(ctx.workspace_id));
+    if (!report->dry_run && container)
+        log_warn(&ctx, "container without a workspace row removed");
+    if (!report->dry_run && volume)
+        log_warn(&ctx, "volume without a workspace row removed");
+    return 0;
+}
+
+static int reconcile_item(const struct run_env *env, const struct runtime_item *item,
+    struct reconcile_report *report, struct arp_err *err)
+{
+    int64_t epoch;
+    if (report->dry_run)
+        return remove_item(env, item, report, err);
+    int rc = workspace_lock(env, item->workspace_id, &epoch, err);
+    if (rc == ARP_E_BUSY)
+        return 0; /* being deleted, or made anew */
+    if (rc)
+        return rc;
+    rc = remove_item(env, item, report, err);
+    workspace_unlock(env, item->workspace_id, epoch);
+    return rc;
+}
+
+int reconcile_engine(const struct run_env *env, struct reconcile_report *report, struct arp_err *err)
+{
+    struct runtime_item *items = NULL;
+    size_t n = 0;
+    int rc = runtime_list(env->runtime, &items, &n, err);
+    if (rc)
+        return rc;
+    bool *known = calloc(n + 1, sizeof(*known));
+    if (!known) {
+        free(items);
+        return arp_fail(err, ARP_E_NOMEM, 0, "reconcile");
+    }
+    rc = reconcile_rows(env, items, n, known, report, err);
+    for (size_t i = 0; i < n && rc == 0 && !live_stopping(env->live); i++)
+        rc = known[i] ? 0 : reconcile_item(env, &items[i], report, err);
+    free(known);
+    free(items);
+    return rc;
+}
+
+/* --- evidence store ------------------------------------------------------------------------------------------------------------ */
+
+enum part { PART_ROOT, PART_STAGING, PART_RUNS, PART_WORKFLOWS, PART_COUNT };
+
+struct reconciler {
+    DIR *dir[2];                     /* PART_ROOT, PART_STAGING: where the walk stands */
+    struct retention_cursor rows[2]; /* per kind of bundle */
+    bool done[PART_COUNT];           /* in this round */
+};
+
+struct reconciler *reconciler_new(void)
+{
+    return calloc(1, sizeof(struct reconciler));
+}
+
+static void close_walk(DIR **dir)
+{
+    if (*dir)
+        closedir(*dir);
+    *dir = NULL;
+}
+
+void reconciler_free(struct reconciler *r)
+{
+    if (!r)
+        return;
+    close_walk(&r->dir[PART_ROOT]);
+    close_walk(&r->dir[PART_STAGING]);
+    free(r);
+}
+
+/* What a name in the evidence store stands for. */
+enum found_kind { FOUND_ZIP, FOUND_BUILD, FOUND_STAGED, FOUND_HALF };
+struct found {
+    enum found_kind kind;
+    int64_t age_us;
+};
+/* As many as one statement asks about. */
+struct batch {
+    size_t n;
+    struct retention_name name[RETENTION_BATCH];
+    struct found found[RETENTION_BATCH];
+};
+
+/* True when name is before + a UUID + after; the UUID goes to ret. */
+static bool name_is(const char *name, const char *before, const char *after, char ret[UUID_LEN + 1])
+{
+    size_t b = strlen(before);
+    if (strncmp(name, before, b) != 0 || strlen(name) != b + UUID_LEN + strlen(after) ||
+        strcmp(name + b + UUID_LEN, after) != 0)
+        return false;
+    memcpy(ret, name + b, UUID_LEN);
+    ret[UUID_LEN] = '\0';
+    return uuid_ok(ret);
+}
+
+static void take_name(struct batch *b, int dir_fd, const char *name, bool in_staging)
+{
+    struct stat st;
+    struct found *f = &b->found[b->n];
+    char *id = b->name[b->n].id;
+    if (!in_staging && name_is(name, "", ".zip", id))
+        f->kind = FOUND_ZIP;
+    else if (!in_staging && name_is(name, ".build-", "", id))
+        f->kind = FOUND_BUILD;
+    else if (in_staging && name_is(name, "", "", id))
+        f->kind = FOUND_STAGED;
+    else if (in_staging && name_is(name, ".tmp-", "", id))
+        f->kind = FOUND_HALF;
+    else
+        return;
+    if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return; /* gone meanwhile */
+    f->age_us = clock_now_us() - ((int64_t)st.st_mtim.tv_sec * 1000000 + st.st_mtim.tv_nsec / 1000);
+    b->n++;
+}
+
+/* Must it go? */
+static bool is_left_over(const struct run_env *env, const struct found *f, const struct retention_owner *o)
+{
+    bool young = f->age_us < YOUNG_US;
+    bool orphan = !o->known && f->age_us > orphan_age_us(env->cfg->evidence_ttl_nano_days);
+    switch (f->kind) {
+    case FOUND_ZIP:
+        return o->deleted || orphan;
+    case FOUND_BUILD:
+        return !young && !o->claimed;
+    case FOUND_STAGED:
+        return orphan || (!young && (o->ready || o->deleted));
+    case FOUND_HALF:
+        return !young && !o->live;
+    }
+    return false;
+}
+
+/* Remove the directory name and the files in it. */
+static int remove_flat_dir(int root_fd, const char *name, struct arp_err *err)
+{
+    int fd = openat(root_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        int why = errno;
+        if (fd >= 0)
+            close(fd);
+        return why == ENOENT ? 0 : arp_fail(err, ARP_E_IO, why, "open '%s'", name);
+    }
+    for (struct dirent *e; (e = readdir(dir));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            unlinkat(fd, e->d_name, 0);
+    closedir(dir);
+    if (unlinkat(root_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+        return 0;
+    return arp_fail(err, ARP_E_IO, errno, "remove '%s'", name);
+}
+
+static int remove_found(
+    const struct run_env *env, int dir_fd, const struct found *f, const char *id, struct arp_err *err)
+{
+    char name[UUID_LEN + 16];
+    switch (f->kind) {
+    case FOUND_ZIP:
+        snprintf(name, sizeof(name), "%s.zip", id);
+        return unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT
+                   ? 0
+                   : arp_fail(err, ARP_E_IO, errno, "remove '%s'", name);
+    case FOUND_BUILD:
+        snprintf(name, sizeof(name), ".build-%s", id);
+        return remove_flat_dir(dir_fd, name, err);
+    case FOUND_STAGED:
+        return staging_discard(env->staging_root, id, err);
+    case FOUND_HALF:
+        return staging_discard_half(env->staging_root, id, err);
+    }
+    return 0;
+}
+
+/* A zip that was missed is there: when its bytes are the right ones, the bundle is ready again. */
+static int take_back(const struct run_env *env, int dir_fd, const char *id, const char *sha256,
+    struct reconcile_report *report, struct arp_err *err)
+{
+    char name[UUID_LEN + 8];
+    char digest[SHA256_HEX_LEN + 1];
+    uint64_t size;
+    snprintf(name, sizeof(name), "%s.zip", id);
+    cleanup_fd int fd = fd_open_beneath(dir_fd, name, O_RDONLY, 0, err);
+    int rc = fd < 0 ? fd : sha256_fd(fd, digest, &size, err);
+    if (rc || strcmp(digest, sha256) != 0)
+        return rc;
+    if (!report->dry_run)
+        rc = retention_bundle_found(env->db, id, digest, err);
+    if (rc == ARP_E_NOT_FOUND)
+        return 0;
+    if (rc == 0)
+        reconcile_note(env, report, RECONCILED_FOUND);
+    return rc;
+}
+
+static int settle_one(const struct run_env *env, int dir_fd, const struct found *f, const char *id,
+    const struct retention_owner *owner, struct reconcile_report *report, struct arp_err *err)
+{
+    static const enum reconciled kinds[] = {[FOUND_ZIP] = RECONCILED_ZIP,
+        [FOUND_BUILD] = RECONCILED_BUILD,
+        [FOUND_STAGED] = RECONCILED_STAGING,
+        [FOUND_HALF] = RECONCILED_TEMP};
+    if (f->kind == FOUND_ZIP && owner->lost_sha256[0])
+        return take_back(env, dir_fd, id, owner->lost_sha256, report, err);
+    if (!is_left_over(env, f, owner))
+        return 0;
+    int rc = report->dry_run ? 0 : remove_found(env, dir_fd, f, id, err);
+    if (rc)
+        return rc;
+    reconcile_note(env, report, kinds[f->kind]);
+    struct log_ctx ctx = {0};
+    memcpy(ctx.run_id, id, sizeof(ctx.run_id));
+    if (!report->dry_run)
+        log_warn(&ctx, "left-over removed from the evidence store", LOG_STR("kind", names[kinds[f->kind]]));
+    return 0;
+}
+
+static int settle(const struct run_env *env, int dir_fd, const struct batch *b,
+    struct reconcile_report *report, struct arp_err *err)
+{
+    struct retention_owner owners[RETENTION_BATCH] = {0};
+    int rc = b->n ? retention_owners(env->db, b->name, b->n, owners, err) : 0;
+    for (size_t i = 0; i < b->n && rc == 0; i++)
+        rc = settle_one(env, dir_fd, &b->found[i], b->name[i].id, &owners[i], report, err);
+    return rc;
+}
+
+/* The next entries of a directory. *dir: where the walk stands. */
+static int walk(const struct run_env *env, DIR **dir, const char *path, bool in_staging,
+    struct reconcile_report *report, bool *ret_end, struct arp_err *err)
+{
+    *ret_end = false;
+    if (!*dir)
+        *dir = opendir(path);
+    if (!*dir)
+        return arp_fail(err, ARP_E_IO, errno, "open '%s'", path);
+    struct batch b = {0};
+    int rc = 0;
+    for (int i = 0; i < SLICE && rc == 0; i++) {
+        struct dirent *e = readdir(*dir);
+        if (e)
+            take_name(&b, dirfd(*dir), e->d_name, in_staging);
+        if (!e || b.n == RETENTION_BATCH) {
+            rc = settle(env, dirfd(*dir), &b, report, err);
+            b.n = 0;
+        }
+        if (!e) {
+            close_walk(dir);
+            *ret_end = true;
+            return rc;
+        }
+    }
+    return rc ? rc : settle(env, dirfd(*dir), &b, report, err);
+}
+
+static int note_lost(const struct run_env *env, enum retention_kind kind, const struct retention_bundle *b,
+    struct reconcile_report *report, struct arp_err *err)
+{
+    int rc = report->dry_run ? 0 : retention_bundle_lost(env->db, kind, b->user_id, b->id, err);
+    if (rc == ARP_E_NOT_FOUND)
+        return 0; /* deleted meanwhile */
+    if (rc)
+        return rc;
+    reconcile_note(env, report, RECONCILED_LOST);
+    struct log_ctx ctx = {0};
+    memcpy(ctx.user_id, b->user_id, sizeof(ctx.user_id));
+    memcpy(ctx.project_id, b->project_id, sizeof(ctx.project_id));
+    memcpy(ctx.workspace_id, b->workspace_id, sizeof(ctx.workspace_id));
+    memcpy(ctx.run_id, b->run_id, sizeof(ctx.run_id));
+    if (!report->dry_run)
+        log_write(LOG_LEVEL_ERROR, &ctx, "the bundle file is missing from the evidence store",
+            (const struct log_field[]){LOG_STR("sha256", b->sha256), {NULL, NULL, 0, false}});
+    return 0;
+}
+
+/* The next ready rows of a kind: is each one's file there? *ret_end: these were the last. */
+static int check_page(struct reconciler *r, const struct run_env *env, enum retention_kind kind, int root_fd,
+    struct reconcile_report *report, bool *ret_end, struct arp_err *err)
+{
+    struct retention_bundles page = {0};
+    bool missing[RETENTION_BATCH] = {false};
+    size_t n = 0;
+    int rc = retention_bundles_expired(env->db, kind, clock_now_us(), &r->rows[kind], &page, err);
+    if (rc)
+        return rc;
+    *ret_end = page.n < RETENTION_BATCH;
+    for (size_t i = 0; i < page.n; i++) {
+        missing[i] =
+            faccessat(root_fd, page.v[i].bundle_path, F_OK, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT;
+        n += missing[i];
+    }
+    /* A store that is not mounted looks like this; to say that all evidence is lost would be wrong, and would be signed. */
+    if (page.n >= SUSPICIOUS && n > page.n / 2)
+        rc = arp_fail(
+            err, ARP_E_IO, 0, "%zu of %zu bundles have no file: is this the evidence store?", n, page.n);
+    for (size_t i = 0; i < page.n && rc == 0; i++)
+        rc = missing[i] ? note_lost(env, kind, &page.v[i], report, err) : 0;
+    retention_bundles_done(&page);
+    return rc;
+}
+
+static int check_rows(struct reconciler *r, const struct run_env *env, enum retention_kind kind,
+    struct reconcile_report *report, bool *ret_end, struct arp_err *err)
+{
+    cleanup_fd int root_fd = open(env->cfg->evidence_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root_fd < 0)
+        return arp_fail(err, ARP_E_IO, errno, "open '%s'", env->cfg->evidence_root);
+    *ret_end = false;
+    int rc = 0;
+    for (int i = 0; i < SLICE / RETENTION_BATCH && rc == 0 && !*ret_end; i++)
+        rc = check_page(r, env, kind, root_fd, report, ret_end, err);
+    if (rc || *ret_end)
+        r->rows[kind] = (struct retention_cursor){0};
+    return rc;
+}
+
+static int reconcile_part(struct reconciler *r, const struct run_env *env, enum part part,
+    struct reconcile_report *report, bool *ret_end, struct arp_err *err)
+{
+    switch (part) {
+    case PART_ROOT:
+        return walk(env, &r->dir[part], env->cfg->evidence_root, false, report, ret_end, err);
+    case PART_STAGING:
+        return walk(env, &r->dir[part], env->staging_root, true, report, ret_end, err);
+    case PART_RUNS:
+        return check_rows(r, env, RETENTION_RUN, report, ret_end, err);
+    default:
+        return check_rows(r, env, RETENTION_WORKFLOW, report, ret_end, err);
+    }
+}
+
+int reconcile_evidence(struct reconciler *r, const struct run_env *env, struct reconcile_report *report,
+    bool *ret_round, struct arp_err *err)
+{
+    bool round = true;
+    for (int part = 0; part < PART_COUNT; part++) {
+        int rc = r->done[part] ? 0 : reconcile_part(r, env, part, report, &r->done[part], err);
+        if (rc)
+            return rc;
+        round = round && r->done[part];
+    }
+    if (round)
+        memset(r->done, 0, sizeof(r->done));
+    *ret_round = round;
+    return 0;
+}
