@@ -58,7 +58,7 @@ CREATE TABLE custody (
     user_id uuid NOT NULL,
     ts      timestamptz NOT NULL,
     day     date NOT NULL GENERATED ALWAYS AS ((ts AT TIME ZONE 'UTC')::date) STORED,
-    type    text NOT NULL CHECK (type IN ('created', 'downloaded', 'verified', 'held', 'released', 'purged', 'lost')),
+    type    text NOT NULL CHECK (type IN ('created', 'downloaded', 'verified', 'held', 'released', 'purged', 'lost', 'found')),
     actor   text NOT NULL, -- API key id, or "system"
     hold_id uuid REFERENCES holds (id), -- of held and released
     line    text NOT NULL, -- the chained bytes

@@ -204,6 +204,20 @@ int custody_read(struct db *db, const char *user_id, const char *run_id, int64_t
     return rc < 0 ? rc : rows_to(res, sizeof(*ret->v), map_line, done_line, (void **)&ret->v, &ret->n, err);
 }
 
+int custody_check_owner(struct db *db, const char *user_id, const char *run_id, struct arp_err *err)
+{
+    static const struct sql OWNER = {"custody_check_owner",
+        "SELECT 1 FROM runs WHERE user_id = $1 AND id = $2 UNION ALL SELECT 1 FROM workflow_runs WHERE "
+        "user_id = $1 AND id = $2",
+        true};
+    struct sql_args a = {0};
+    args_text(&a, user_id);
+    args_text(&a, run_id);
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = id_check(run_id, "run", err);
+    return rc < 0 ? rc : db_one(db, &OWNER, &a, "run", &res, err);
+}
+
 /* --- closing days --------------------------------------------------------------------------------------------------------- */
 
 int custody_day_due(struct db *db, bool *ret_due, struct arp_err *err)
