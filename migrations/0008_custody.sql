@@ -82,6 +82,7 @@ CREATE TABLE custody_days (
     signed_at   timestamptz,
     CHECK (num_nulls(head, head_sha256, key_id, signature, signed_at) IN (0, 5))
 );
+CREATE INDEX custody_days_unsigned ON custody_days (day) WHERE head IS NULL;
 CREATE FUNCTION custody_days_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND OLD.head IS NULL AND NEW.day = OLD.day THEN
@@ -252,21 +253,30 @@ BEGIN
 END
 $$;
 
--- The next day to sign, closed to further lines by this very call; null: none is over that is not signed. Waits for the lines being written.
+-- The next day that is over and not signed; null: there is none.
+CREATE FUNCTION custody_due_day() RETURNS date LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    next_day date;
+BEGIN
+    SELECT min(day) INTO next_day FROM custody_days WHERE head IS NULL; -- begun before a crash
+    IF next_day IS NULL THEN
+        SELECT coalesce((SELECT max(day) + 1 FROM custody_days), (SELECT min(day) FROM custody)) INTO next_day;
+    END IF;
+    RETURN CASE WHEN next_day < (custody_now() AT TIME ZONE 'UTC')::date THEN next_day END;
+END
+$$;
+
+-- The same, closed to further lines by this very call. Waits for the lines being written; takes that lock only when a day is due.
 CREATE FUNCTION custody_close_day() RETURNS date LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     next_day date;
 BEGIN
-    PERFORM pg_advisory_xact_lock(4706912660593406836);
-    SELECT min(day) INTO next_day FROM custody_days WHERE head IS NULL;
-    IF next_day IS NOT NULL THEN
-        RETURN next_day; -- begun before a crash
-    END IF;
-    SELECT coalesce((SELECT max(day) + 1 FROM custody_days), (SELECT min(day) FROM custody)) INTO next_day;
-    IF next_day IS NULL OR next_day >= (custody_now() AT TIME ZONE 'UTC')::date THEN
+    IF custody_due_day() IS NULL THEN
         RETURN NULL;
     END IF;
-    INSERT INTO custody_days (day) VALUES (next_day);
+    PERFORM pg_advisory_xact_lock(4706912660593406836);
+    next_day := custody_due_day();
+    INSERT INTO custody_days (day) SELECT next_day WHERE next_day IS NOT NULL ON CONFLICT DO NOTHING;
     RETURN next_day;
 END
 $$;

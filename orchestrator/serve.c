@@ -17,6 +17,7 @@
 #include "orchestrator/routes/table.h"
 #include "orchestrator/run/bundler.h"
 #include "orchestrator/run/collector.h"
+#include "orchestrator/run/custodian.h"
 #include "orchestrator/run/janitor.h"
 #include "orchestrator/run/live.h"
 #include "orchestrator/run/reconciler.h"
@@ -43,6 +44,7 @@ struct server {
     struct metrics *metrics;
     struct run_env env;
     struct janitor *janitor;
+    struct custodian *custodian;
     struct app app;
     struct http_server *http;
 };
@@ -128,6 +130,8 @@ static int make_run_parts(struct server *s, struct arp_err *err)
     if (rc == 0)
         rc = janitor_start(env, &s->janitor, err);
     if (rc == 0)
+        rc = custodian_start(env, s->signer, &s->custodian, err);
+    if (rc == 0)
         rc = collector_start(env->collector, env, err);
     return rc;
 }
@@ -180,7 +184,8 @@ static void stop_parts(struct server *s)
     if (s->env.live)
         live_stop(s->env.live, (int)s->cfg->shutdown_s * 1000);
     http_server_free(s->http, HTTP_GRACE_MS);
-    collector_free(s->env.collector); /* before the janitor, who renews its lease */
+    custodian_stop(s->custodian); /* both before the janitor, who renews their leases */
+    collector_free(s->env.collector);
     janitor_stop(s->janitor);
     bundler_free(s->env.bundler);
     pipeline_close(s->pipeline);

@@ -189,6 +189,32 @@ void http_reply_json(struct http_req *req, unsigned status, struct buf *body)
     http_reply_bytes(req, status, "application/json", body);
 }
 
+static bool is_unchanged(const struct http_req *req, const char *etag)
+{
+    return etag && etag_listed(http_req_header(req, "If-None-Match"), etag);
+}
+
+/* If-Range: only the very ETag counts (strong comparison); a date never matches, as we send none. */
+static enum range range_wanted(
+    const struct http_req *req, const char *etag, uint64_t size, uint64_t *ret_first, uint64_t *ret_len)
+{
+    const char *if_range = http_req_header(req, "If-Range");
+    *ret_first = 0;
+    *ret_len = size;
+    return !if_range || (etag && strcmp(if_range, etag) == 0)
+               ? range_parse(http_req_header(req, "Range"), size, ret_first, ret_len)
+               : RANGE_WHOLE;
+}
+
+enum http_file_part http_file_part(const struct http_req *req, const struct http_file *file)
+{
+    uint64_t first, len;
+    enum range range = range_wanted(req, file->etag, file->size_bytes, &first, &len);
+    if (strcmp(req->method, "HEAD") == 0 || is_unchanged(req, file->etag) || range == RANGE_UNMET)
+        return HTTP_FILE_NOTHING;
+    return first == 0 ? HTTP_FILE_START : HTTP_FILE_LATER;
+}
+
 void http_reply_file(struct http_req *req, const struct http_file *file)
 {
     struct http_reply reply = {
@@ -285,15 +311,10 @@ static struct MHD_Response *no_file_response(struct http_reply *reply, unsigned 
 static struct MHD_Response *file_response(struct http_req *req)
 {
     struct http_reply *reply = &req->reply;
-    if (reply->etag && etag_listed(http_req_header(req, "If-None-Match"), reply->etag))
+    uint64_t first, len;
+    if (is_unchanged(req, reply->etag))
         return no_file_response(reply, 304);
-
-    /* If-Range: only the very ETag counts (strong comparison); a date never matches, as we send none. */
-    const char *if_range = http_req_header(req, "If-Range");
-    bool ranged = !if_range || (reply->etag && strcmp(if_range, reply->etag) == 0);
-    uint64_t first = 0, len = reply->file_size;
-    enum range range =
-        ranged ? range_parse(http_req_header(req, "Range"), reply->file_size, &first, &len) : RANGE_WHOLE;
+    enum range range = range_wanted(req, reply->etag, reply->file_size, &first, &len);
     char content_range[80];
     struct MHD_Response *r;
     if (range == RANGE_UNMET) {

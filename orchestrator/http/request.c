@@ -5,6 +5,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -179,6 +181,19 @@ int http_req_check_query(const struct http_req *req, const char *const *names, s
 const char *http_req_header(const struct http_req *req, const char *name)
 {
     return MHD_lookup_connection_value(req->conn, MHD_HEADER_KIND, name);
+}
+
+void http_req_remote(const struct http_req *req, char ret[HTTP_REMOTE_MAX])
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(req->conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *addr = info ? info->client_addr : NULL;
+    socklen_t len =
+        addr && addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    ret[0] = '\0';
+    if (addr && (addr->sa_family == AF_INET || addr->sa_family == AF_INET6) &&
+        getnameinfo(addr, len, ret, HTTP_REMOTE_MAX, NULL, 0, NI_NUMERICHOST) != 0)
+        ret[0] = '\0';
 }
 
 const char *http_req_key(const struct http_req *req)

@@ -47,6 +47,10 @@ const char *http_req_header(const struct http_req *req, const char *name);
 const char *http_req_key(const struct http_req *req);
 /* True when the Accept header names type ("text/event-stream") itself; wildcards don't count, q=0 does not either. */
 bool http_req_accepts(const struct http_req *req, const char *type);
+/* The address at the other end of the connection, without its port: a proxy's when there is one, as what a proxy says of its client could be
+ * said by anybody. "" when it has none (a Unix socket). */
+#define HTTP_REMOTE_MAX 64 /* an IPv6 address with a scope */
+void http_req_remote(const struct http_req *req, char ret[HTTP_REMOTE_MAX]);
 /* The body, NUL-terminated; *ret_len without the terminator. "" when there is none. */
 const char *http_req_body(const struct http_req *req, size_t *ret_len);
 /* Where a resumed stream goes on: Last-Event-ID, else ?after=, else -1 (from the start).
@@ -77,6 +81,9 @@ struct http_file {
 /* Send a file with sendfile(2). One byte range gives 206, one that can't be met 416; several ranges give the whole file.
  * If-None-Match gives 304, If-Range is honoured. Source: RFC 9110 sections 13 and 14. */
 void http_reply_file(struct http_req *req, const struct http_file *file);
+/* What http_reply_file would send of it: nothing (HEAD, 304, 416), its first byte and more or less after it, or only a later part. */
+enum http_file_part { HTTP_FILE_NOTHING, HTTP_FILE_START, HTTP_FILE_LATER };
+enum http_file_part http_file_part(const struct http_req *req, const struct http_file *file);
 
 /* Stream src as text/event-stream until it ends (sse.h); takes src over. When src has no feed and the client resumes
  * (src->after_seq >= 0), src->read_behind is called once on this thread first, and 204 is sent when nothing is left: that is how

@@ -12,6 +12,7 @@
 #include "orchestrator/routes/handlers.h"
 #include "orchestrator/routes/render.h"
 #include "orchestrator/store/bundles.h"
+#include "orchestrator/store/custody.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
 #include "shared/hash.h"
@@ -83,6 +84,18 @@ static int reply_unopened(const struct app *app, struct http_req *req, const str
     return rc;
 }
 
+/* Nobody gets a byte without a line of custody. Errors: ARP_E_NOT_FOUND (retention was faster), those of the store. */
+static int note_download(const struct app *app, const struct http_req *req, const struct bundle *b,
+    const struct http_file *file, struct arp_err *err)
+{
+    enum http_file_part part = http_file_part(req, file);
+    char remote[HTTP_REMOTE_MAX];
+    struct custody_by by = render_custody_by(req, remote);
+    return part == HTTP_FILE_NOTHING
+               ? 0
+               : custody_downloaded(app->db, b->user_id, b->run_id, &by, part == HTTP_FILE_START, err);
+}
+
 static int reply_zip(const struct app *app, struct http_req *req, const struct bundle *b, struct arp_err *err)
 {
     struct arp_err why;
@@ -100,12 +113,20 @@ static int reply_zip(const struct app *app, struct http_req *req, const struct b
     if (fd < 0) {
         return reply_unopened(app, req, b, &why, err);
     }
-    snprintf(disposition, sizeof(disposition), "attachment; filename=\"%s.zip\"", b->run_id);
     snprintf(etag, sizeof(etag), "\"%s\"", b->sha256);
-    http_req_add_header(req, "Content-Disposition", disposition);
-    add_digest_header(req, b->sha256);
     struct http_file file = {
         .fd = fd, .size_bytes = (uint64_t)st.st_size, .content_type = "application/zip", .etag = etag};
+    int rc = note_download(app, req, b, &file, &why);
+    if (rc) {
+        close(fd);
+        if (rc == ARP_E_NOT_FOUND)
+            return reply_unopened(app, req, b, &why, err);
+        *err = why;
+        return rc;
+    }
+    snprintf(disposition, sizeof(disposition), "attachment; filename=\"%s.zip\"", b->run_id);
+    http_req_add_header(req, "Content-Disposition", disposition);
+    add_digest_header(req, b->sha256);
     http_reply_file(req, &file);
     return 0;
 }

@@ -49,6 +49,20 @@ http_handler route_run_cancel;
 /* evidence.c */
 http_handler route_evidence_get;
 
+/* holds.c */
+http_handler route_run_hold;
+http_handler route_run_release;
+http_handler route_project_hold;
+http_handler route_project_release;
+http_handler route_user_hold;
+http_handler route_user_release;
+http_handler route_hold_list;
+
+/* custody.c */
+http_handler route_custody_get;
+http_handler route_custody_note;
+http_handler route_custody_days;
+
 /* ops.c */
 http_handler route_gc;
 http_handler route_healthz;

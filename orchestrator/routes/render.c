@@ -74,6 +74,7 @@ void render_run(struct json *j, const struct run *run, bool full)
         json_kraw(j, "runContext", run->run_context);
         json_kraw(j, "envSnapshot", run->env_snapshot);
         json_kraw(j, "container_context", run->container_context);
+        json_kraw(j, "legalHold", run->legal_hold);
     }
     json_obj_close(j);
 }
@@ -139,6 +140,13 @@ void render_next_cursor(struct json *j, bool full_page, int64_t created_us, cons
     }
     cursor_format(created_us, id, text);
     json_kstr(j, "nextCursor", text);
+}
+
+struct custody_by render_custody_by(const struct http_req *req, char remote[HTTP_REMOTE_MAX])
+{
+    const struct http_identity *who = http_req_identity(req);
+    http_req_remote(req, remote);
+    return (struct custody_by){who->key_id, who->user_id, remote[0] ? remote : NULL};
 }
 
 int render_read_body(

@@ -5,6 +5,7 @@
 #define ARP_ORCHESTRATOR_ROUTES_RENDER_H
 
 #include "orchestrator/http/request.h"
+#include "orchestrator/store/custody.h"
 #include "orchestrator/store/projects.h"
 #include "orchestrator/store/runs.h"
 #include "orchestrator/store/workspaces.h"
@@ -41,6 +42,8 @@ int render_page_query(
 /* Member "nextCursor": of the row a full page ended with, null when there is no more. */
 void render_next_cursor(struct json *j, bool full_page, int64_t created_us, const char *id);
 
+/* Whose key asks, and from where. Borrows from req and remote. */
+struct custody_by render_custody_by(const struct http_req *req, char remote[HTTP_REMOTE_MAX]);
 /* Parse the request's body and check it as an object of fields[0..n). *ret: owned. Errors: those of json.h. */
 int render_read_body(
     const struct http_req *req, const struct json_field *fields, size_t n, cJSON **ret, struct arp_err *err);

@@ -17,17 +17,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "orchestrator/seal/custody_head.h"
 #include "orchestrator/seal/sealing.h"
 #include "orchestrator/seal/sshsig.h"
+#include "shared/clock.h"
 #include "shared/fd.h"
 #include "shared/json.h"
 #include "shared/uuid.h"
 
 #define PEM_MAX 512
 
-enum request_kind { REQUEST_PUBLIC = 1, REQUEST_SEAL = 2 };
+enum request_kind { REQUEST_PUBLIC = 1, REQUEST_SEAL = 2, REQUEST_HEAD = 3 };
 
-/* Head of a request packet; statement and tagmanifest follow. */
+/* Head of a request packet; statement (REQUEST_HEAD: the head of a day) and tagmanifest follow. */
 struct request_head {
     uint32_t kind;
     uint32_t statement_len;
@@ -41,8 +43,9 @@ struct request_head {
 struct answer {
     int32_t code;
     char msg[ARP_ERR_MSG_MAX];
-    char pem[PEM_MAX]; /* REQUEST_PUBLIC */
-    struct seal seal;  /* REQUEST_SEAL */
+    char pem[PEM_MAX];          /* REQUEST_PUBLIC */
+    struct seal seal;           /* REQUEST_SEAL */
+    struct head_signature head; /* REQUEST_HEAD */
 };
 
 struct signer {
@@ -59,6 +62,7 @@ struct child {
     int sock;
     struct sign_key *key;
     struct sealed_log *log;
+    struct day_log *days;
 };
 
 static int child_load(struct child *c, const char *state_dir, struct arp_err *err)
@@ -74,14 +78,27 @@ static int child_load(struct child *c, const char *state_dir, struct arp_err *er
     cleanup_fd int dir_fd = open(keys, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir_fd < 0)
         return arp_fail(err, ARP_E_IO, errno, "open '%s'", keys);
-    return sealed_log_open(dir_fd, &c->log, err);
+    rc = sealed_log_open(dir_fd, &c->log, err);
+    return rc ? rc : day_log_open(dir_fd, &c->days, err);
 }
 
-static int close_all_but(int a, int b, struct arp_err *err)
+static int by_number(const void *a, const void *b)
 {
-    unsigned lo = (unsigned)(a < b ? a : b), hi = (unsigned)(a < b ? b : a);
-    if ((lo > 3 && close_range(3, lo - 1, 0) < 0) || (hi > lo + 1 && close_range(lo + 1, hi - 1, 0) < 0) ||
-        close_range(hi + 1, ~0u, 0) < 0)
+    return *(const int *)a - *(const int *)b;
+}
+
+/* keep[0..n): descriptors over 2; sorted here. */
+static int close_all_but(int *keep, size_t n, struct arp_err *err)
+{
+    unsigned from = 3;
+    qsort(keep, n, sizeof(*keep), by_number);
+    for (size_t i = 0; i < n; i++) {
+        unsigned at = (unsigned)keep[i];
+        if (at > from && close_range(from, at - 1, 0) < 0)
+            return arp_fail(err, ARP_E_IO, errno, "close inherited descriptors");
+        from = at + 1;
+    }
+    if (close_range(from, ~0u, 0) < 0)
         return arp_fail(err, ARP_E_IO, errno, "close inherited descriptors");
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0 || dup2(null_fd, STDOUT_FILENO) < 0)
@@ -100,7 +117,8 @@ static int child_confine(const struct child *c, struct arp_err *err)
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    int rc = close_all_but(c->sock, sealed_log_fd(c->log), err);
+    int keep[] = {c->sock, sealed_log_fd(c->log), day_log_fd(c->days)};
+    int rc = close_all_but(keep, 3, err);
     if (rc)
         return rc;
     const struct rlimit zero = {0, 0};
@@ -151,6 +169,9 @@ static int answer_request(
         return answer_public(c, a, err);
     case REQUEST_SEAL:
         return answer_seal(c, packet, &head, a, err);
+    case REQUEST_HEAD:
+        return custody_head_sign(
+            c->key, c->days, packet + sizeof(head), head.statement_len, clock_now_us(), &a->head, err);
     default:
         return arp_fail(err, ARP_E_INVALID, 0, "unknown request");
     }
@@ -186,6 +207,7 @@ static _Noreturn void child_main(int sock, const char *state_dir)
     child_serve(&c, rc, &err);
     sign_key_free(c.key);
     sealed_log_close(c.log);
+    day_log_close(c.days);
     _exit(rc ? 1 : 0);
 }
 
@@ -359,5 +381,24 @@ int signer_seal(struct signer *s, const char *run_id, const void *statement, siz
         rc = exchange(s, packet.data, packet.len, &a, err);
     if (!rc)
         *ret = a.seal;
+    return rc;
+}
+
+int signer_sign_head(
+    struct signer *s, const void *head, size_t len, struct head_signature *ret, struct arp_err *err)
+{
+    struct request_head rq = {.kind = REQUEST_HEAD, .statement_len = (uint32_t)len};
+    if (len > SIGNER_HEAD_MAX)
+        return arp_fail(err, ARP_E_TOO_LARGE, 0, "the head of a day is over its limit");
+    cleanup_buf struct buf packet;
+    buf_init(&packet, sizeof(rq) + SIGNER_HEAD_MAX);
+    buf_append(&packet, &rq, sizeof(rq));
+    buf_append(&packet, head, len);
+    struct answer a = {0};
+    int rc = buf_error(&packet, err);
+    if (!rc)
+        rc = exchange(s, packet.data, packet.len, &a, err);
+    if (!rc)
+        *ret = a.head;
     return rc;
 }

@@ -13,8 +13,8 @@
 #include <stdint.h>
 
 #include "orchestrator/store/db.h"
-#include "shared/buf.h"
 #include "shared/hash.h"
+#include "shared/merkle.h"
 #include "shared/uuid.h"
 
 #define CUSTODY_DAY_LEN 10 /* "2026-11-22" */
@@ -27,19 +27,21 @@ struct custody_by {
 };
 
 /* A client is about to get bytes of the zip. first: from its first byte; a later part is noted only when this key has no line of a download
- * of the run yet, so that a resumed download is one line and none goes without. */
-int custody_downloaded(struct db *db, const char *user_id, const char *run_id, const char *zip_sha256,
-    const struct custody_by *by, bool first, struct arp_err *err);
-/* Somebody says that they verified a zip with that digest, and came to verdict (a word). */
+ * of the run yet, so that a resumed download is one line and none goes without.
+ * Errors: ARP_E_NOT_FOUND (the bundle is not ready any more; a collector does not pass while this decides). */
+int custody_downloaded(struct db *db, const char *user_id, const char *run_id, const struct custody_by *by,
+    bool first, struct arp_err *err);
+/* Somebody says that they verified a zip with that digest (hex), and came to verdict (a word). Also for deleted evidence.
+ * Errors: ARP_E_NOT_FOUND (no such run, or it never had a bundle). */
 int custody_verified(struct db *db, const char *user_id, const char *run_id, const char *zip_sha256,
     const char *verdict, const struct custody_by *by, struct arp_err *err);
 
 /* A signed day. */
 struct custody_head {
     char day[CUSTODY_DAY_LEN + 1];
-    char *head; /* the signed bytes; so for the two below */
+    char *head; /* the signed bytes */
     char *key_id;
-    char *signature; /* base64 */
+    char *signature; /* base64, over the DSSE pre-authentication encoding of head */
 };
 struct custody_heads {
     struct custody_head *v;
@@ -58,8 +60,7 @@ struct custody_line {
     char *line;                    /* without LF */
     char day[CUSTODY_DAY_LEN + 1]; /* "" while its day is not signed: then the two below say nothing */
     int64_t leaf;                  /* its place among the day's lines */
-    unsigned char *path;           /* hashes from the leaf up, 32 bytes each */
-    size_t path_len;               /* bytes */
+    struct merkle_path *path;
 };
 struct custody_lines {
     struct custody_line *v;
@@ -72,6 +73,8 @@ int custody_read(struct db *db, const char *user_id, const char *run_id, int64_t
 
 /* --- closing days: for the system ----------------------------------------------------------------------------------------- */
 
+/* Is a day over and not signed? Changes nothing. */
+int custody_day_due(struct db *db, bool *ret_due, struct arp_err *err);
 /* The oldest day that is over and not signed; from here on it takes no more lines. ret_prev: SHA-256 of the head before it, "" for the first.
  * Errors: ARP_E_NOT_FOUND (nothing to do). */
 int custody_close_day(
@@ -90,11 +93,10 @@ void custody_leaves_done(struct custody_leaves *ls);
 /* Leaves of a closed day by (run_id, seq), at most limit, after the one given (NULL: from the first). */
 int custody_leaves_read(struct db *db, const char *day, const struct custody_leaf *after, unsigned limit,
     struct custody_leaves *ret, struct arp_err *err);
-/* Store the paths of leaves[0..n), of which the first is number first_leaf of the day. paths[i]: its hashes. May be done again.
- * n <= CUSTODY_PROOFS_MAX. */
 #define CUSTODY_PROOFS_MAX 1000
+/* Store the paths of leaves[0..n), of which the first is number first_leaf of the day; n <= CUSTODY_PROOFS_MAX. May be done again. */
 int custody_proofs_store(struct db *db, const char *day, int64_t first_leaf,
-    const struct custody_leaf *leaves, const struct buf *paths, size_t n, struct arp_err *err);
+    const struct custody_leaf *leaves, const struct merkle_path *paths, size_t n, struct arp_err *err);
 /* The day is signed. Errors: ARP_E_CONFLICT (it was before). */
 int custody_day_signed(struct db *db, const struct custody_head *h, struct arp_err *err);
 

@@ -19,10 +19,18 @@
     " r.thread_id, r.git_commit, r.image_name, r.image_digest, r.error_message, r.reason, "                  \
     "r.idempotency_key, r.lease_epoch,"                                                                      \
     " r.created_at, r.started_at, r.finished_at, r.cancel_requested_at"
-#define COLUMNS_N     20
-#define LARGE_COLUMNS ", r.prompt, r.run_context, r.env_snapshot, r.final_text, r.diff, r.container_context"
-#define TABLES        "runs r LEFT JOIN evidence_bundles b ON b.run_id = r.id"
-#define LIVE          "status IN ('queued', 'running')"
+#define COLUMNS_N 20
+#define LARGE_COLUMNS                                                                                        \
+    ", r.prompt, r.run_context, r.env_snapshot, r.final_text, r.diff, r.container_context" LEGAL_HOLD
+/* Of the live holds that cover the run, the narrowest. */
+#define LEGAL_HOLD                                                                                           \
+    ", (SELECT jsonb_build_object('reason', h.reason, 'since', to_char(h.created_at, "                       \
+    "'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), 'by', h.held_by, 'scope', hold_scope(h)) FROM holds h WHERE "     \
+    "h.user_id = r.user_id AND h.released_at IS NULL AND (h.project_id IS NULL OR (h.project_id = "          \
+    "r.project_id AND (h.run_id IS NULL OR h.run_id = r.id))) ORDER BY h.run_id IS NULL, h.project_id IS "   \
+    "NULL LIMIT 1)"
+#define TABLES "runs r LEFT JOIN evidence_bundles b ON b.run_id = r.id"
+#define LIVE   "status IN ('queued', 'running')"
 
 static const char *const statuses[] = {"queued", "running", "succeeded", "failed", "timeout"};
 
@@ -41,7 +49,8 @@ static bool map_large(const PGresult *r, int row, struct run *run)
     return row_text(r, row, COLUMNS_N, &run->prompt) && row_text(r, row, COLUMNS_N + 1, &run->run_context) &&
            row_json(r, row, COLUMNS_N + 2, &run->env_snapshot) &&
            row_text(r, row, COLUMNS_N + 3, &run->final_text) && row_text(r, row, COLUMNS_N + 4, &run->diff) &&
-           row_json(r, row, COLUMNS_N + 5, &run->container_context);
+           row_json(r, row, COLUMNS_N + 5, &run->container_context) &&
+           row_json(r, row, COLUMNS_N + 6, &run->legal_hold);
 }
 
 static bool map(const PGresult *r, int row, void *element)
@@ -72,7 +81,7 @@ static void done(void *element)
     struct run *r = element;
     char *const texts[] = {r->engine, r->thread_id, r->git_commit, r->image_name, r->image_digest,
         r->error_message, r->reason, r->idempotency_key, r->prompt, r->run_context, r->env_snapshot,
-        r->final_text, r->diff, r->container_context};
+        r->final_text, r->diff, r->container_context, r->legal_hold};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free(texts[i]);
 }

@@ -43,6 +43,7 @@ struct run {
     char *run_context;  /* canonical bytes */
     char *env_snapshot; /* JSON text as jsonb prints it; so is the next */
     char *container_context;
+    char *legal_hold; /* the same: reason, since, by, scope; NULL when none is live */
     char *final_text;
     char *diff;
 };

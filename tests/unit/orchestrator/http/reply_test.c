@@ -26,6 +26,11 @@ static int on_file(void *ctx, struct http_req *req, struct arp_err *err)
         return arp_fail(err, ARP_E_IO, errno, "open");
     http_req_add_header(req, "Content-Disposition", "attachment; filename=\"x.zip\"");
     http_req_add_header(req, "Digest", "sha-256=abc");
+    static const char *const parts[] = {"nothing", "start", "later"};
+    http_req_add_header(req, "X-Part", parts[http_file_part(req, &file)]);
+    char remote[HTTP_REMOTE_MAX];
+    http_req_remote(req, remote);
+    http_req_add_header(req, "X-Remote", remote);
     http_reply_file(req, &file);
     return 0;
 }
@@ -128,6 +133,10 @@ static void expect_part(const char *headers, int status, size_t first, size_t le
     ASSERT_TRUE(r.body_len == len && memcmp(r.body, content + first, len) == 0);
     response_header(&r, "Content-Range", value, sizeof(value));
     ASSERT_STR(value, content_range);
+    response_header(&r, "X-Part", value, sizeof(value));
+    ASSERT_STR(value, len == 0 ? "nothing" : first == 0 ? "start" : "later");
+    response_header(&r, "X-Remote", value, sizeof(value));
+    ASSERT_STR(value, "127.0.0.1");
     response_done(&r);
 }
 
@@ -151,11 +160,13 @@ static void unchanged_files_are_not_sent(void)
     ASSERT_INT(r.status, 304);
     ASSERT_CONTAINS(r.head, "ETag: \"v1\"\r\n");
     ASSERT_CONTAINS(r.head, "Digest: sha-256=abc\r\n");
+    ASSERT_CONTAINS(r.head, "X-Part: nothing\r\n");
     response_done(&r);
     get("HEAD", "/file", "", &r);
     ASSERT_INT(r.status, 200);
     ASSERT_CONTAINS(r.head, "Content-Length: 300000\r\n");
     ASSERT_CONTAINS(r.head, "Accept-Ranges: bytes\r\n");
+    ASSERT_CONTAINS(r.head, "X-Part: nothing\r\n");
     ASSERT_CONTAINS(r.head, "Content-Type: application/zip\r\n");
     ASSERT_CONTAINS(r.head, "Content-Disposition: attachment; filename=\"x.zip\"\r\n");
     response_done(&r);

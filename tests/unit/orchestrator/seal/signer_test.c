@@ -33,7 +33,8 @@ static int set_up(void)
 static int tear_down(void)
 {
     signer_stop(signer);
-    static const char *const names[] = {"/keys/seal.pem", "/keys/sealed.log", "/keys", ""};
+    static const char *const names[] = {
+        "/keys/seal.pem", "/keys/sealed.log", "/keys/custody.log", "/keys", ""};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         char path[128];
         snprintf(path, sizeof(path), "%s%s", state_dir, names[i]);
