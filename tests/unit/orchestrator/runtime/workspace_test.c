@@ -340,8 +340,10 @@ static void list_joins_containers_and_volumes(void)
         {.method = "GET",
             .uri = API "/volumes?" FILTER,
             .status = 200,
-            .body = "{\"Volumes\":[{\"Labels\":{\"arp.workspace\":\"" SAMPLE_WORKSPACE
-                    "\"}},{\"Labels\":{\"arp.workspace\":\"" OTHER "\"}},{\"Labels\":null}]}"}};
+            .body =
+                "{\"Volumes\":[{\"CreatedAt\":\"2026-11-22T11:13:31.5+01:00\",\"Labels\":{\"arp.workspace\":"
+                "\"" SAMPLE_WORKSPACE "\"}},{\"CreatedAt\":\"yesterday\",\"Labels\":{\"arp.workspace\":"
+                "\"" OTHER "\"}},{\"Labels\":null}]}"}};
     struct runtime_item *items = NULL;
     size_t n = 0;
     ASSERT_INT(begin(answers, N(answers)), 0);
@@ -350,6 +352,8 @@ static void list_joins_containers_and_volumes(void)
     ASSERT_STR(items[0].workspace_id, OTHER);
     ASSERT_TRUE(items[0].has_volume && !items[0].running && items[0].container_id[0] == '\0');
     ASSERT_TRUE(items[1].has_volume && items[1].running);
+    ASSERT_INT(items[0].volume_created_us, 0);
+    ASSERT_INT(items[1].volume_created_us, INT64_C(1795342411000000)); /* 2026-11-22T10:13:31Z */
     ASSERT_STR(items[1].container_id, SAMPLE_CONTAINER);
     free(items);
     end();

@@ -42,19 +42,42 @@ static void warm_and_cold_keep_volume_and_image(void)
     project_done(&p);
 }
 
-static void deleted_is_for_good(void)
+static void delete_row(const char *id, const char *volume)
+{
+    sqlf("UPDATE workspaces SET state = 'deleted', deleted_at = now(), deleted_reason = 'manual', "
+         "deleted_policy "
+         "= 'x', container_id = NULL, warm_since = NULL, volume_name = NULL, gc_volume_name = %s WHERE id = "
+         "'%s'",
+        volume, id);
+}
+
+static void deleted_moves_no_more_until_it_is_made_anew(void)
 {
     struct project p = new_project("gone");
+    struct workspace w;
     OK(workspaces_set_warm(db, user_a.id, p.workspace_id, &warm, &err));
-    OK(workspaces_set_deleted(db, user_a.id, p.workspace_id, &err));
+    ASSERT_INT(workspaces_revive(db, user_a.id, p.workspace_id, &err), ARP_E_NOT_FOUND);
+    delete_row(p.workspace_id, "'vol'");
     ASSERT_INT(workspaces_set_warm(db, user_a.id, p.workspace_id, &warm, &err), ARP_E_NOT_FOUND);
     ASSERT_INT(workspaces_set_cold(db, user_a.id, p.workspace_id, &err), ARP_E_NOT_FOUND);
     ASSERT_INT(workspaces_touch(db, user_a.id, p.workspace_id, &err), ARP_E_NOT_FOUND);
-    ASSERT_INT(workspaces_set_deleted(db, user_a.id, p.workspace_id, &err), ARP_E_NOT_FOUND);
-    ASSERT_STR(sqlf("SELECT state || coalesce(volume_name, '-') || (deleted_at IS NOT NULL) FROM workspaces "
-                    "WHERE id = '%s'",
-                   p.workspace_id),
-        "deleted-true");
+    ASSERT_INT(workspaces_set_pinned(db, user_a.id, p.workspace_id, true, &err), ARP_E_NOT_FOUND);
+    OK(workspaces_get(db, user_a.id, p.workspace_id, &w, &err));
+    ASSERT_INT(w.state, WORKSPACE_DELETED);
+    ASSERT_TRUE(w.deleted_us > 0 && !w.volume_name);
+    ASSERT_STR(w.deleted_reason, "manual");
+    ASSERT_STR(w.deleted_policy, "x");
+    workspace_done(&w);
+    /* The new volume would have the name of the one that is still to be removed. */
+    ASSERT_INT(workspaces_revive(db, user_a.id, p.workspace_id, &err), ARP_E_NOT_FOUND);
+    delete_row(p.workspace_id, "NULL");
+    ASSERT_INT(workspaces_revive(db, user_b.id, p.workspace_id, &err), ARP_E_NOT_FOUND);
+    OK(workspaces_revive(db, user_a.id, p.workspace_id, &err));
+    OK(workspaces_find(db, p.workspace_id, &w, &err));
+    ASSERT_INT(w.state, WORKSPACE_COLD);
+    ASSERT_TRUE(w.deleted_us == 0 && !w.volume_name && !w.deleted_reason && !w.deleted_policy);
+    workspace_done(&w);
+    ASSERT_INT(workspaces_find(db, NO_ID, &w, &err), ARP_E_NOT_FOUND);
     project_done(&p);
 }
 
@@ -66,7 +89,7 @@ static void other_tenants_workspaces_do_not_exist(void)
     ASSERT_INT(workspaces_get_by_project(db, user_a.id, project_b.id, &w, &err), ARP_E_NOT_FOUND);
     ASSERT_INT(workspaces_set_warm(db, user_a.id, id, &warm, &err), ARP_E_NOT_FOUND);
     ASSERT_INT(workspaces_set_cold(db, user_a.id, id, &err), ARP_E_NOT_FOUND);
-    ASSERT_INT(workspaces_set_deleted(db, user_a.id, id, &err), ARP_E_NOT_FOUND);
+    ASSERT_INT(workspaces_revive(db, user_a.id, id, &err), ARP_E_NOT_FOUND);
     ASSERT_INT(workspaces_set_pinned(db, user_a.id, id, true, &err), ARP_E_NOT_FOUND);
     ASSERT_INT(workspaces_touch(db, user_a.id, id, &err), ARP_E_NOT_FOUND);
     ASSERT_INT(workspaces_touch(db, user_a.id, "not-an-id", &err), ARP_E_NOT_FOUND);
@@ -168,8 +191,8 @@ static void list_is_of_the_tenant_and_shows_pins(void)
     workspaces_done(&ws);
 }
 
-FIXTURE_SUITE(workspaces_test, TEST(warm_and_cold_keep_volume_and_image), TEST(deleted_is_for_good),
-    TEST(other_tenants_workspaces_do_not_exist), TEST(bad_metadata_is_refused),
-    TEST(idle_ones_come_longest_first_and_not_when_leased),
+FIXTURE_SUITE(workspaces_test, TEST(warm_and_cold_keep_volume_and_image),
+    TEST(deleted_moves_no_more_until_it_is_made_anew), TEST(other_tenants_workspaces_do_not_exist),
+    TEST(bad_metadata_is_refused), TEST(idle_ones_come_longest_first_and_not_when_leased),
     TEST(busy_ones_are_those_of_the_user_with_a_live_lease),
     TEST(live_ones_come_in_pages_and_tell_deleted_projects), TEST(list_is_of_the_tenant_and_shows_pins))
