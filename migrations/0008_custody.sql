@@ -47,7 +47,7 @@ CREATE TABLE custody_chains (
     run_id  uuid PRIMARY KEY,
     user_id uuid NOT NULL REFERENCES users (id), -- whose evidence it is
     lines   bigint NOT NULL DEFAULT 0 CHECK (lines >= 0),
-    head    text NOT NULL CHECK (head ~ '^[0-9a-f]{64}$'), -- what the next line's "prev" is
+    head    text NOT NULL CHECK (octet_length(head) = 64), -- what the next line's "prev" is
     last_at timestamptz NOT NULL
 ) WITH (fillfactor = 50);
 
