@@ -104,12 +104,29 @@ static size_t holds_at(const struct custody_doc *d, size_t end)
     return n;
 }
 
+/* The hex digits of a line's "zipSha256"; "" when it has none. */
+static const char *zip_of(const struct custody_entry *l)
+{
+    const char *digest = json_str_at(l->obj, "zipSha256");
+    return digest && strncmp(digest, "sha256:", 7) == 0 && sha256_hex_ok(digest + 7) ? digest + 7 : "";
+}
+
+/* What is lost may be built again from what was collected, to the very same bytes. */
+static void made_check(const char *hex, size_t at, struct custody_report *r, struct check *c)
+{
+    if (!*hex)
+        check_fail(c, "line %zu does not say what was made", at);
+    if (r->made_sha256[0] && (r->fate != CUSTODY_LOST || strcmp(hex, r->made_sha256) != 0))
+        check_fail(c, "line %zu: made a second time", at);
+    snprintf(r->made_sha256, sizeof(r->made_sha256), "%s", hex);
+    r->fate = CUSTODY_VANISHED; /* until it is found */
+}
+
 static void purge_check(const struct custody_doc *d, size_t at, struct custody_report *r, struct check *c)
 {
     const struct custody_entry *l = &d->lines[at];
-    const char *digest = json_str_at(l->obj, "zipSha256"), *policy = json_str_at(l->obj, "policy");
-    if (!r->made_sha256[0] || !digest || strncmp(digest, "sha256:", 7) != 0 ||
-        strcmp(digest + 7, r->made_sha256) != 0)
+    const char *policy = json_str_at(l->obj, "policy");
+    if (!r->made_sha256[0] || strcmp(zip_of(l), r->made_sha256) != 0)
         check_fail(c, "line %zu says that something else was deleted than was made", at);
     if (r->fate == CUSTODY_PURGED)
         check_fail(c, "line %zu is a second purge", at);
@@ -125,15 +142,8 @@ static void step_story(struct custody_doc *d, struct custody_report *r, struct c
 {
     for (size_t i = 0; i < d->line_count; i++) {
         const struct custody_entry *l = &d->lines[i];
-        const char *digest = json_str_at(l->obj, "zipSha256");
         if (is_type(l, "created")) {
-            if (r->made_sha256[0])
-                check_fail(c, "line %zu: made a second time", i);
-            if (!digest || strncmp(digest, "sha256:", 7) != 0 || !sha256_hex_ok(digest + 7))
-                check_fail(c, "line %zu does not say what was made", i);
-            else
-                snprintf(r->made_sha256, sizeof(r->made_sha256), "%s", digest + 7);
-            r->fate = CUSTODY_VANISHED; /* until it is found */
+            made_check(zip_of(l), i, r, c);
         } else if (is_type(l, "purged")) {
             purge_check(d, i, r, c);
         } else if (is_type(l, "lost") && r->fate != CUSTODY_PURGED) {

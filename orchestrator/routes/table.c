@@ -84,6 +84,8 @@ const struct http_route route_table[] = {
         "note that the evidence was verified"},
     {"GET", "/workflow-runs/:id/custody", HTTP_SCOPE_READ, 0, HTTP_BLOCKING, route_custody_get,
         "the same of a workflow run's list of bundles"},
+    {"POST", "/workflow-runs/:id/custody", HTTP_SCOPE_READ, SMALL_BODY, HTTP_BLOCKING, route_custody_note,
+        "note that a workflow run's list was verified"},
     {"GET", "/custody/days", HTTP_SCOPE_READ, 0, HTTP_BLOCKING, route_custody_days,
         "signed days of custody, newest first, in pages"},
     {"POST", "/ops/gc", HTTP_SCOPE_ADMIN, SMALL_BODY, HTTP_BLOCKING, route_gc,

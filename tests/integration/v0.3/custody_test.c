@@ -252,11 +252,20 @@ static const char *arpctl(void)
     return program;
 }
 
+/* Where custody files are put. */
+static const char *files_dir(void)
+{
+    static const char *dir;
+    if (!dir)
+        dir = temp_dir();
+    return dir;
+}
+
 /* Fetch a run's custody with arpctl and verify it; zip may be NULL. *ret_out: what it printed (free()). Returns the exit code. */
 static int verify(const struct tenant *t, const char *run, const char *zip, char **ret_out)
 {
     char file[256];
-    snprintf(file, sizeof(file), "%s/%s.json", temp_dir(), run);
+    snprintf(file, sizeof(file), "%s/%s.json", files_dir(), run);
     setenv("ARP_URL", stack_url(stack), 1);
     setenv("ARP_API_KEY", t->key, 1);
     ASSERT_INT(RUN_ARGV(NULL, NULL, arpctl(), "custody", "-o", file, run), 0);
@@ -273,6 +282,33 @@ static void expect(const struct tenant *t, const char *run, const char *zip, int
     ASSERT_INT(got, code);
     ASSERT_CONTAINS(out, evidence);
     free(out);
+}
+
+/* The first day's head of a custody file, checked with openssl alone as docs/formats/custody.md, section 6, says. */
+static void check_with_openssl(const char *run)
+{
+    static const char TYPE[] = "application/vnd.arp.custody-head+json";
+    char dir[200], name[100], script[2048];
+    snprintf(dir, sizeof(dir), "%s", files_dir());
+    snprintf(name, sizeof(name), "%s.json", run);
+    char *text = read_text(dir, name);
+    char *keys = read_text("", keyring_file(stack));
+    ASSERT_TRUE(text && keys);
+    cJSON *doc = cJSON_Parse(text), *ring = cJSON_Parse(keys);
+    ASSERT_STR(str_at(doc, "days.0.payloadType"), TYPE);
+    /* The shell is the reader's; what stands in quotes is base64. */
+    snprintf(script, sizeof(script),
+        "cd '%s' && printf %%s '%s' | base64 -d > head && printf %%s '%s' | base64 -d > sig && printf %%s "
+        "'%s' > seal.pem &&"
+        " { printf 'DSSEv1 %zu %s %%d ' \"$(wc -c < head)\"; cat head; } > pae &&"
+        " openssl pkeyutl -verify -pubin -inkey seal.pem -rawin -in pae -sigfile sig",
+        dir, str_at(doc, "days.0.payload"), str_at(doc, "days.0.signatures.0.sig"),
+        str_at(ring, "keys.0.spkiPem"), strlen(TYPE), TYPE);
+    ASSERT_INT(RUN_ARGV(NULL, NULL, "sh", "-c", script), 0);
+    cJSON_Delete(doc);
+    cJSON_Delete(ring);
+    free(text);
+    free(keys);
 }
 
 static void clock_back_by(const char *days)
@@ -328,6 +364,7 @@ static void arpctl_tells_here_from_deleted_from_vanished(void)
         nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
     ASSERT_STR(pg_sql("SELECT count(*) FROM custody_days WHERE head IS NOT NULL"), "2");
     expect(&t, here, zip, 0, "evidence:     HERE");
+    check_with_openssl(here);
     expect(&t, here, NULL, 1, "evidence:     VANISHED");
     expect(&t, purged, NULL, 0, "evidence:     DELETED BY POLICY EVIDENCE_TTL_DAYS=190");
     expect(&t, purged, zip, 1, "is not the one that was made");

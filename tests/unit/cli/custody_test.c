@@ -285,6 +285,14 @@ static void what_the_server_lost_is_lost_until_it_is_found(void)
     sign_day("2026-11-23", 1);
     ASSERT_INT(check(ring, zip_path), VERIFY_OK);
     ASSERT_INT(report.fate, CUSTODY_HERE);
+    line("2026-11-24", "lost", "");
+    line("2026-11-24", "created", ""); /* built again */
+    sign_day("2026-11-24", 1);
+    ASSERT_INT(check(ring, zip_path), VERIFY_OK);
+    line_of("2026-11-25", "created", "x", "");
+    sign_day("2026-11-25", 1);
+    ASSERT_INT(check(ring, zip_path), VERIFY_FAILED);
+    ASSERT_CONTAINS(reason(), "does not say");
 }
 
 static void another_zip_is_not_the_one(void)
