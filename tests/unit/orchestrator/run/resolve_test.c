@@ -5,6 +5,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "orchestrator/store/containers.h"
@@ -31,6 +32,15 @@ enum habit { AUTO, EXPLICIT, EXPLICIT_OR_AUTO, HABITS };
 static struct user user_a, user_b;
 static char ids[PLACES][NAMED][UUID_LEN + 1]; /* "" for NONE */
 
+/* Set-up happens outside any test, where CUnit can't assert. */
+#define MUST(x)                                                                                              \
+    do {                                                                                                     \
+        if (!(x)) {                                                                                          \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, err.msg);                                     \
+            abort();                                                                                         \
+        }                                                                                                    \
+    } while (0)
+
 __attribute__((format(printf, 1, 2))) static void sqlf(const char *fmt, ...)
 {
     char text[2048];
@@ -38,7 +48,7 @@ __attribute__((format(printf, 1, 2))) static void sqlf(const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    ASSERT_TRUE(pg_sql(text) != NULL);
+    MUST(pg_sql(text));
 }
 
 static void insert(const struct user *u, const char *name, const char *image, char ret_id[UUID_LEN + 1])
@@ -50,7 +60,7 @@ static void insert(const struct user *u, const char *name, const char *image, ch
         .idle_expiry_seconds = 3600,
         .sandbox_profile = "\"strict\""};
     struct container c;
-    ASSERT_INT(containers_insert(env.db, u->id, &f, 1000, &c, &err), 0);
+    MUST(containers_insert(env.db, u->id, &f, 1000, &c, &err) == 0);
     memcpy(ret_id, c.id, UUID_LEN + 1);
     container_done(&c);
 }
@@ -63,7 +73,7 @@ static void make_containers(void)
             snprintf(name, sizeof(name), "%s %d", place_sources[p], n);
             insert(n == FOREIGN ? &user_b : &user_a, name, n == IMAGE_GONE ? "gone:1" : "tenant:1", ids[p][n]);
         }
-        ASSERT_INT(containers_delete(env.db, user_a.id, ids[p][DELETED], &err), 0);
+        MUST(containers_delete(env.db, user_a.id, ids[p][DELETED], &err) == 0);
         sqlf("UPDATE containers SET last_used_at = now() - interval '2 hours' WHERE id = '%s'", ids[p][EXPIRED]);
         sqlf("DELETE FROM containers WHERE id = '%s'", ids[p][MISSING]);
     }
