@@ -181,8 +181,7 @@ static void many_at_once_make_versions_without_a_gap(void)
                     "workflow_versions WHERE user_id = '%s' AND key = 'raced'",
                    user_a.id),
         "12 12 12");
-    ASSERT_STR(
-        sqlf("SELECT version FROM workflows WHERE user_id = '%s' AND key = 'raced'", user_a.id), "12");
+    ASSERT_STR(sqlf("SELECT version FROM workflows WHERE user_id = '%s' AND key = 'raced'", user_a.id), "12");
 }
 
 FIXTURE_SUITE(workflows_test, TEST(every_change_is_a_version_and_no_change_is_none),
