@@ -54,8 +54,8 @@ struct agent_fields {
 
 /* Make or replace the spec of key. ret may be NULL; ret_created may be NULL: whether there was none.
  * Errors: ARP_E_FIELD ("containerId": no such container of this tenant, or deleted or expired), ARP_E_CONFLICT (limit specs exist: details.agentsPerUser), ARP_E_INVALID. */
-int agents_put(struct db *db, const char *user_id, const char *key, const struct agent_fields *f, int64_t limit,
-    struct agent *ret, bool *ret_created, struct arp_err *err);
+int agents_put(struct db *db, const char *user_id, const char *key, const struct agent_fields *f,
+    int64_t limit, struct agent *ret, bool *ret_created, struct arp_err *err);
 /* The agent of that key, the built-in one too, with its binding: one statement. Errors: ARP_E_NOT_FOUND. */
 int agents_get(struct db *db, const char *user_id, const char *key, struct agent *ret, struct arp_err *err);
 /* All of them, in order of their keys, the built-in one too; at most limit specs exist, so there are no pages. */
