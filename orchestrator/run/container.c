@@ -37,6 +37,8 @@ int container_check(
         rc = check_limit("memoryBytes", f->memory_bytes, MEMORY_MIN, own->memory_bytes, err);
     if (rc == 0)
         rc = check_limit("pids", f->pids, PIDS_MIN, own->pids_limit, err);
+    if (rc == 0)
+        rc = check_limit("idleExpirySeconds", f->idle_expiry_seconds, 1, LIMIT_IDLE_EXPIRY_SECONDS, err);
     if (rc == 0 && f->image_name)
         rc = runtime_image_find(env->runtime, f->image_name, &image, err);
     if (rc == ARP_E_NOT_FOUND)
