@@ -67,8 +67,8 @@ static pthread_mutex_t *stripe_of(struct warm *w, const char *user_id)
     return &w->stripe[h % STRIPES];
 }
 
-static int take_lock(const struct run_env *env, const char *kind, const char *id, int64_t *ret_epoch,
-    struct arp_err *err)
+static int take_lock(
+    const struct run_env *env, const char *kind, const char *id, int64_t *ret_epoch, struct arp_err *err)
 {
     char name[LOCK_NAME_SIZE];
     snprintf(name, sizeof(name), "%s:%s", kind, id);

@@ -47,7 +47,7 @@ struct driver {
     /* As of the last look: */
     struct workflow_run run;
     struct chain chain;
-    int64_t position; /* of the next line of the run's own */
+    int64_t position;               /* of the next line of the run's own */
     char step_run_id[UUID_LEN + 1]; /* named by the last line, when that starts a step */
     /* Why the run of step refused_step could not be started, code 0: nothing was refused. */
     struct arp_err refusal;
@@ -105,8 +105,7 @@ static int know(struct driver *d, struct arp_err *err)
 {
     if (d->knows)
         return 0;
-    int rc =
-        workflow_definition_parse(d->run.spec, strlen(d->run.spec), d->d.env->cfg, &d->definition, err);
+    int rc = workflow_definition_parse(d->run.spec, strlen(d->run.spec), d->d.env->cfg, &d->definition, err);
     if (rc == 0 && d->definition.step_count != d->run.step_count)
         rc = arp_fail(err, ARP_E_CORRUPT, 0, "the definition has %zu steps, the run %zu",
             d->definition.step_count, d->run.step_count);
@@ -186,8 +185,8 @@ static const char *short_text(const char *text, char ret[WORKFLOW_MESSAGE_MAX + 
 {
     if (!text)
         return NULL;
-    snprintf(ret, WORKFLOW_MESSAGE_MAX + 1, "%.*s",
-        (int)utf8_cut(text, strlen(text), WORKFLOW_MESSAGE_MAX), text);
+    snprintf(
+        ret, WORKFLOW_MESSAGE_MAX + 1, "%.*s", (int)utf8_cut(text, strlen(text), WORKFLOW_MESSAGE_MAX), text);
     return ret;
 }
 
@@ -197,8 +196,7 @@ static int begin_step(struct driver *d, const struct workflow_step *step, struct
     cleanup_buf struct buf line;
     buf_init(&line, LIMIT_LINE);
     uuid_make(d->step_run_id);
-    struct workflow_line l = {
-        .seq = (int64_t)d->chain.next_seq, .position = d->position, .step = step->step};
+    struct workflow_line l = {.seq = (int64_t)d->chain.next_seq, .position = d->position, .step = step->step};
     workflow_line_step_started(w->id, step, d->step_run_id, &d->chain, &line);
     int rc = buf_error(&line, err);
     l.line = buf_str(&line);
@@ -253,10 +251,8 @@ static int start_run(
         .epoch = w->workspace_epoch,
         .also = live_feed(w->live),
         .also_base = (uint64_t)d->position};
-    struct run_submission s = {.user_id = w->user_id,
-        .project_id = w->project_id,
-        .streaming = d->run.streaming,
-        .step = &as_step};
+    struct run_submission s = {
+        .user_id = w->user_id, .project_id = w->project_id, .streaming = d->run.streaming, .step = &as_step};
     if (!as_step.choice)
         return arp_fail(err, ARP_E_CORRUPT, 0, "the context has no agent '%s'", step->agent_key);
     cleanup_run_request struct run_request request = {0};
@@ -344,9 +340,8 @@ static int end_step(struct driver *d, const struct workflow_step *step, struct a
         struct step_end e = {.status = step_status_of(run.status),
             .error_message = run.error_message,
             .reason = step_reason(d, &run)};
-        struct workflow_step_run of = {.run_id = step->run_id,
-            .events_head = chain.head,
-            .container_context = run.container_context};
+        struct workflow_step_run of = {
+            .run_id = step->run_id, .events_head = chain.head, .container_context = run.container_context};
         rc = write_step_end(d, step, &e, &of, err);
     }
     run_done(&run);
@@ -400,9 +395,8 @@ static int finish(struct driver *d, const struct workflow_move *m, struct arp_er
     else if (by)
         snprintf(message, sizeof(message), "step '%s': %.512s", by->key,
             by->error_message ? by->error_message : step_status_name(by->status));
-    struct workflow_run_end e = {.status = m->status,
-        .error_message = message[0] ? message : NULL,
-        .reason = m->reason};
+    struct workflow_run_end e = {
+        .status = m->status, .error_message = message[0] ? message : NULL, .reason = m->reason};
     cleanup_buf struct buf line;
     buf_init(&line, LIMIT_LINE);
     struct workflow_line l = {.seq = (int64_t)d->chain.next_seq, .position = d->position, .step = -1};
@@ -446,7 +440,8 @@ static int act(struct driver *d, const struct workflow_move *m, struct arp_err *
     case NEXT_FINISH:
         return finish(d, m, err);
     case NEXT_WAIT:
-        return arp_fail(err, ARP_E_UNAVAILABLE, 0, "the run of step '%s' has to be recovered first", step->key);
+        return arp_fail(
+            err, ARP_E_UNAVAILABLE, 0, "the run of step '%s' has to be recovered first", step->key);
     case NEXT_NOTHING: /* an end whose answer from the database was lost */
         let_workspace_go(d);
         d->ended = true;
@@ -490,7 +485,7 @@ static void drive(struct driver *d)
         if (patient_until == 0)
             patient_until = clock_mono_ns() + DATABASE_PATIENCE_NS;
         if (rc != ARP_E_DATABASE || clock_mono_ns() > patient_until ||
-                 !live_pause(d->d.env->live, DATABASE_RETRY_MS)) {
+            !live_pause(d->d.env->live, DATABASE_RETRY_MS)) {
             arp_wrap(&err, "workflow run %s", d->d.id);
             log_error(LOG_LEVEL_WARN, &d->log, "workflow run let go, to be taken up again", &err);
             return;

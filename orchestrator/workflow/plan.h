@@ -20,11 +20,11 @@ enum workflow_next {
     NEXT_BEGIN,      /* queued: note that it runs */
     NEXT_STEP_BEGIN, /* write down that step begins */
     NEXT_STEP_RUN,   /* step has begun and has no run: start it */
-    NEXT_STEP_END,   /* step's run has ended: write down what it came to; reason: it had none, and will get none */
-    NEXT_STEP_SKIP,  /* step will not run; reason: why */
-    NEXT_WAIT,       /* step's run has not ended and nobody here runs it: recovery has to end it first */
-    NEXT_FINISH,     /* all steps are final; status, reason, and the step that decided (-1: none) */
-    NEXT_NOTHING     /* it has ended */
+    NEXT_STEP_END, /* step's run has ended: write down what it came to; reason: it had none, and will get none */
+    NEXT_STEP_SKIP, /* step will not run; reason: why */
+    NEXT_WAIT,      /* step's run has not ended and nobody here runs it: recovery has to end it first */
+    NEXT_FINISH,    /* all steps are final; status, reason, and the step that decided (-1: none) */
+    NEXT_NOTHING    /* it has ended */
 };
 
 struct workflow_move {

@@ -103,8 +103,8 @@ const struct run_choice *workflow_choices_find(const struct workflow_choices *cs
     return NULL;
 }
 
-int workflow_context_write(const struct workflow_request *r, const struct workflow_choices *cs, struct buf *out,
-    struct arp_err *err)
+int workflow_context_write(
+    const struct workflow_request *r, const struct workflow_choices *cs, struct buf *out, struct arp_err *err)
 {
     struct json j;
     buf_append_str(out, HEAD);
@@ -129,8 +129,7 @@ bool workflow_context_is_of(const char *context, const struct workflow_request *
     static const char next[] = ",\"agents\":{";
     size_t head = sizeof(HEAD) - 1;
     size_t n = r->canonical.len;
-    return strncmp(context, HEAD, head) == 0 &&
-           strncmp(context + head, buf_str(&r->canonical), n) == 0 &&
+    return strncmp(context, HEAD, head) == 0 && strncmp(context + head, buf_str(&r->canonical), n) == 0 &&
            strncmp(context + head + n, next, sizeof(next) - 1) == 0;
 }
 

@@ -39,8 +39,8 @@ void workflow_choices_done(struct workflow_choices *cs);
 const struct run_choice *workflow_choices_find(const struct workflow_choices *cs, const char *agent_key);
 
 /* Append the context: {"v":1,"request":{…},"agents":{"<key>":{"agent","container"}}}. Errors: the buffer's. */
-int workflow_context_write(const struct workflow_request *r, const struct workflow_choices *cs, struct buf *out,
-    struct arp_err *err);
+int workflow_context_write(const struct workflow_request *r, const struct workflow_choices *cs,
+    struct buf *out, struct arp_err *err);
 /* Was the context made for that request, whatever its agents were resolved to? */
 bool workflow_context_is_of(const char *context, const struct workflow_request *r);
 /* The choices of a stored context. Errors: ARP_E_CORRUPT, ARP_E_NOMEM. */

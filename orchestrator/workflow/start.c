@@ -82,8 +82,8 @@ static int choose(struct admission *a, struct arp_err *err)
     a->choices.v = calloc(a->agent_count + 1, sizeof(*a->choices.v));
     if (!a->choices.v)
         return arp_fail(err, ARP_E_NOMEM, 0, "workflow run");
-    int rc = run_resolve(a->env, a->s->user_id, a->agents, a->agent_count, r->overrides, r->override_count,
-        a->choices.v, err);
+    int rc = run_resolve(
+        a->env, a->s->user_id, a->agents, a->agent_count, r->overrides, r->override_count, a->choices.v, err);
     if (rc)
         return rc;
     a->choices.n = a->agent_count;
@@ -105,8 +105,8 @@ static int check_steps(const struct admission *a, struct arp_err *err)
         if (rc == 0)
             rc = run_request_parse(body.data, body.len, a->env->cfg, &request, err);
         if (rc == 0)
-            rc = run_request_settle(&request, workflow_choices_find(&a->choices, step->agent)->agent.engine,
-                a->env->cfg, err);
+            rc = run_request_settle(
+                &request, workflow_choices_find(&a->choices, step->agent)->agent.engine, a->env->cfg, err);
         if (rc) {
             arp_wrap(err, "step '%s'", step->key);
             arp_err_detail_str(err, "step", step->key);
@@ -125,7 +125,8 @@ static int check_quota(const struct admission *a, struct arp_err *err)
     char resets[CLOCK_ISO_LEN + 1];
     clock_iso(u.resets_us, resets);
     metrics_count(a->env->metrics, METRIC_QUOTA_EXCEEDED, 1, NULL);
-    arp_fail(err, ARP_E_QUOTA, 0, "%lld of %lld runs of today are used", (long long)u.used, (long long)u.limit);
+    arp_fail(
+        err, ARP_E_QUOTA, 0, "%lld of %lld runs of today are used", (long long)u.used, (long long)u.limit);
     arp_err_detail_int(err, "limit", u.limit);
     arp_err_detail_int(err, "used", u.used);
     arp_err_detail_str(err, "resetsAt", resets);
@@ -276,8 +277,8 @@ static int find_earlier(const struct run_env *env, const struct workflow_submiss
     return rc;
 }
 
-int workflow_start(const struct run_env *env, const struct workflow_submission *s, struct workflow_started *ret,
-    struct arp_err *err)
+int workflow_start(const struct run_env *env, const struct workflow_submission *s,
+    struct workflow_started *ret, struct arp_err *err)
 {
     if (!s->idempotency_key)
         return start_new(env, s, ret, err);

@@ -23,15 +23,15 @@ struct workflow_submission {
 
 struct workflow_started {
     char id[UUID_LEN + 1];
-    struct live_run
-        *live; /* reference for the caller (live_unref); NULL when the run of an idempotency key is not driven here (any more) */
+    struct live_run *
+        live; /* reference for the caller (live_unref); NULL when the run of an idempotency key is not driven here (any more) */
 };
 
 /* Admit a workflow run and start it. env must outlive it. WorkflowStarted is persisted before this returns; what is refused leaves nothing.
  * Errors: ARP_E_NOT_FOUND (workflow, version), ARP_E_FIELD ("projectId": no such project; of a step: details.step), ARP_E_BUSY (workspace),
  * ARP_E_QUOTA (no run left today), ARP_E_CONFLICT (idempotency key of another request; no warm place), ARP_E_GONE (a container was deleted
  * meanwhile, again and again), ARP_E_UNAVAILABLE (too many runs, shutting down), those of run_resolve and the store. */
-int workflow_start(const struct run_env *env, const struct workflow_submission *s, struct workflow_started *ret,
-    struct arp_err *err);
+int workflow_start(const struct run_env *env, const struct workflow_submission *s,
+    struct workflow_started *ret, struct arp_err *err);
 
 #endif

@@ -19,6 +19,7 @@ bad=$(
             orchestrator/routes:orchestrator/http | orchestrator/routes:orchestrator/tenancy | orchestrator/routes:orchestrator/run) continue ;;
             orchestrator/routes:orchestrator/evidence | orchestrator/routes:orchestrator/bundle | orchestrator/routes:orchestrator/obs) continue ;;
             orchestrator/routes:orchestrator/seal | orchestrator/routes:orchestrator/store) continue ;;
+            orchestrator/routes:orchestrator/workflow | orchestrator/workflow:orchestrator/run | orchestrator/workflow:orchestrator/store) continue ;;
             orchestrator/tenancy:orchestrator/store) continue ;;
             orchestrator/run:orchestrator/runtime | orchestrator/run:orchestrator/store | orchestrator/run:orchestrator/evidence) continue ;;
             orchestrator/run:orchestrator/bundle | orchestrator/run:orchestrator/obs | orchestrator/run:orchestrator/seal) continue ;;
