@@ -40,6 +40,12 @@ http_handler route_binding_put;
 http_handler route_binding_get;
 http_handler route_binding_delete;
 
+/* workflows.c */
+http_handler route_workflow_put;
+http_handler route_workflow_list;
+http_handler route_workflow_get;
+http_handler route_workflow_delete;
+
 /* messages.c */
 http_handler route_message;
 http_handler route_message_stream;
@@ -49,6 +55,14 @@ http_handler route_run_list;
 http_handler route_run_get;
 http_handler route_run_events;
 http_handler route_run_cancel;
+
+/* workflow_runs.c */
+http_handler route_workflow_run_start;
+http_handler route_workflow_run_stream;
+http_handler route_workflow_run_list;
+http_handler route_workflow_run_get;
+http_handler route_workflow_run_events;
+http_handler route_workflow_run_cancel;
 
 /* evidence.c */
 http_handler route_evidence_get;
