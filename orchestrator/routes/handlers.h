@@ -50,5 +50,6 @@ http_handler route_readyz;
 http_handler route_metrics;
 http_handler route_keys;
 http_handler route_allowed_signers;
+http_handler route_openapi;
 
 #endif

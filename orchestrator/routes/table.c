@@ -19,6 +19,8 @@ const struct http_route route_table[] = {
         "public keys for arpctl verify"},
     {"GET", "/.well-known/arp-allowed-signers", HTTP_SCOPE_NONE, 0, HTTP_BLOCKING, route_allowed_signers,
         "public keys for ssh-keygen -Y verify"},
+    {"GET", "/openapi.json", HTTP_SCOPE_NONE, 0, HTTP_INLINE, route_openapi,
+        "this API as an OpenAPI 3.1 document"},
     {"POST", "/users", HTTP_SCOPE_ADMIN, SMALL_BODY, HTTP_BLOCKING, route_user_create,
         "make a user and its first key"},
     {"GET", "/users/me", HTTP_SCOPE_READ, 0, HTTP_BLOCKING, route_user_me, "the key's user"},
