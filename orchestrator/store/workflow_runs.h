@@ -57,9 +57,9 @@ struct workflow_run {
     int64_t cancel_requested_us;
     /* not filled by lists */
     char *input;
-    char *context;         /* canonical bytes */
-    char *metadata;        /* JSON text */
-    char *spec;            /* of the version it runs */
+    char *context;  /* canonical bytes */
+    char *metadata; /* JSON text */
+    char *spec;     /* of the version it runs */
     char *idempotency_key;
     struct workflow_step *steps; /* owned, in order of the definition */
     size_t step_count;
@@ -106,7 +106,7 @@ int workflow_runs_step_started(struct db *db, const char *user_id, const char *i
     const struct workflow_line *l, struct arp_err *err);
 
 struct step_end {
-    enum step_status status; /* a final one */
+    enum step_status status;   /* a final one */
     const char *error_message; /* NULL: none; so for the next */
     const char *reason;
 };
@@ -143,7 +143,7 @@ struct workflow_lines {
         int64_t step;              /* -1: starts none */
         char run_id[UUID_LEN + 1]; /* of that step's run; "" when it has none */
         char *line;
-    } *v;
+    } * v;
     size_t n;
 };
 void workflow_lines_done(struct workflow_lines *ls);
