@@ -284,7 +284,8 @@ static void containers(void)
     static const char *const bad[] = {"\"cpuMillis\":9", "\"cpuMillis\":0.5", "\"memoryBytes\":1048576",
         "\"pids\":1", "\"pids\":\"64\"", "\"network\":\"host\"", "\"sandboxProfile\":\"unconfined\"",
         "\"sandboxProfile\":7", "\"sandboxProfile\":{}", "\"sandboxProfile\":{\"defaultAction\":\"ALLOW\"}",
-        "\"sandboxProfile\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"flags\":[]}", "\"privileged\":true"};
+        "\"sandboxProfile\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"flags\":[]}", "\"privileged\":true",
+        "\"idleExpirySeconds\":0", "\"idleExpirySeconds\":31536001", "\"status\":\"active\""};
     static const char profile[] =
         "\"sandboxProfile\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"architectures\":[\"SCMP_ARCH_X86_64\"],"
         "\"syscalls\":[{\"names\":[\"mkdir\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":1,"
@@ -312,6 +313,95 @@ static void containers(void)
     ASSERT_INT(ask("GET", "/containers", "", NULL, &r), 200);
     ASSERT_INT(ask("DELETE", "/containers/:id", id, NULL, &r), 204);
     ASSERT_INT(ask("DELETE", "/containers/:id", other, NULL, &r), 204);
+    check();
+    reply_done(&r);
+}
+
+static void expire(const char *container)
+{
+    char sql[256];
+    snprintf(sql, sizeof(sql),
+        "UPDATE containers SET idle_expiry_seconds = 1, last_used_at = now() - interval '1 hour' WHERE id = "
+        "'%s'",
+        container);
+    ASSERT_TRUE(pg_sql(sql) != NULL);
+}
+
+static void agents_and_bindings(void)
+{
+    static const char *const bad[] = {"{\"tools\":[\"browser\"]}",
+        "{\"tools\":[\"code_interpreter\",\"code_interpreter\"]}", "{\"tools\":\"code_interpreter\"}",
+        "{\"containerId\":\"x\"}", "{\"mode\":\"manual\"}", "{\"fallbackToAuto\":1}", "{\"engine\":\"gpt\"}",
+        "{\"model\":\"\"}", "{\"instructions\":7}", "{\"key\":\"tester\"}"};
+    static const char whole[] = "{\"tools\":[\"code_interpreter\"],\"containerId\":null,\"mode\":"
+                                "\"explicit\",\"fallbackToAuto\":true,"
+                                "\"engine\":\"shell\",\"model\":\"m\",\"instructions\":\"be brief\"}";
+    struct reply r = {0};
+    char id[40], body[128];
+    ASSERT_INT(define("POST", "/containers", "", "of-agent", "\"idleExpirySeconds\":60", &r), 201);
+    keep(id, &r, "id");
+    ASSERT_INT(ask("PUT", "/agents/tester", "", "{}", &r), 201);
+    snprintf(body, sizeof(body), "{\"containerId\":\"%s\"}", id);
+    ASSERT_INT(ask("PUT", "/agents/tester/binding", "", body, &r), 409);
+    ASSERT_INT(ask("PUT", "/agents/tester", "", whole, &r), 200);
+    ASSERT_INT(ask("PUT", "/agents/tester/binding", "", body, &r), 201);
+    ASSERT_INT(ask("PUT", "/agents/tester/binding", "", body, &r), 200);
+    ASSERT_INT(ask("PUT", "/agents/tester/binding", "", "{\"containerId\":null}", &r), 400);
+    ASSERT_INT(ask("PUT", "/agents/tester/binding", "", "{\"containerId\":\"x\"}", &r), 400);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        ASSERT_INT(ask("PUT", "/agents/tester", "", bad[i], &r), 400);
+    ASSERT_INT(ask("PUT", "/agents/of-container", "", body, &r), 201);
+    ASSERT_INT(ask("GET", "/agents/tester", "", NULL, &r), 200);
+    ASSERT_INT(ask("GET", "/agents/tester/binding", "", NULL, &r), 200);
+    ASSERT_INT(ask("GET", "/agents/default", "", NULL, &r), 200);
+    ASSERT_INT(ask("GET", "/agents", "", NULL, &r), 200);
+    ASSERT_INT(ask("GET", "/agents?limit=1", "", NULL, &r), 400);
+    ASSERT_INT(ask("DELETE", "/agents/tester/binding", "", NULL, &r), 204);
+    ASSERT_INT(ask("DELETE", "/agents/tester", "", NULL, &r), 204);
+    ASSERT_INT(ask("DELETE", "/agents/of-container", "", NULL, &r), 204);
+    expire(id);
+    ASSERT_INT(ask("GET", "/containers/:id", id, NULL, &r), 200);
+    ASSERT_STR(reply_str(&r, "status"), "expired");
+    ASSERT_INT(ask("DELETE", "/containers/:id", id, NULL, &r), 204);
+    check();
+    reply_done(&r);
+}
+
+/* Every way in which an agent has no container. */
+static void containers_that_cannot_be_used(void)
+{
+    static const char any[] = "{\"agent\":\"worker\",\"commands\":[[\"true\"]]}";
+    struct reply r = {0};
+    char id[40], body[256];
+    ASSERT_INT(define("POST", "/containers", "", "short-lived", "", &r), 201);
+    keep(id, &r, "id");
+    snprintf(body, sizeof(body),
+        "{\"tools\":[\"code_interpreter\"],\"engine\":\"shell\",\"containerId\":\"%s\"}", id);
+    ASSERT_INT(ask("PUT", "/agents/worker", "", body, &r), 201);
+    ASSERT_INT(ask("POST", "/projects/:id/message", owner.project_id,
+                   "{\"agent\":\"worker\",\"prompt\":\"echo hi\"}", &r),
+        200);
+    char run[40];
+    keep(run, &r, "runId");
+    ASSERT_INT(ask("GET", "/runs/:id", run, NULL, &r), 200);
+    ASSERT_STR(reply_str(&r, "container_context.source"), "spec");
+    expire(id);
+    ASSERT_INT(ask("POST", "/projects/:id/message", owner.project_id, any, &r), 400);
+    ASSERT_STR(reply_str(&r, "error.code"), "container_unresolved");
+    ASSERT_STR(reply_str(&r, "error.details.reason"), "expired");
+    snprintf(body, sizeof(body),
+        "{\"agent\":\"worker\",\"commands\":[[\"true\"]],\"container_overrides\":{\"worker\":\"%s\"}}", id);
+    ASSERT_INT(ask("POST", "/projects/:id/message", owner.project_id, body, &r), 400);
+    ASSERT_STR(reply_str(&r, "error.details.reason"), "expired");
+    ASSERT_INT(ask("DELETE", "/containers/:id", id, NULL, &r), 204);
+    ASSERT_INT(ask("POST", "/projects/:id/message", owner.project_id, any, &r), 400);
+    ASSERT_STR(reply_str(&r, "error.details.reason"), "deleted");
+    ASSERT_INT(
+        ask("PUT", "/agents/worker", "", "{\"tools\":[\"code_interpreter\"],\"mode\":\"explicit\"}", &r),
+        200);
+    ASSERT_INT(ask("POST", "/projects/:id/message", owner.project_id, any, &r), 400);
+    ASSERT_STR(reply_str(&r, "error.details.source"), "explicit");
+    ASSERT_INT(ask("DELETE", "/agents/worker", "", NULL, &r), 204);
     check();
     reply_done(&r);
 }
@@ -451,6 +541,6 @@ static void every_operation_was_answered(void)
 
 TEST_SUITE_WITH(openapi_test, set_up, tear_down, TEST(the_document_is_the_page_of_this_tree),
     TEST(the_server_itself), TEST(refusals_of_every_route), TEST(users_and_keys),
-    TEST(projects_and_workspaces), TEST(containers), TEST(messages_that_are_refused),
-    TEST(a_run_and_its_evidence), TEST(runs_in_progress), TEST(a_quota_that_is_used_up),
-    TEST(every_operation_was_answered))
+    TEST(projects_and_workspaces), TEST(containers), TEST(agents_and_bindings),
+    TEST(containers_that_cannot_be_used), TEST(messages_that_are_refused), TEST(a_run_and_its_evidence),
+    TEST(runs_in_progress), TEST(a_quota_that_is_used_up), TEST(every_operation_was_answered))
