@@ -13,7 +13,7 @@
 
 #include "shared/err.h"
 
-/* The widest statement (runs_admit) takes 13. */
+/* The widest statement (workflow_runs_insert) takes 14. */
 #define SQL_ARGS_MAX 16
 
 struct sql {
