@@ -82,5 +82,17 @@ const struct http_route route_table[] = {
         "events: JSON lines, or SSE with Last-Event-ID"},
     {"GET", "/runs/:id/evidence", HTTP_SCOPE_READ, 0, HTTP_BLOCKING, route_evidence_get,
         "the evidence bundle (zip)"},
+    {"POST", "/workflows/:key/runs", HTTP_SCOPE_RUN, LIMIT_BODY, HTTP_BLOCKING, route_workflow_run_start,
+        "run a workflow and wait for its result"},
+    {"POST", "/workflows/:key/runs/stream", HTTP_SCOPE_RUN, LIMIT_BODY, HTTP_BLOCKING,
+        route_workflow_run_stream, "run a workflow and stream all its steps (SSE)"},
+    {"GET", "/workflows/:key/runs", HTTP_SCOPE_READ, 0, HTTP_BLOCKING, route_workflow_run_list,
+        "runs of a workflow, newest first, in pages"},
+    {"GET", "/workflow-runs/:id", HTTP_SCOPE_READ, 0, HTTP_BLOCKING, route_workflow_run_get,
+        "one workflow run and its steps"},
+    {"POST", "/workflow-runs/:id/cancel", HTTP_SCOPE_RUN, 0, HTTP_BLOCKING, route_workflow_run_cancel,
+        "stop a workflow run"},
+    {"GET", "/workflow-runs/:id/events", HTTP_SCOPE_READ, 0, HTTP_BLOCKING, route_workflow_run_events,
+        "events of all steps: JSON lines, or SSE with Last-Event-ID"},
 };
 const size_t route_table_len = sizeof(route_table) / sizeof(route_table[0]);
