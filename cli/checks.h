@@ -43,7 +43,7 @@ struct verification {
     unsigned char ssh_public[SIGN_PUB_LEN]; /* key named by the SSH signature */
     bool has_ssh_public;
     struct walked_log events, command_log, process_log;
-    struct text_line run_started, diff_ready, run_completed; /* text NULL: not there */
+    struct text_line run_started, tool_context, diff_ready, run_completed; /* text NULL: not there */
     struct seen_command *commands;
     size_t command_count;
     struct text_line *log_lines; /* of command_log.jsonl */
@@ -86,6 +86,8 @@ void step_outputs(struct verification *v, struct check *c);
 void step_completion(struct verification *v, struct check *c);
 /* context.c */
 void step_environment(struct verification *v, struct check *c);
+/* container.c */
+void step_container_context(struct verification *v, struct check *c);
 
 /* A digest that an event gives of a file, under the name member. Absent is wrong only in a complete record. In cross.c. */
 void file_digest_check(

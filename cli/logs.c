@@ -212,6 +212,10 @@ static const char *event_place(
         return "events follow RunCompleted";
     if (strcmp(type, "RunStarted") == 0) {
         v->run_started = *line;
+    } else if (strcmp(type, "ToolContext") == 0) {
+        if (n != 1)
+            return "ToolContext does not follow RunStarted";
+        v->tool_context = *line;
     } else if (strcmp(type, "RunCompleted") == 0) {
         v->run_completed = *line;
     } else if (strcmp(type, "RunDiffReady") == 0) {

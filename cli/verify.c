@@ -27,6 +27,7 @@ static const struct {
     {"outputs", step_outputs},
     {"completion", step_completion},
     {"environment", step_environment},
+    {"container-context", step_container_context},
     {"trust", step_trust},
 };
 #define STEPS (sizeof(steps) / sizeof(steps[0]))

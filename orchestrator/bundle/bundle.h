@@ -34,9 +34,12 @@ struct bundle_input {
     const char *user_id;
     const char *project_id;
     const char *workspace_id;
-    const char *staging_dir;  /* <EVIDENCE_ROOT>/staging/<runId>: the seven files and blobs/ */
-    const char *prompt;       /* NULL: none; only its digest enters the statement */
-    const char *engine;       /* "shell" */
+    const char *staging_dir; /* <EVIDENCE_ROOT>/staging/<runId>: the seven files and blobs/ */
+    const char *prompt;      /* NULL: none; only its digest enters the statement */
+    const char *engine;      /* "shell" */
+    const char *agent_key;   /* the agent of the run; NULL: unknown */
+    const char
+        *container_context;   /* JSON text, as ToolContext tells it; NULL: the run never had a container */
     const char *image_name;   /* NULL: unknown */
     const char *image_digest; /* "sha256:<hex>"; NULL: unknown */
     const char *git_commit;   /* hex; NULL: no or broken repository */

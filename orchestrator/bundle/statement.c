@@ -49,6 +49,7 @@ static void parameters(struct json *j, const struct bundle_input *in)
     json_obj_open(j);
     json_kstr(j, "projectId", in->project_id);
     json_kstr(j, "engine", in->engine);
+    json_kstr(j, "agent", in->agent_key);
     json_key(j, "prompt");
     if (in->prompt) {
         char hex[SHA256_HEX_LEN + 1];
@@ -64,6 +65,7 @@ static void parameters(struct json *j, const struct bundle_input *in)
     json_obj_open(j);
     json_kstr(j, "userId", in->user_id);
     json_kstr(j, "workspaceId", in->workspace_id);
+    json_kraw(j, "container_context", in->container_context);
     json_key(j, "limits");
     json_obj_open(j);
     json_kint(j, "nanoCpus", in->nano_cpus);

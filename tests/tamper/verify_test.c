@@ -205,7 +205,7 @@ static void every_removed_line_is_refused(void)
             }
         }
     }
-    ASSERT_INT(removed, 3 * (22 + 3 + 13));
+    ASSERT_INT(removed, 3 * (23 + 3 + 13));
 }
 
 /* Swap line n of a log with the one after it. Returns false when there are no two. */
@@ -243,7 +243,7 @@ static void every_swapped_pair_of_lines_is_refused(void)
             }
         }
     }
-    ASSERT_INT(swapped, 3 * (21 + 2 + 12));
+    ASSERT_INT(swapped, 3 * (22 + 2 + 12));
 }
 
 /* Every file of the bundle dropped, emptied, and replaced by the file of another run; plainly, and with manifests made anew. */
@@ -329,20 +329,8 @@ static void swapped_blobs_are_refused(void)
 static void forge(const char *file, const char *from, const char *to, const char *reason)
 {
     struct entries e;
-    cleanup_buf struct buf b;
-    buf_init(&b, 1u << 20);
     fixture_unpack(full, &e);
-    const struct entry *old = entries_find(&e, file);
-    const char *at = memmem(old->bytes, old->size, from, strlen(from));
-    ASSERT_TRUE(at != NULL);
-    buf_append(&b, old->bytes, (size_t)(at - old->bytes));
-    buf_append_str(&b, to);
-    at += strlen(from);
-    buf_append(&b, at, old->size - (size_t)(at - old->bytes));
-    fixture_replace(&e, file, b.data, b.len);
-    if (strstr(file, ".jsonl") && strncmp(file, "attestation/", 12) != 0)
-        fixture_rechain(&e, FIXTURE_RUN_A, file);
-    fixture_remake_manifests(&e);
+    ASSERT_TRUE(fixture_edit(&e, FIXTURE_RUN_A, file, from, to));
     expect_changed(&e, reason);
 }
 
@@ -358,7 +346,7 @@ static void forged_content_is_refused(void)
     forge("outputs.json", "results/a.txt", "results/b.txt",
         "outputs.json is not the file whose digest is recorded");
     forge("diff.patch", "+hi", "+ho", "diff.patch is not the file whose digest is recorded");
-    forge("metadata.json", "sha256:aaaa", "sha256:bbbb",
+    forge("metadata.json", "9999\",\"gitCommit\"", "9998\",\"gitCommit\"",
         "imageDigest of metadata.json is not what the statement says");
     forge("metadata.json", FIXTURE_RUN_A, FIXTURE_RUN_B, "metadata.json belongs to another run");
     forge("env_snapshot.json", "sha256:aaaa", "sha256:bbbb", "imageDigest of env_snapshot.json");
@@ -462,7 +450,7 @@ static void more_processes_than_a_recorder_makes_are_refused(void)
 static void process_outside_its_command_is_refused(void)
 {
     static const size_t moved[] = {
-        1, 5}; /* RunStarted, RunCommandStarted, four RunProcess, RunCommandFinished */
+        2, 6}; /* RunStarted, ToolContext, RunCommandStarted, four RunProcess, RunCommandFinished */
     for (size_t i = 0; i < 2; i++) {
         struct entries e;
         fixture_unpack(full, &e);
