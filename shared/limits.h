@@ -54,6 +54,11 @@
 #define LIMIT_CONTAINER_BODY (2u * LIMIT_SECCOMP_BYTES)
 /* Agents that one request may name containers for. */
 #define LIMIT_OVERRIDES 32
+/* Steps of one workflow; which ones a step needs is a set of 64 bits. */
+#define LIMIT_WORKFLOW_STEPS 64
+#define LIMIT_STEP_KEY       64
+/* A workflow's definition: two full prompts, or 4 KiB for each of 64 steps. A version is kept for good and is read as each run starts. */
+#define LIMIT_WORKFLOW_SPEC (256u << 10)
 /* Names of users, projects, keys, containers, agents. */
 #define LIMIT_NAME 128
 /* Rows of one listing page. */
