@@ -61,5 +61,7 @@ const struct http_route route_table[] = {
         "events: JSON lines, or SSE with Last-Event-ID"},
     {"GET", "/runs/:id/evidence", HTTP_SCOPE_READ, 0, HTTP_BLOCKING, route_evidence_get,
         "the evidence bundle (zip)"},
+    {"GET", "/workflow-runs/:id/evidence", HTTP_SCOPE_READ, 0, HTTP_BLOCKING, route_workflow_evidence_get,
+        "the bundle of a workflow run (zip)"},
 };
 const size_t route_table_len = sizeof(route_table) / sizeof(route_table[0]);
