@@ -52,6 +52,16 @@
 #define LIMIT_SECCOMP_BYTES (128u << 10)
 /* A container's definition: such a profile, with the white space that people write. */
 #define LIMIT_CONTAINER_BODY (2u * LIMIT_SECCOMP_BYTES)
+/* An agent's instructions: a long system prompt has 10 KiB. Every run's context repeats them. */
+#define LIMIT_INSTRUCTIONS (32u << 10)
+/* An agent's definition: instructions whose every byte is written as a 6-byte escape, and a few short fields. */
+#define LIMIT_AGENT_BODY (6u * LIMIT_INSTRUCTIONS + (16u << 10))
+/* ARP_AGENTS_PER_USER at most: they are listed in one answer, 256 * 6 * 32 KiB of it instructions at the worst. */
+#define LIMIT_AGENTS 256
+/* ARP_WORKFLOWS_PER_USER at most: they are listed in one answer, without their steps. */
+#define LIMIT_WORKFLOWS 1024
+/* An idle container expires after a year at the latest, or never. */
+#define LIMIT_IDLE_EXPIRY_SECONDS (365ll * 86400)
 /* Agents that one request may name containers for. */
 #define LIMIT_OVERRIDES 32
 /* Steps of one workflow; which ones a step needs is a set of 64 bits. */

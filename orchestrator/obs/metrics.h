@@ -27,6 +27,8 @@
         "From a request's head to the head of its answer, by status class.")                                 \
     X(METRIC_OVERRIDE_REJECTED, COUNTER, "arp_override_rejected_total", "reason",                            \
         "Runs refused for a container override, by reason.")                                                 \
+    X(METRIC_CONTAINER_UNRESOLVED, COUNTER, "arp_container_unresolved_total", "source,reason",               \
+        "Runs refused because the agent's own container can't be used, by where it is named and reason.")    \
     X(METRIC_BUNDLES, COUNTER, "arp_evidence_bundles_total", "status", "Evidence bundles built, by result.") \
     X(METRIC_WORKSPACE_GC, COUNTER, "arp_workspace_gc_total", "", "Workspaces removed by retention.")        \
     X(METRIC_EVIDENCE_GC, COUNTER, "arp_evidence_gc_total", "", "Evidence bundles removed by retention.")    \

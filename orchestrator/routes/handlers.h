@@ -31,6 +31,15 @@ http_handler route_container_get;
 http_handler route_container_change;
 http_handler route_container_delete;
 
+/* agents.c */
+http_handler route_agent_put;
+http_handler route_agent_list;
+http_handler route_agent_get;
+http_handler route_agent_delete;
+http_handler route_binding_put;
+http_handler route_binding_get;
+http_handler route_binding_delete;
+
 /* messages.c */
 http_handler route_message;
 http_handler route_message_stream;

@@ -57,6 +57,13 @@ void render_run(struct json *j, const struct run *run, bool full)
     json_kbool(j, "streaming", run->streaming);
     json_kbool(j, "hasEvidence", run->has_evidence);
     json_kstr(j, "engine", run->engine);
+    json_kstr(j, "agentKey", run->agent_key);
+    bool is_step = run->workflow_run_id[0] != '\0';
+    json_kstr(j, "workflowRunId", is_step ? run->workflow_run_id : NULL);
+    if (is_step)
+        json_kint(j, "workflowStep", run->workflow_step);
+    else
+        json_knull(j, "workflowStep");
     json_kstr(j, "threadId", run->thread_id);
     json_kstr(j, "gitCommit", run->git_commit);
     json_kstr(j, "imageName", run->image_name);

@@ -123,8 +123,7 @@ void workflow_runs_done(struct workflow_runs *ws)
 static int whole(const PGresult *res, struct workflow_run *ret, struct arp_err *err)
 {
     struct workflow_run w = {0};
-    int rc = rows_to(
-        res, sizeof(*w.steps), map_step, step_done, (void **)&w.steps, &w.step_count, err);
+    int rc = rows_to(res, sizeof(*w.steps), map_step, step_done, (void **)&w.steps, &w.step_count, err);
     if (rc < 0)
         return rc;
     if (!map(res, 0, &w) || !row_text(res, 0, COLUMNS_N, &w.idempotency_key) ||
@@ -165,7 +164,8 @@ static const struct sql INSERT = {"workflow_runs_insert",
     false};
 
 /* Ids and [key, agent] pairs as JSON arrays: there is no other parameter of many values. */
-static int lists_of(const struct workflow_run_new *n, struct buf *containers, struct buf *steps, struct arp_err *err)
+static int lists_of(
+    const struct workflow_run_new *n, struct buf *containers, struct buf *steps, struct arp_err *err)
 {
     struct json j;
     json_init(&j, containers);
@@ -211,7 +211,8 @@ static int insert(struct db *db, const struct workflow_run_new *n, const struct 
     if (!row_bool(res, 0, 0))
         return arp_fail(err, ARP_E_NOT_FOUND, 0, "project or workflow not found");
     if (!row_bool(res, 0, 1))
-        return arp_fail(err, ARP_E_GONE, 0, "a container of the workflow's agents was deleted or has expired");
+        return arp_fail(
+            err, ARP_E_GONE, 0, "a container of the workflow's agents was deleted or has expired");
     return 0;
 }
 

@@ -13,8 +13,8 @@
 struct workflow {
     char *key;
     int64_t version;
-    int64_t newest; /* version of that key */
-    char *spec;     /* canonical JSON of that version; not filled by lists */
+    int64_t newest;     /* version of that key */
+    char *spec;         /* canonical JSON of that version; not filled by lists */
     int64_t created_us; /* of that version */
 };
 void workflow_done(struct workflow *w);
