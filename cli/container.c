@@ -34,9 +34,7 @@ static void shape_check(const cJSON *context, const char *where, struct check *c
         check_fail(c, "source of container_context in %s is none of override, spec, binding, auto", where);
 }
 
-/* Two accounts of one object: the member that differs is named. */
-static void same_context(
-    const cJSON *a, const char *a_name, const cJSON *b, const char *b_name, struct check *c)
+void same_context(const cJSON *a, const char *a_name, const cJSON *b, const char *b_name, struct check *c)
 {
     for (size_t i = 0; i < MEMBERS; i++)
         if (!cJSON_Compare(json_at(a, members[i]), json_at(b, members[i]), true))
@@ -100,22 +98,27 @@ static void choice_check(const struct told *t, const cJSON *context, struct chec
     agree(t->snapshot, "env_snapshot.json", "container/id", context, "engine_container_id", c);
 }
 
-/* env_snapshot.json gives the digest of the run context's bytes. metadata.json holds them as they are: before them stand scalars only, and
- * in a string every quote is escaped, so the first "runContext": is the member; the member behind it is known. */
+bool between_digest(
+    const struct packed_file *f, const char *begin, const char *end, char ret_hex[SHA256_HEX_LEN + 1])
+{
+    const char *from = memmem(f->data, f->size, begin, strlen(begin));
+    from = from ? from + strlen(begin) : NULL;
+    const char *to = from ? memmem(from, f->size - (size_t)(from - f->data), end, strlen(end)) : NULL;
+    if (to)
+        sha256_hex_of(from, (size_t)(to - from), ret_hex);
+    return to != NULL;
+}
+
+/* env_snapshot.json gives the digest of the run context's bytes; metadata.json holds them as they are. */
 static void run_context_check(const struct verification *v, const struct told *t, struct check *c)
 {
-    static const char begin[] = "\"runContext\":", end[] = ",\"container_context\":";
-    const struct packed_file *f = packed_find(&v->zip, "metadata.json");
     const char *want = json_str_at(t->snapshot, "runContextSha256");
+    const char *end = t->metadata ? ",\"container_context\":{\"agent_key\":" : ",\"container_context\":null";
+    char hex[SHA256_HEX_LEN + 1];
     if (!want)
         return;
-    char hex[SHA256_HEX_LEN + 1] = "";
-    const char *from = memmem(f->data, f->size, begin, sizeof(begin) - 1);
-    from = from ? from + sizeof(begin) - 1 : NULL;
-    const char *to = from ? memmem(from, f->size - (size_t)(from - f->data), end, sizeof(end) - 1) : NULL;
-    if (to)
-        sha256_hex_of(from, (size_t)(to - from), hex);
-    if (strcmp(hex, want) != 0)
+    if (!between_digest(packed_find(&v->zip, "metadata.json"), "\"runContext\":", end, hex) ||
+        strcmp(hex, want) != 0)
         check_fail(c, "runContext of metadata.json is not the one env_snapshot.json gives the digest of");
 }
 

@@ -64,7 +64,8 @@ static void good_bundles_verify(void)
     ASSERT_STR(report.run_id, FIXTURE_RUN_A);
     ASSERT_STR(report.key_id, signer_key_id(fx.signer));
     expect(empty, VERIFY_OK, NULL);
-    ASSERT_INT(verify_bundle(full, keys, true, &report), VERIFY_OK);
+    ASSERT_INT(
+        verify_bundle(full, &(struct verify_options){.keys = keys, .strict = true}, &report), VERIFY_OK);
 }
 
 static void unclosed_run_is_intact_but_not_established(void)
@@ -90,7 +91,8 @@ static void processes_over_the_limit_are_told(void)
     ASSERT_INT(report.records_dropped, 7);
     ASSERT_CONTAINS(reason_of("processes", CHECK_UNABLE), "4 process records agree");
     ASSERT_CONTAINS(reason_of("processes", CHECK_UNABLE), "7 more were over the limit");
-    ASSERT_INT(verify_bundle(dropped, keys, true, &report), VERIFY_UNTRUSTED);
+    ASSERT_INT(verify_bundle(dropped, &(struct verify_options){.keys = keys, .strict = true}, &report),
+        VERIFY_UNTRUSTED);
     expect(full, VERIFY_OK, NULL);
     ASSERT_INT(report.records_dropped, 0);
     ASSERT_CONTAINS(reason_of("processes", CHECK_PASS), "13 process records: events, command log");
@@ -104,13 +106,13 @@ static void processes_of_a_lost_agent_may_go_on(void)
 
 static void no_key_or_another_key_gives_no_trust(void)
 {
-    ASSERT_INT(verify_bundle(full, NULL, false, &report), VERIFY_UNTRUSTED);
+    ASSERT_INT(verify_bundle(full, &(struct verify_options){.keys = NULL}, &report), VERIFY_UNTRUSTED);
     ASSERT_TRUE(report.integrity && !report.trusted);
     struct fixture other;
     fixture_open(&other);
     struct keyring *others = NULL;
     ASSERT_INT(keyring_load_json(other.keyring, &others, NULL), 0);
-    ASSERT_INT(verify_bundle(full, others, false, &report), VERIFY_UNTRUSTED);
+    ASSERT_INT(verify_bundle(full, &(struct verify_options){.keys = others}, &report), VERIFY_UNTRUSTED);
     ASSERT_TRUE(report.integrity && !report.trusted);
     keyring_free(others);
     fixture_close(&other);
@@ -130,7 +132,7 @@ static void expect_ring(const char *from, const char *to, enum verify_exit code)
     buf_append_str(&changed, to);
     buf_append_str(&changed, at + strlen(from));
     ASSERT_INT(keyring_load_json(fixture_file(&fx, "ring.json", changed.data, changed.len), &k, NULL), 0);
-    ASSERT_INT(verify_bundle(full, k, false, &report), code);
+    ASSERT_INT(verify_bundle(full, &(struct verify_options){.keys = k}, &report), code);
     keyring_free(k);
 }
 
