@@ -66,6 +66,7 @@ http_handler route_workflow_run_cancel;
 
 /* evidence.c */
 http_handler route_evidence_get;
+http_handler route_workflow_evidence_get;
 
 /* ops.c */
 http_handler route_healthz;

@@ -94,5 +94,7 @@ const struct http_route route_table[] = {
         "stop a workflow run"},
     {"GET", "/workflow-runs/:id/events", HTTP_SCOPE_READ, 0, HTTP_BLOCKING, route_workflow_run_events,
         "events of all steps: JSON lines, or SSE with Last-Event-ID"},
+    {"GET", "/workflow-runs/:id/evidence", HTTP_SCOPE_READ, 0, HTTP_BLOCKING, route_workflow_evidence_get,
+        "the bundle of a workflow run (zip)"},
 };
 const size_t route_table_len = sizeof(route_table) / sizeof(route_table[0]);

@@ -182,3 +182,22 @@ void fixture_rechain(struct entries *e, const char *run_id, const char *log)
     }
     fixture_replace(e, log, b.data ? b.data : "", b.len);
 }
+
+bool fixture_edit(struct entries *e, const char *run_id, const char *file, const char *from, const char *to)
+{
+    const struct entry *old = entries_find(e, file);
+    const char *at = memmem(old->bytes, old->size, from, strlen(from));
+    if (!at)
+        return false;
+    cleanup_buf struct buf b;
+    buf_init(&b, FILE_MAX);
+    buf_append(&b, old->bytes, (size_t)(at - old->bytes));
+    buf_append_str(&b, to);
+    at += strlen(from);
+    buf_append(&b, at, old->size - (size_t)(at - old->bytes));
+    fixture_replace(e, file, b.data, b.len);
+    if (strstr(file, ".jsonl") && strncmp(file, "attestation/", 12) != 0)
+        fixture_rechain(e, run_id, file);
+    fixture_remake_manifests(e);
+    return true;
+}
