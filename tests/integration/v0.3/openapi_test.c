@@ -162,6 +162,34 @@ static void the_document_is_the_page_of_this_tree(void)
     free(served);
 }
 
+static void the_checker_finds_faults(void)
+{
+    static const char *const wrong[] = {
+        /* a member too many, one too few, a wrong one, a status and a content type that are not described, no request id */
+        "200,\"headers\":\"X-Request-Id: a\\r\\nContent-Type: "
+        "application/json\",\"body\":\"{\\\"apiKeys\\\":[],\\\"n\\\":1}\"",
+        "200,\"headers\":\"X-Request-Id: a\\r\\nContent-Type: application/json\",\"body\":\"{}\"",
+        "200,\"headers\":\"X-Request-Id: a\\r\\nContent-Type: "
+        "application/json\",\"body\":\"{\\\"apiKeys\\\":[7]}\"",
+        "201,\"headers\":\"X-Request-Id: a\\r\\nContent-Type: "
+        "application/json\",\"body\":\"{\\\"apiKeys\\\":[]}\"",
+        "200,\"headers\":\"X-Request-Id: a\\r\\nContent-Type: text/html\",\"body\":\"\"",
+        "200,\"headers\":\"Content-Type: application/json\",\"body\":\"{\\\"apiKeys\\\":[]}\"",
+    };
+    static const char right[] = "200,\"headers\":\"X-Request-Id: a\\r\\nContent-Type: "
+                                "application/json\",\"body\":\"{\\\"apiKeys\\\":[]}\"";
+    for (size_t i = 0; i <= sizeof(wrong) / sizeof(wrong[0]); i++) {
+        bool good = i == sizeof(wrong) / sizeof(wrong[0]);
+        char line[512], path[256];
+        snprintf(line, sizeof(line),
+            "{\"method\":\"GET\",\"path\":\"/api-keys\",\"request\":null,\"unsaid\":false,\"status\":%s}\n",
+            good ? right : wrong[i]);
+        snprintf(path, sizeof(path), "%s/made-up.jsonl", dir);
+        ASSERT_TRUE(write_file(path, "w", line, strlen(line)));
+        ASSERT_INT(RUN_ARGV(NULL, NULL, CHECKER, document, path), good ? 0 : 1);
+    }
+}
+
 static void the_server_itself(void)
 {
     struct reply r = {0};
@@ -520,6 +548,120 @@ static void runs_in_progress(void)
     reply_done(&r);
 }
 
+static void definitions_of_workflows(void)
+{
+    static const struct {
+        const char *body;
+        bool unsaid;
+    } bad[] = {{"{}", false}, {"{\"steps\":[]}", false}, {"{\"steps\":[{\"key\":\"a\"}]}", false},
+        {"{\"steps\":[{\"key\":\"a\",\"prompt\":\"\"}]}", false},
+        {"{\"steps\":[{\"key\":\"a b\",\"prompt\":\"x\"}]}", false},
+        {"{\"steps\":[{\"key\":\"a\",\"prompt\":\"x\",\"agent\":\".x\"}]}", false},
+        {"{\"steps\":[{\"key\":\"a\",\"prompt\":\"x\",\"engine\":\"gpt\"}]}", false},
+        {"{\"steps\":[{\"key\":\"a\",\"prompt\":\"x\",\"timeoutMs\":0}]}", false},
+        {"{\"steps\":[{\"key\":\"a\",\"prompt\":\"x\",\"needs\":[7]}]}", false},
+        {"{\"steps\":[{\"key\":\"a\",\"prompt\":\"x\",\"continueOnFailure\":1}]}", false},
+        {"{\"steps\":[{\"key\":\"a\",\"commands\":[[]]}]}", false},
+        {"{\"steps\":[{\"key\":\"a\",\"prompt\":\"x\",\"text\":\"x\"}]}", false},
+        {"{\"steps\":[{\"key\":\"a\",\"prompt\":\"x\"}],\"version\":1}", false},
+        {"{\"steps\":[{\"key\":\"a\",\"prompt\":\"{{x}}\"}]}", true},
+        {"{\"steps\":[{\"key\":\"a\",\"prompt\":\"x\",\"needs\":[\"b\"]}]}", true},
+        {"{\"steps\":[{\"key\":\"a\",\"prompt\":\"x\"},{\"key\":\"a\",\"prompt\":\"x\"}]}", true}};
+    static const char two[] =
+        "{\"description\":null,\"steps\":[{\"key\":\"a\",\"commands\":[[\"true\"],{\"argv\":[\"true\"]}]},"
+        "{\"key\":\"b\",\"commands\":\"echo "
+        "{{steps.a.status}}\",\"needs\":[\"a\"],\"continueOnFailure\":true,"
+        "\"engine\":\"shell\",\"timeoutMs\":60000}]}";
+    struct reply r = {0};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        ASSERT_INT(put(&(struct question){.key = owner.key,
+                           .method = "PUT",
+                           .path = "/workflows/ci",
+                           .body = bad[i].body,
+                           .unsaid = bad[i].unsaid},
+                       &r),
+            400);
+    ASSERT_INT(ask("PUT", "/workflows/ci", "", two, &r), 201);
+    ASSERT_INT(ask("PUT", "/workflows/ci", "", two, &r), 200);
+    ASSERT_INT(ask("PUT", "/workflows/ci", "",
+                   "{\"description\":\"d\",\"steps\":[{\"key\":\"a\",\"prompt\":\"true\"}]}", &r),
+        201);
+    ASSERT_INT(ask("GET", "/workflows/ci", "", NULL, &r), 200);
+    ASSERT_INT(ask("GET", "/workflows/ci?version=1", "", NULL, &r), 200);
+    ASSERT_INT(ask("GET", "/workflows/ci?version=9", "", NULL, &r), 404);
+    ASSERT_INT(ask("GET", "/workflows/ci?version=x", "", NULL, &r), 400);
+    ASSERT_INT(ask("GET", "/workflows", "", NULL, &r), 200);
+    ASSERT_INT(ask("GET", "/workflows?limit=1", "", NULL, &r), 400);
+    ASSERT_INT(ask("DELETE", "/workflows/ci", "", NULL, &r), 204);
+    check();
+    reply_done(&r);
+}
+
+static void a_workflow_run_and_its_evidence(void)
+{
+    static const char definition[] =
+        "{\"steps\":[{\"key\":\"first\",\"commands\":[[\"echo\",\"{{input}}\"]]},"
+        "{\"key\":\"fails\",\"commands\":\"exit 1\"},{\"key\":\"rest\",\"commands\":\"true\"}]}";
+    struct reply r = {0};
+    char run[40], path[256], body[256];
+    ASSERT_INT(ask("PUT", "/workflows/flow", "", definition, &r), 201);
+    snprintf(body, sizeof(body), "{\"projectId\":\"%s\",\"input\":\"1.2\",\"version\":1}", owner.project_id);
+    ASSERT_INT(ask("POST", "/workflows/flow/runs", "", body, &r), 200);
+    keep(run, &r, "id");
+    ASSERT_STR(reply_str(&r, "status"), "failed");
+    ASSERT_INT(ask("GET", "/workflow-runs/:id", run, NULL, &r), 200);
+    ASSERT_INT(ask("GET", "/workflows/flow/runs?limit=1", "", NULL, &r), 200);
+    ASSERT_INT(ask("GET", "/workflows/flow/runs?limit=x", "", NULL, &r), 400);
+    ASSERT_INT(ask("GET", "/workflow-runs/:id/events", run, NULL, &r), 200);
+    ASSERT_INT(ask("GET", "/workflow-runs/:id/events?after=x", run, NULL, &r), 400);
+    ASSERT_INT(ask_with("GET", "/workflow-runs/:id/events", run, "Accept: text/event-stream", NULL, &r), 200);
+    ASSERT_INT(
+        ask_with("GET", "/workflow-runs/:id/events?after=9999", run, "Accept: text/event-stream", NULL, &r),
+        204);
+    ASSERT_INT(ask("POST", "/workflow-runs/:id/cancel", run, NULL, &r), 409);
+    fill_in("/workflow-runs/:id/evidence", run, path);
+    ASSERT_INT(stack_wait(stack, owner.key, path, 200, RUN_S, &r), 200);
+    ASSERT_INT(ask("GET", "/workflow-runs/:id/evidence", run, NULL, &r), 200);
+    ASSERT_INT(ask_with("GET", "/workflow-runs/:id/evidence", run, "Range: bytes=0-99", NULL, &r), 206);
+    ASSERT_INT(ask_with("GET", "/workflow-runs/:id/evidence", run, "Range: bytes=999999999-", NULL, &r), 416);
+    check();
+    reply_done(&r);
+}
+
+static void workflow_runs_in_progress(void)
+{
+    static const char *const bad[] = {"{}", "{\"projectId\":7}",
+        "{\"projectId\":\"" UNKNOWN_ID "\",\"input\":7}", "{\"projectId\":\"" UNKNOWN_ID "\",\"version\":0}",
+        "{\"projectId\":\"" UNKNOWN_ID "\",\"steps\":[]}"};
+    struct reply r = {0};
+    char run[40], body[256];
+    ASSERT_INT(ask("PUT", "/workflows/sleep", "",
+                   "{\"steps\":[{\"key\":\"s\",\"engine\":\"shell\",\"prompt\":\"sleep {{ input }}\"}]}", &r),
+        201);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        ASSERT_INT(ask("POST", "/workflows/sleep/runs", "", bad[i], &r), 400);
+    snprintf(body, sizeof(body),
+        "{\"projectId\":\"%s\",\"container_overrides\":{\"default\":\"" UNKNOWN_ID "\"}}", owner.project_id);
+    ASSERT_INT(ask("POST", "/workflows/sleep/runs", "", body, &r), 400);
+    ASSERT_STR(reply_str(&r, "error.code"), "invalid_container_override");
+    snprintf(body, sizeof(body), "{\"projectId\":\"%s\",\"input\":\"60\"}", owner.project_id);
+    ASSERT_INT(ask_with("POST", "/workflows/sleep/runs", "", "Prefer: respond-async", body, &r), 202);
+    keep(run, &r, "workflowRunId");
+    ASSERT_INT(ask("GET", "/workflow-runs/:id", run, NULL, &r), 200);
+    ASSERT_INT(ask("GET", "/workflow-runs/:id/evidence", run, NULL, &r), 202);
+    ASSERT_INT(ask("POST", "/workflows/sleep/runs", "", body, &r), 409);
+    ASSERT_INT(ask("POST", "/workflow-runs/:id/cancel", run, NULL, &r), 202);
+    ASSERT_INT(ask_with("GET", "/workflow-runs/:id/events", run, "Accept: text/event-stream", NULL, &r), 200);
+    ASSERT_INT(ask("GET", "/workflow-runs/:id", run, NULL, &r), 200);
+    ASSERT_STR(reply_str(&r, "reason"), "cancelled");
+    snprintf(body, sizeof(body), "{\"projectId\":\"%s\",\"input\":\"0\"}", owner.project_id);
+    ASSERT_INT(ask("POST", "/workflows/sleep/runs/stream", "", body, &r), 200);
+    ASSERT_INT(ask("DELETE", "/workflows/sleep", "", NULL, &r), 204);
+    ASSERT_INT(ask("POST", "/workflows/sleep/runs", "", body, &r), 404);
+    check();
+    reply_done(&r);
+}
+
 static void a_quota_that_is_used_up(void)
 {
     struct tenant t;
@@ -540,7 +682,8 @@ static void every_operation_was_answered(void)
 }
 
 TEST_SUITE_WITH(openapi_test, set_up, tear_down, TEST(the_document_is_the_page_of_this_tree),
-    TEST(the_server_itself), TEST(refusals_of_every_route), TEST(users_and_keys),
-    TEST(projects_and_workspaces), TEST(containers), TEST(agents_and_bindings),
+    TEST(the_checker_finds_faults), TEST(the_server_itself), TEST(refusals_of_every_route),
+    TEST(users_and_keys), TEST(projects_and_workspaces), TEST(containers), TEST(agents_and_bindings),
     TEST(containers_that_cannot_be_used), TEST(messages_that_are_refused), TEST(a_run_and_its_evidence),
-    TEST(runs_in_progress), TEST(a_quota_that_is_used_up), TEST(every_operation_was_answered))
+    TEST(runs_in_progress), TEST(definitions_of_workflows), TEST(a_workflow_run_and_its_evidence),
+    TEST(workflow_runs_in_progress), TEST(a_quota_that_is_used_up), TEST(every_operation_was_answered))
