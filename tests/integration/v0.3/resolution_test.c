@@ -420,7 +420,8 @@ struct sent {
     char path[80];
     char body[512];
     struct reply reply;
-    pthread_barrier_t *line;
+    pthread_barrier_t *line; /* where the racers start; NULL: no race */
+    useconds_t start_us;     /* the head start the other one has */
 };
 
 static void *send_it(void *arg)
@@ -428,6 +429,7 @@ static void *send_it(void *arg)
     struct sent *s = arg;
     if (s->line)
         pthread_barrier_wait(s->line);
+    usleep(s->start_us);
     stack_call(stack, s->t->key, s->method, s->path, s->body[0] ? s->body : NULL, &s->reply);
     return NULL;
 }
@@ -532,8 +534,9 @@ static void a_run_that_is_resolved_again_says_what_it_got(void)
     reply_done(&message.reply);
 }
 
-#define ROUNDS 10
+#define ROUNDS 12
 
+/* The deletion starts a little later each round, so that it meets the message at another place of its way. */
 static void a_run_that_races_a_deletion_is_in_the_container_or_is_not(void)
 {
     struct tenant t;
@@ -544,7 +547,8 @@ static void a_run_that_races_a_deletion_is_in_the_container_or_is_not(void)
     pthread_barrier_init(&line, NULL, 2);
     for (int i = 0; i < ROUNDS; i++) {
         char id[40], name[16];
-        struct sent message = {.line = &line}, deletion = {.line = &line, .t = &t, .method = "DELETE"};
+        struct sent message = {.line = &line},
+                    deletion = {.line = &line, .t = &t, .method = "DELETE", .start_us = (useconds_t)i * 1000};
         snprintf(name, sizeof(name), "c%d", i);
         choice_register(stack, &t, name, i % 2 ? red : blue, "", id);
         snprintf(deletion.path, sizeof(deletion.path), "/containers/%s", id);
