@@ -15,16 +15,19 @@ bool workflow_put(const struct stack *s, const struct tenant *t, const char *key
 long workflow_run(const struct stack *s, const struct tenant *t, const char *key, const char *members,
     const char *const *headers, struct reply *ret);
 /* The same without waiting; the workflow run's id goes to ret_id. */
-bool workflow_begin(const struct stack *s, const struct tenant *t, const char *key, const char *members, char ret_id[40]);
+bool workflow_begin(
+    const struct stack *s, const struct tenant *t, const char *key, const char *members, char ret_id[40]);
 /* The same as a stream. */
-struct watch *workflow_stream(const struct stack *s, const struct tenant *t, const char *key, const char *members);
+struct watch *workflow_stream(
+    const struct stack *s, const struct tenant *t, const char *key, const char *members);
 /* Id of a streamed workflow run, from its first line; waits for that. */
 bool workflow_id_of(struct watch *w, char ret_id[40]);
 /* GET /workflow-runs/:id/events; after < -1: no position is named. */
 struct watch *workflow_events(
     const struct stack *s, const struct tenant *t, const char *id, bool sse, long after);
 /* GET /workflow-runs/:id until it has ended or the seconds are over. */
-bool workflow_wait(const struct stack *s, const struct tenant *t, const char *id, int seconds, struct reply *ret);
+bool workflow_wait(
+    const struct stack *s, const struct tenant *t, const char *id, int seconds, struct reply *ret);
 /* Member of the step with that key in an answered workflow run; NULL: no such step, or null. */
 const char *workflow_step(const struct reply *r, const char *step_key, const char *member);
 
