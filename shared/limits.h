@@ -67,6 +67,8 @@
 /* Steps of one workflow; which ones a step needs is a set of 64 bits. */
 #define LIMIT_WORKFLOW_STEPS 64
 #define LIMIT_STEP_KEY       64
+/* What a workflow is for, in a few sentences. */
+#define LIMIT_WORKFLOW_DESCRIPTION 1024
 /* A workflow's definition: two full prompts, or 4 KiB for each of 64 steps. A version is kept for good and is read as each run starts. */
 #define LIMIT_WORKFLOW_SPEC (256u << 10)
 /* Names of users, projects, keys, containers, agents. */

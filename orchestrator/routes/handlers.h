@@ -40,6 +40,12 @@ http_handler route_binding_put;
 http_handler route_binding_get;
 http_handler route_binding_delete;
 
+/* workflows.c */
+http_handler route_workflow_put;
+http_handler route_workflow_list;
+http_handler route_workflow_get;
+http_handler route_workflow_delete;
+
 /* messages.c */
 http_handler route_message;
 http_handler route_message_stream;

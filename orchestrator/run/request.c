@@ -161,6 +161,8 @@ static int write_prompt(struct run_request *r, const struct config *cfg, struct 
     json_arr_open(&j);
     int rc = write_script(&j, r->prompt, "prompt", cfg, err);
     json_arr_close(&j);
+    if (rc)
+        buf_reset(&r->commands); /* nothing is settled */
     return rc ? rc : buf_error(&r->commands, err);
 }
 

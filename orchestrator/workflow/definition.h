@@ -54,7 +54,7 @@ int workflow_definition_find(const struct workflow_definition *d, const char *ke
 
 /* Append the message body {"agent","prompt","commands","engine","timeoutMs"} that steps[step] is as a run, for run_request_parse, its templates
  * filled in by value (NULL: as they stand). A filled-in prompt has at most LIMIT_PROMPT bytes, a word of a command LIMIT_ARGV_BYTES.
- * Errors: ARP_E_TOO_LARGE (details.field, details.step), ARP_E_NOMEM. */
+ * Errors: ARP_E_TOO_LARGE (a text: details.field and details.step; or out), ARP_E_NOMEM. */
 int workflow_definition_message(const struct workflow_definition *d, size_t step, template_value_fn *value,
     void *ctx, struct buf *out, struct arp_err *err);
 

@@ -11,6 +11,9 @@
 #include "shared/err.h"
 #include "shared/limits.h"
 
+/* Keys of steps have 1 to LIMIT_STEP_KEY of these bytes. */
+#define STEP_KEY_BYTES "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+
 enum template_value { TEMPLATE_INPUT, TEMPLATE_FINAL_TEXT, TEMPLATE_DIFF, TEMPLATE_STATUS };
 
 struct template_ref {

@@ -19,7 +19,11 @@ static void a_definition_is_checked_by_name(void)
         const char *field;
     } rows[] = {
         {{.image_name = "tenant:1", .cpu_millis = 2000, .memory_bytes = 1 << 30, .pids = 256}, 0, NULL},
-        {{.cpu_millis = CONTAINER_KEEP, .memory_bytes = CONTAINER_KEEP, .pids = CONTAINER_KEEP}, 0, NULL},
+        {{.cpu_millis = CONTAINER_KEEP,
+             .memory_bytes = CONTAINER_KEEP,
+             .pids = CONTAINER_KEEP,
+             .idle_expiry_seconds = CONTAINER_KEEP},
+            0, NULL},
         {{.image_name = "gone:1"}, ARP_E_FIELD, "image"},
         {{.image_name = "plain:1"}, ARP_E_FIELD, "image"},
         {{.image_name = ""}, ARP_E_FIELD, "image"},
@@ -32,6 +36,9 @@ static void a_definition_is_checked_by_name(void)
         {{.memory_bytes = 1 << 20}, ARP_E_FIELD, "memoryBytes"},
         {{.pids = 257}, ARP_E_FIELD, "pids"},
         {{.pids = 15}, ARP_E_FIELD, "pids"},
+        {{.idle_expiry_seconds = 1}, 0, NULL},
+        {{.idle_expiry_seconds = 31536000}, 0, NULL},
+        {{.idle_expiry_seconds = 31536001}, ARP_E_FIELD, "idleExpirySeconds"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char digest[80] = "?", detail[64];

@@ -71,10 +71,12 @@ static void make_containers(void)
         for (int n = ALIVE; n < NAMED; n++) {
             char name[64];
             snprintf(name, sizeof(name), "%s %d", place_sources[p], n);
-            insert(n == FOREIGN ? &user_b : &user_a, name, n == IMAGE_GONE ? "gone:1" : "tenant:1", ids[p][n]);
+            insert(
+                n == FOREIGN ? &user_b : &user_a, name, n == IMAGE_GONE ? "gone:1" : "tenant:1", ids[p][n]);
         }
         MUST(containers_delete(env.db, user_a.id, ids[p][DELETED], &err) == 0);
-        sqlf("UPDATE containers SET last_used_at = now() - interval '2 hours' WHERE id = '%s'", ids[p][EXPIRED]);
+        sqlf("UPDATE containers SET last_used_at = now() - interval '2 hours' WHERE id = '%s'",
+            ids[p][EXPIRED]);
         sqlf("DELETE FROM containers WHERE id = '%s'", ids[p][MISSING]);
     }
 }
@@ -93,17 +95,20 @@ static void make_agents(void)
             for (int h = 0; h < HABITS; h++) {
                 char key[32];
                 agent_key(s, b, h, key);
-                sqlf("INSERT INTO agents (user_id, key, code_interpreter, container_id, mode, fallback_to_auto) "
+                sqlf("INSERT INTO agents (user_id, key, code_interpreter, container_id, mode, "
+                     "fallback_to_auto) "
                      "VALUES ('%s', '%s', true, nullif('%s', '')::uuid, '%s', %s)",
                     user_a.id, key, ids[SPEC][s], h == AUTO ? "auto" : "explicit",
                     h == EXPLICIT_OR_AUTO ? "true" : "false");
                 if (b != NONE)
-                    sqlf("INSERT INTO agent_containers (user_id, agent_key, container_id) VALUES ('%s', '%s', '%s')",
+                    sqlf("INSERT INTO agent_containers (user_id, agent_key, container_id) VALUES ('%s', "
+                         "'%s', '%s')",
                         user_a.id, key, ids[BINDING][b]);
             }
         }
     }
-    sqlf("INSERT INTO agents (user_id, key, code_interpreter, mode, fallback_to_auto) VALUES ('%s', 'toolless', "
+    sqlf("INSERT INTO agents (user_id, key, code_interpreter, mode, fallback_to_auto) VALUES ('%s', "
+         "'toolless', "
          "false, 'auto', false), ('%s', 'theirs', true, 'auto', false)",
         user_a.id, user_b.id);
     sqlf("SET session_replication_role = DEFAULT");
@@ -175,17 +180,19 @@ static void expect_cell(const enum named at[PLACES], enum habit habit)
     if (p == REQUEST) {
         snprintf(want, sizeof(want), "\"agentKey\":\"%s\",\"containerId\":\"%s\",\"reason\":\"%s\"", key, id,
             refused ? reasons[at[p]] : "");
-        snprintf(sample, sizeof(sample), "arp_override_rejected_total{reason=\"%s\"} ", refused ? reasons[at[p]] : "");
+        snprintf(sample, sizeof(sample), "arp_override_rejected_total{reason=\"%s\"} ",
+            refused ? reasons[at[p]] : "");
     } else if (p < PLACES) {
         snprintf(want, sizeof(want),
-            "\"agentKey\":\"%s\",\"source\":\"%s\",\"containerId\":\"%s\",\"reason\":\"%s\"", key, place_sources[p],
-            id, refused ? reasons[at[p]] : "");
+            "\"agentKey\":\"%s\",\"source\":\"%s\",\"containerId\":\"%s\",\"reason\":\"%s\"", key,
+            place_sources[p], id, refused ? reasons[at[p]] : "");
         snprintf(sample, sizeof(sample), "arp_container_unresolved_total{source=\"%s\",reason=\"%s\"} ",
             place_sources[p], refused ? reasons[at[p]] : "");
     } else {
-        snprintf(want, sizeof(want), "\"agentKey\":\"%s\",\"source\":\"explicit\",\"reason\":\"not_bound\"", key);
         snprintf(
-            sample, sizeof(sample), "arp_container_unresolved_total{source=\"explicit\",reason=\"not_bound\"} ");
+            want, sizeof(want), "\"agentKey\":\"%s\",\"source\":\"explicit\",\"reason\":\"not_bound\"", key);
+        snprintf(sample, sizeof(sample),
+            "arp_container_unresolved_total{source=\"explicit\",reason=\"not_bound\"} ");
     }
     double before = counted(sample);
     int rc = resolve(key, at[REQUEST] == NONE ? NULL : key, ids[REQUEST][at[REQUEST]], &c);
@@ -204,7 +211,8 @@ static void the_first_that_names_a_container_decides(void)
         for (int s = 0; s < NAMED; s++)
             for (int b = 0; b < NAMED; b++)
                 for (int h = 0; h < HABITS; h++)
-                    expect_cell((const enum named[]){(enum named)r, (enum named)s, (enum named)b}, (enum habit)h);
+                    expect_cell(
+                        (const enum named[]){(enum named)r, (enum named)s, (enum named)b}, (enum habit)h);
 }
 
 /* --- overrides ---------------------------------------------------------------------------------------------------------------- */
@@ -239,8 +247,8 @@ static void an_override_is_of_an_agent_that_takes_part_and_can(void)
         struct run_choice c;
         char want[256];
         ASSERT_INT(resolve(rows[i].agent, rows[i].key, rows[i].id, &c), ARP_E_OVERRIDE);
-        snprintf(want, sizeof(want), "\"agentKey\":\"%s\",\"containerId\":\"%s\",\"reason\":\"%s\"", rows[i].key,
-            rows[i].id ? rows[i].id : "", rows[i].reason);
+        snprintf(want, sizeof(want), "\"agentKey\":\"%s\",\"containerId\":\"%s\",\"reason\":\"%s\"",
+            rows[i].key, rows[i].id ? rows[i].id : "", rows[i].reason);
         ASSERT_STR(err.detail, want);
     }
 }
@@ -267,8 +275,8 @@ static void foreign_and_missing_read_alike(void)
 static void the_first_bad_override_is_named_before_a_bad_agent(void)
 {
     const char *keys[] = {"nobody", "toolless", "s2-b0-h0"};
-    struct run_override good_and_bad[] = {
-        {(char *)keys[2], ids[REQUEST][ALIVE]}, {(char *)"default", ids[REQUEST][ALIVE]}, {(char *)keys[2], (char *)"x"}};
+    struct run_override good_and_bad[] = {{(char *)keys[2], ids[REQUEST][ALIVE]},
+        {(char *)"default", ids[REQUEST][ALIVE]}, {(char *)keys[2], (char *)"x"}};
     struct run_choice c[3];
     ASSERT_INT(run_resolve(&env, user_a.id, keys, 3, good_and_bad, 3, c, &err), ARP_E_OVERRIDE);
     ASSERT_CONTAINS(err.detail, "\"agentKey\":\"default\"");
@@ -309,8 +317,8 @@ static void the_built_in_agent_can_be_bound(void)
     ASSERT_TRUE(c.agent.built_in);
     expect_chosen(&c, "default", "auto", "");
     run_choice_done(&c);
-    sqlf("INSERT INTO agent_containers (user_id, agent_key, container_id) VALUES ('%s', 'default', '%s')", user_a.id,
-        ids[BINDING][ALIVE]);
+    sqlf("INSERT INTO agent_containers (user_id, agent_key, container_id) VALUES ('%s', 'default', '%s')",
+        user_a.id, ids[BINDING][ALIVE]);
     ASSERT_INT(resolve("default", NULL, NULL, &c), 0);
     expect_chosen(&c, "default", "binding", ids[BINDING][ALIVE]);
     run_choice_done(&c);
@@ -323,14 +331,17 @@ static void a_container_in_use_does_not_expire(void)
     char sql[512];
     ASSERT_INT(resolve("default", "default", ids[REQUEST][EXPIRED], &c), ARP_E_OVERRIDE);
     snprintf(sql, sizeof(sql),
-        "WITH p AS (INSERT INTO projects (user_id, name) VALUES ('%s', 'p') RETURNING id, user_id), w AS (INSERT INTO "
-        "workspaces (project_id, user_id, volume_name) SELECT id, user_id, 'v' FROM p RETURNING id, project_id, "
+        "WITH p AS (INSERT INTO projects (user_id, name) VALUES ('%s', 'p') RETURNING id, user_id), w AS "
+        "(INSERT INTO "
+        "workspaces (project_id, user_id, volume_name) SELECT id, user_id, 'v' FROM p RETURNING id, "
+        "project_id, "
         "user_id) SELECT id || ' ' || project_id FROM w",
         user_a.id);
     char place[80];
     snprintf(place, sizeof(place), "%s", pg_sql(sql));
     ASSERT_TRUE(strlen(place) == 73);
-    sqlf("INSERT INTO runs (user_id, project_id, workspace_id, streaming, prompt, engine, run_context, container_id) "
+    sqlf("INSERT INTO runs (user_id, project_id, workspace_id, streaming, prompt, engine, run_context, "
+         "container_id) "
          "VALUES ('%s', '%s', '%.36s', false, '', 'shell', '{}', '%s')",
         user_a.id, place + 37, place, ids[REQUEST][EXPIRED]);
     ASSERT_INT(resolve("default", "default", ids[REQUEST][EXPIRED], &c), 0);
@@ -395,7 +406,8 @@ static void expect_same(const struct run_choice *a, const struct run_choice *b)
 static void what_was_chosen_reads_back_as_it_was(void)
 {
     static const char *const keys[] = {"default", "s1-b0-h1", "s0-b1-h2", "s0-b0-h0", "full"};
-    sqlf("INSERT INTO agents (user_id, key, code_interpreter, mode, fallback_to_auto, engine, model, instructions) "
+    sqlf("INSERT INTO agents (user_id, key, code_interpreter, mode, fallback_to_auto, engine, model, "
+         "instructions) "
          "VALUES ('%s', 'full', true, 'explicit', true, 'shell', 'm\"1', E'be \\n\"brief\" \xc3\xa4 \\\\')",
         user_a.id);
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -434,16 +446,16 @@ static void damaged_choices_are_refused(void)
         "{" AGENT_OK ",\"container\":{\"agentKey\":\"b\",\"source\":\"auto\"," REST_OK "," LIMITS_OK "}}",
         "{" AGENT_OK ",\"container\":{\"agentKey\":\"a\",\"source\":\"guess\"," REST_OK "," LIMITS_OK "}}",
         "{" AGENT_OK ",\"container\":{\"agentKey\":\"a\",\"source\":\"spec\"," REST_OK "," LIMITS_OK "}}",
-        "{" AGENT_OK ",\"container\":{\"agentKey\":\"a\",\"source\":\"auto\",\"id\":\"" NO_ID "\"," REST_OK "," LIMITS_OK
-        "}}",
+        "{" AGENT_OK ",\"container\":{\"agentKey\":\"a\",\"source\":\"auto\",\"id\":\"" NO_ID "\"," REST_OK
+        "," LIMITS_OK "}}",
         "{" AGENT_OK ",\"container\":{\"agentKey\":\"a\",\"source\":\"spec\",\"id\":\"" NO_ID "0\"," REST_OK
         "," LIMITS_OK "}}",
         "{" AGENT_OK ",\"container\":{\"agentKey\":\"a\",\"source\":\"auto\"," LIMITS_OK "}}",
         "{" AGENT_OK ",\"container\":{\"agentKey\":\"a\",\"source\":\"auto\"," REST_OK "}}",
         "{" AGENT_OK ",\"container\":{\"agentKey\":\"a\",\"source\":\"auto\"," REST_OK
         ",\"limits\":{\"nanoCpus\":1,\"memoryBytes\":0,\"pids\":1}}}",
-        "{\"agent\":{\"key\":\"a\",\"mode\":\"maybe\"},\"container\":{\"agentKey\":\"a\",\"source\":\"auto\"," REST_OK
-        "," LIMITS_OK "}}",
+        "{\"agent\":{\"key\":\"a\",\"mode\":\"maybe\"},\"container\":{\"agentKey\":\"a\",\"source\":"
+        "\"auto\"," REST_OK "," LIMITS_OK "}}",
     };
     struct run_choice c;
     cleanup_cjson cJSON *whole = cJSON_Parse(good);

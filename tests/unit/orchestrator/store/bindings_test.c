@@ -1,5 +1,7 @@
 #include "orchestrator/store/bindings.h"
 
+#include <pthread.h>
+
 #include "orchestrator/store/agents.h"
 #include "orchestrator/store/containers.h"
 #include "tests/unit/orchestrator/store/fixture.h"
@@ -122,6 +124,57 @@ static void other_tenants_bindings_do_not_exist(void)
     container_done(&own);
 }
 
+#define ROUNDS 60
+
+/* Errors that no order of making, binding and deleting explains. */
+static void *make_and_delete(void *arg)
+{
+    struct arp_err mine;
+    intptr_t bad = 0;
+    (void)arg;
+    for (int i = 0; i < ROUNDS; i++) {
+        int rc = agents_put(db, user_a.id, "restless", &plain, 1000, NULL, NULL, &mine);
+        bad += rc != 0 && rc != ARP_E_CONFLICT;
+        rc = agents_delete(db, user_a.id, "restless", &mine);
+        bad += rc != 0 && rc != ARP_E_NOT_FOUND;
+    }
+    return (void *)bad;
+}
+
+static void *bind_it(void *container_id)
+{
+    struct arp_err mine;
+    intptr_t bad = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        int rc = bindings_put(db, user_a.id, "restless", container_id, NULL, NULL, &mine);
+        bad += rc != 0 && rc != ARP_E_NOT_FOUND;
+    }
+    return (void *)bad;
+}
+
+static void no_binding_survives_its_agent_whatever_the_order(void)
+{
+    struct container c = container_of(user_a.id, "restless");
+    pthread_t t[4];
+    struct agents all;
+    for (int i = 0; i < 4; i++)
+        ASSERT_INT(pthread_create(&t[i], NULL, i < 2 ? make_and_delete : bind_it, c.id), 0);
+    for (int i = 0; i < 4; i++) {
+        void *bad;
+        pthread_join(t[i], &bad);
+        ASSERT_INT((intptr_t)bad, 0);
+    }
+    ASSERT_INT(agents_delete(db, user_a.id, "restless", &err), ARP_E_NOT_FOUND);
+    ASSERT_STR(sqlf("SELECT count(*) FROM agent_containers WHERE agent_key = 'restless'"), "0");
+    char count[24];
+    OK(agents_list(db, user_a.id, &all, &err));
+    snprintf(count, sizeof(count), "%zu", all.n - 1); /* but the built-in one */
+    ASSERT_STR(sqlf("SELECT agent_count FROM users WHERE id = '%s'", user_a.id), count);
+    agents_done(&all);
+    container_done(&c);
+}
+
 FIXTURE_SUITE(bindings_test, TEST(bound_read_bound_again_and_unbound),
     TEST(an_agent_must_exist_and_run_in_containers), TEST(only_the_tenants_living_containers_can_be_bound),
-    TEST(a_binding_outlives_its_container_but_not_its_agent), TEST(other_tenants_bindings_do_not_exist))
+    TEST(a_binding_outlives_its_container_but_not_its_agent), TEST(other_tenants_bindings_do_not_exist),
+    TEST(no_binding_survives_its_agent_whatever_the_order))

@@ -264,7 +264,7 @@ static void a_run_can_not_name_another_tenants_container(void)
         .run_context = "{}",
         .container_id = c.id};
     struct run_admitted a;
-    ASSERT_INT(runs_admit(db, &n, &a, &err), ARP_E_NOT_FOUND);
+    ASSERT_INT(runs_admit(db, &n, &a, &err), ARP_E_GONE);
     n.user_id = user_b.id;
     n.project_id = project_b.id;
     OK(runs_admit(db, &n, &a, &err));
