@@ -25,11 +25,20 @@ enum fixture_kind {
     FIXTURE_DROPPED, /* one command with a shell, a script and their exits; 7 process records were over the limit */
 };
 
+/* The step of a workflow run that a run is. */
+struct fixture_step {
+    const char *workflow_run_id;
+    int step;
+    const char *key;
+    const char *agent;
+};
+
 struct fixture {
     char root[64];    /* temporary directory */
     char out[80];     /* where bundles go */
     char keyring[96]; /* keys.json of the signer */
     struct signer *signer;
+    const struct fixture_step *step; /* of the runs that are staged; NULL: runs of their own */
 };
 
 /* Make the directory and start a signer with a new key. */
@@ -54,6 +63,11 @@ void fixture_remake_manifests(struct entries *e);
 /* Make seq and prev of every line of the log right again, as someone without the key can. */
 void fixture_rechain(struct entries *e, const char *run_id, const char *log);
 
+/* Line n of a file: from *at to *end (behind its LF). False when there is no such line. */
+bool fixture_find_line(const struct entry *e, size_t n, size_t *at, size_t *end);
+/* Take line n out / swap it with the one after it. False when there is none / no two. */
+bool fixture_drop_line(struct entries *e, const char *name, size_t n);
+bool fixture_swap_lines(struct entries *e, const char *name, size_t n);
 /* Replace the first from in a file by to, and cover up all that can be: chain, manifests, Payload-Oxum. False when from is not there. */
 bool fixture_edit(struct entries *e, const char *run_id, const char *file, const char *from, const char *to);
 

@@ -38,36 +38,45 @@ void put_file(const char *dir, const char *name, const void *bytes, size_t len)
 #define WS_NAME   "arp-test-ws-33333333"
 
 /* The object of ToolContext, and the run context it came of: of a tenant's container, and of the server's own environment. */
-static const char *container_context_of(enum fixture_kind kind)
+static const char *container_context_of(enum fixture_kind kind, const struct fixture_step *step)
 {
     static char text[600];
     bool own = kind == FIXTURE_EMPTY;
     if (kind == FIXTURE_NO_CONTAINER)
         return NULL;
     snprintf(text, sizeof(text),
-        "{\"agent_key\":\"default\",\"source\":\"%s\",\"container_id\":\"%s\",\"name\":\"%s\","
+        "{\"agent_key\":\"%s\",\"source\":\"%s\",\"container_id\":\"%s\",\"name\":\"%s\","
         "\"engine_container_id\":\"" ENGINE_ID
         "\",\"image_name\":\"arp-workspace:test\",\"image_digest\":\"%s\"}",
-        own ? "auto" : "override", own ? ENGINE_ID : CONTAINER, own ? WS_NAME : "slim", image_digest);
+        step ? step->agent : "default", own ? "auto" : "override", own ? ENGINE_ID : CONTAINER,
+        own ? WS_NAME : "slim", image_digest);
     return text;
 }
 
-static const char *run_context_of(enum fixture_kind kind)
+static const char *run_context_of(enum fixture_kind kind, const struct fixture_step *step)
 {
-    static char text[600];
+    static char text[1000];
     bool own = kind == FIXTURE_EMPTY;
-    snprintf(text, sizeof(text),
-        "{\"v\":1,\"agentKey\":\"default\",\"agent\":{\"key\":\"default\",\"builtIn\":true},"
-        "\"container\":{\"agentKey\":\"default\",\"source\":\"%s\",\"id\":%s,\"name\":%s,\"imageName\":\"arp-"
-        "workspace:test\",\"imageDigest\":%s%s%s}}",
-        own ? "auto" : "override", own ? "null" : "\"" CONTAINER "\"", own ? "null" : "\"slim\"",
-        own ? "" : "\"", own ? "null" : image_digest, own ? "" : "\"");
+    const char *agent = step ? step->agent : "default";
+    int n = snprintf(text, sizeof(text),
+        "{\"v\":1,\"agentKey\":\"%s\",\"agent\":{\"key\":\"%s\",\"builtIn\":true},"
+        "\"container\":{\"agentKey\":\"%s\",\"source\":\"%s\",\"id\":%s,\"name\":%s,\"imageName\":\"arp-"
+        "workspace:test\",\"imageDigest\":%s%s%s}",
+        agent, agent, agent, own ? "auto" : "override", own ? "null" : "\"" CONTAINER "\"",
+        own ? "null" : "\"slim\"", own ? "" : "\"", own ? "null" : image_digest, own ? "" : "\"");
+    if (step)
+        n += snprintf(text + n, sizeof(text) - (size_t)n,
+            ",\"workflow\":{\"runId\":\"%s\",\"key\":\"nightly\",\"version\":2,\"step\":%d,\"stepKey\":\"%"
+            "s\"}",
+            step->workflow_run_id, step->step, step->key);
+    snprintf(text + n, sizeof(text) - (size_t)n, "}");
     return text;
 }
 
 /* A run being told: the logs with their chains, and a clock. */
 struct story {
     const char *run_id;
+    const struct fixture_step *step; /* NULL: a run of its own */
     char dir[PATH_MAX];
     struct buf events, log, processes;
     struct chain events_chain, log_chain, processes_chain;
@@ -420,7 +429,7 @@ static void tell_run(struct story *s, enum fixture_kind kind)
         tell_lost(s);
         return;
     }
-    tell_context(s, container_context_of(kind));
+    tell_context(s, container_context_of(kind, s->step));
     if (kind == FIXTURE_EMPTY) {
         tell_diff(s, "");
         tell_end(s, "succeeded", false);
@@ -452,17 +461,18 @@ static void tell_run(struct story *s, enum fixture_kind kind)
 static void put_documents(const struct story *s, enum fixture_kind kind, bool closed)
 {
     char text[4096], digest[SHA256_HEX_LEN + 1];
-    const char *context = container_context_of(kind), *run_context = run_context_of(kind);
+    const char *context = container_context_of(kind, s->step), *run_context = run_context_of(kind, s->step);
     bool container = context != NULL;
     sha256_hex_of(run_context, strlen(run_context), digest);
     int n = snprintf(text, sizeof(text),
-        "{\"v\":1,\"runId\":\"%s\",\"userId\":\"" USER "\",\"projectId\":\"" PROJECT
+        "{\"v\":1,\"runId\":\"%s\",\"status\":\"%s\",\"userId\":\"" USER "\",\"projectId\":\"" PROJECT
         "\",\"workspaceId\":\"" SPACE
         "\",\"runContext\":%s,\"container_context\":%s,\"imageName\":%s,\"imageDigest\":%s%s%s"
         ",\"gitCommit\":\"" COMMIT "\",\"closed\":%s,\"complete\":%s}",
-        s->run_id, run_context, container ? context : "null", container ? "\"arp-workspace:test\"" : "null",
-        container ? "\"" : "", container ? image_digest : "null", container ? "\"" : "",
-        closed ? "true" : "false", closed ? "true" : "false");
+        s->run_id, kind == FIXTURE_EMPTY || kind == FIXTURE_DROPPED ? "succeeded" : "failed", run_context,
+        container ? context : "null", container ? "\"arp-workspace:test\"" : "null", container ? "\"" : "",
+        container ? image_digest : "null", container ? "\"" : "", closed ? "true" : "false",
+        closed ? "true" : "false");
     put_file(s->dir, "metadata.json", text, (size_t)n);
     n = snprintf(text, sizeof(text),
         "{\"v\":1,\"runId\":\"%s\",\"imageName\":%s,\"imageDigest\":%s%s%s,\"container\":%s,"
@@ -476,10 +486,11 @@ static void put_documents(const struct story *s, enum fixture_kind kind, bool cl
     put_file(s->dir, "processes.jsonl", s->processes.data, s->processes.len);
 }
 
-void story_write(const char *staging, const char *run_id, enum fixture_kind kind, struct bundle_input *ret)
+void story_write(const char *staging, const char *run_id, enum fixture_kind kind,
+    const struct fixture_step *step, struct bundle_input *ret)
 {
     static struct story s;
-    s = (struct story){.run_id = run_id, .now_us = T0_US};
+    s = (struct story){.run_id = run_id, .step = step, .now_us = T0_US};
     buf_init(&s.events, FILE_MAX);
     buf_init(&s.log, FILE_MAX);
     buf_init(&s.processes, FILE_MAX);
@@ -503,8 +514,8 @@ void story_write(const char *staging, const char *run_id, enum fixture_kind kind
         .staging_dir = s.dir,
         .prompt = PROMPT,
         .engine = "shell",
-        .agent_key = "default",
-        .container_context = container_context_of(kind),
+        .agent_key = step ? step->agent : "default",
+        .container_context = container_context_of(kind, step),
         .image_name = container ? "arp-workspace:test" : NULL,
         .image_digest = container ? image_digest : NULL,
         .git_commit = COMMIT,

@@ -149,21 +149,6 @@ static void expired_and_revoked_keys_give_no_trust(void)
 static const char *const logs[] = {"events.jsonl", "command_log.jsonl", "processes.jsonl"};
 #define LOGS (sizeof(logs) / sizeof(logs[0]))
 
-/* Line n of text: from *at to *end (behind its LF). Returns false when there is no such line. */
-static bool find_line(const struct entry *e, size_t n, size_t *at, size_t *end)
-{
-    *at = 0;
-    for (size_t i = 0;; i++) {
-        const char *lf = *at < e->size ? memchr(e->bytes + *at, '\n', e->size - *at) : NULL;
-        if (!lf)
-            return false;
-        *end = (size_t)(lf - e->bytes) + 1;
-        if (i == n)
-            return true;
-        *at = *end;
-    }
-}
-
 static void expect_changed(struct entries *e, const char *reason)
 {
     fixture_repack(work, FIXTURE_RUN_A, e);
@@ -189,18 +174,11 @@ static void every_removed_line_is_refused(void)
         for (int cover = COVER_NONE; cover <= COVER_CHAIN; cover++) {
             for (size_t n = 0;; n++) {
                 struct entries e;
-                size_t at, end;
                 fixture_unpack(full, &e);
-                const struct entry *log = entries_find(&e, logs[l]);
-                if (!find_line(log, n, &at, &end)) {
+                if (!fixture_drop_line(&e, logs[l], n)) {
                     entries_done(&e);
                     break;
                 }
-                cleanup_buf struct buf b;
-                buf_init(&b, 1u << 20);
-                buf_append(&b, log->bytes, at);
-                buf_append(&b, log->bytes + end, log->size - end);
-                fixture_replace(&e, logs[l], buf_str(&b), b.len);
                 cover_up(&e, logs[l], (enum cover)cover);
                 expect_changed(&e, cover == COVER_NONE ? "manifests: " : logs[l]);
                 removed++;
@@ -208,23 +186,6 @@ static void every_removed_line_is_refused(void)
         }
     }
     ASSERT_INT(removed, 3 * (23 + 3 + 13));
-}
-
-/* Swap line n of a log with the one after it. Returns false when there are no two. */
-static bool swap_lines(struct entries *e, const char *name, size_t n)
-{
-    size_t at, mid, at2, end;
-    const struct entry *log = entries_find(e, name);
-    if (!find_line(log, n, &at, &mid) || !find_line(log, n + 1, &at2, &end))
-        return false;
-    cleanup_buf struct buf b;
-    buf_init(&b, 1u << 20);
-    buf_append(&b, log->bytes, at);
-    buf_append(&b, log->bytes + mid, end - mid);
-    buf_append(&b, log->bytes + at, mid - at);
-    buf_append(&b, log->bytes + end, log->size - end);
-    fixture_replace(e, name, b.data, b.len);
-    return true;
 }
 
 static void every_swapped_pair_of_lines_is_refused(void)
@@ -235,7 +196,7 @@ static void every_swapped_pair_of_lines_is_refused(void)
             for (size_t n = 0;; n++) {
                 struct entries e;
                 fixture_unpack(full, &e);
-                if (!swap_lines(&e, logs[l], n)) {
+                if (!fixture_swap_lines(&e, logs[l], n)) {
                     entries_done(&e);
                     break;
                 }
@@ -440,7 +401,7 @@ static void more_processes_than_a_recorder_makes_are_refused(void)
     buf_init(&b, 32u << 20);
     fixture_unpack(full, &e);
     const struct entry *log = entries_find(&e, "processes.jsonl");
-    ASSERT_TRUE(find_line(log, 0, &at, &end));
+    ASSERT_TRUE(fixture_find_line(log, 0, &at, &end));
     for (int i = 0; i <= LIMIT_PROCESS_RECORDS; i++)
         buf_append(&b, log->bytes, end);
     fixture_replace(&e, "processes.jsonl", b.data, b.len);
@@ -456,7 +417,7 @@ static void process_outside_its_command_is_refused(void)
     for (size_t i = 0; i < 2; i++) {
         struct entries e;
         fixture_unpack(full, &e);
-        ASSERT_TRUE(swap_lines(&e, "events.jsonl", moved[i]));
+        ASSERT_TRUE(fixture_swap_lines(&e, "events.jsonl", moved[i]));
         cover_up(&e, "events.jsonl", COVER_CHAIN);
         expect_changed(&e, "RunProcess does not stand between start and finish of its command");
     }
