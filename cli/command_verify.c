@@ -18,7 +18,7 @@ static int load_keys(const char *ring, const char *pem, struct keyring **ret, st
 
 int command_verify(int argc, const char **argv)
 {
-    char *ring = NULL, *pem = NULL;
+    char *ring = NULL, *pem = NULL, *steps = NULL;
     int json = 0, strict = 0;
     struct keyring *keys = NULL;
     struct arp_err err = {0};
@@ -26,12 +26,14 @@ int command_verify(int argc, const char **argv)
         {"keyring", 'k', POPT_ARG_STRING, &ring, 0, "trusted keys, as /.well-known/arp-keys.json gives them",
             "FILE"},
         {"public-key", 'p', POPT_ARG_STRING, &pem, 0, "one trusted public key (PEM)", "FILE"},
+        {"steps", 's', POPT_ARG_STRING, &steps, 0,
+            "of a workflow run: verify its steps' bundles too, which are DIR/<runId>.zip", "DIR"},
         {"json", 0, POPT_ARG_NONE, &json, 0, "print one JSON object", NULL},
         {"strict", 0, POPT_ARG_NONE, &strict, 0, "a check that can't be made is not accepted (exit 3)", NULL},
         POPT_AUTOHELP POPT_TABLEEND,
     };
-    poptContext pc = command_options(
-        argc, argv, table, "verify [--keyring FILE | --public-key FILE] [--json] [--strict] BUNDLE.zip");
+    poptContext pc = command_options(argc, argv, table,
+        "verify [--keyring FILE | --public-key FILE] [--steps DIR] [--json] [--strict] BUNDLE.zip");
     if (!pc)
         return VERIFY_UNUSABLE;
     const char *path = poptGetArg(pc);
@@ -42,12 +44,14 @@ int command_verify(int argc, const char **argv)
         command_trouble(&err);
     } else {
         struct verify_report report;
-        code = verify_bundle(path, keys, strict, &report);
+        const struct verify_options options = {.keys = keys, .strict = strict, .steps_dir = steps};
+        code = verify_bundle(path, &options, &report);
         (json ? verify_print_json : verify_print)(&report, stdout);
     }
     keyring_free(keys);
     poptFreeContext(pc);
     free(ring);
     free(pem);
+    free(steps);
     return code;
 }

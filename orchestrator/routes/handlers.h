@@ -66,6 +66,7 @@ http_handler route_workflow_run_cancel;
 
 /* evidence.c */
 http_handler route_evidence_get;
+http_handler route_workflow_evidence_get;
 
 /* ops.c */
 http_handler route_healthz;
@@ -73,5 +74,6 @@ http_handler route_readyz;
 http_handler route_metrics;
 http_handler route_keys;
 http_handler route_allowed_signers;
+http_handler route_openapi;
 
 #endif

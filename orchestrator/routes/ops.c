@@ -1,9 +1,10 @@
 /*
- * Health, metrics, public keys.
+ * Health, metrics, public keys, the description of the API.
  */
 #include "orchestrator/http/request.h"
 #include "orchestrator/routes/app.h"
 #include "orchestrator/routes/handlers.h"
+#include "orchestrator/routes/openapi.h"
 #include "orchestrator/routes/render.h"
 #include "orchestrator/run/warm.h"
 
@@ -74,4 +75,15 @@ int route_allowed_signers(void *ctx, struct http_req *req, struct arp_err *err)
     if (rc == 0)
         http_reply_bytes(req, 200, "text/plain; charset=utf-8", &out);
     return rc;
+}
+
+int route_openapi(void *ctx, struct http_req *req, struct arp_err *err)
+{
+    (void)ctx;
+    (void)err;
+    cleanup_buf struct buf out;
+    buf_init(&out, RENDER_MAX);
+    buf_append(&out, openapi_json, openapi_json_len);
+    http_reply_json(req, 200, &out);
+    return 0;
 }

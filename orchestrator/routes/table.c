@@ -19,6 +19,8 @@ const struct http_route route_table[] = {
         "public keys for arpctl verify"},
     {"GET", "/.well-known/arp-allowed-signers", HTTP_SCOPE_NONE, 0, HTTP_BLOCKING, route_allowed_signers,
         "public keys for ssh-keygen -Y verify"},
+    {"GET", "/openapi.json", HTTP_SCOPE_NONE, 0, HTTP_INLINE, route_openapi,
+        "this API as an OpenAPI 3.1 document"},
     {"POST", "/users", HTTP_SCOPE_ADMIN, SMALL_BODY, HTTP_BLOCKING, route_user_create,
         "make a user and its first key"},
     {"GET", "/users/me", HTTP_SCOPE_READ, 0, HTTP_BLOCKING, route_user_me, "the key's user"},
@@ -92,5 +94,7 @@ const struct http_route route_table[] = {
         "stop a workflow run"},
     {"GET", "/workflow-runs/:id/events", HTTP_SCOPE_READ, 0, HTTP_BLOCKING, route_workflow_run_events,
         "events of all steps: JSON lines, or SSE with Last-Event-ID"},
+    {"GET", "/workflow-runs/:id/evidence", HTTP_SCOPE_READ, 0, HTTP_BLOCKING, route_workflow_evidence_get,
+        "the bundle of a workflow run (zip)"},
 };
 const size_t route_table_len = sizeof(route_table) / sizeof(route_table[0]);
