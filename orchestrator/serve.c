@@ -21,6 +21,7 @@
 #include "orchestrator/run/recover.h"
 #include "orchestrator/run/warm.h"
 #include "orchestrator/store/migrate.h"
+#include "orchestrator/workflow/driver.h"
 #include "shared/fd.h"
 #include "shared/log.h"
 
@@ -122,7 +123,7 @@ static int make_run_parts(struct server *s, struct arp_err *err)
     if (rc == 0)
         rc = bundler_start(env->bundler, env, s->signer, err);
     if (rc == 0)
-        rc = janitor_start(env, &s->janitor, err);
+        rc = janitor_start(env, workflow_resume_orphans, &s->janitor, err);
     return rc;
 }
 

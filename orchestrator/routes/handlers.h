@@ -56,6 +56,14 @@ http_handler route_run_get;
 http_handler route_run_events;
 http_handler route_run_cancel;
 
+/* workflow_runs.c */
+http_handler route_workflow_run_start;
+http_handler route_workflow_run_stream;
+http_handler route_workflow_run_list;
+http_handler route_workflow_run_get;
+http_handler route_workflow_run_events;
+http_handler route_workflow_run_cancel;
+
 /* evidence.c */
 http_handler route_evidence_get;
 http_handler route_workflow_evidence_get;

@@ -450,6 +450,10 @@ static int admit(
     if (rc)
         return rc;
     sink_init(&job->sink, env, job->run.user_id, job->run.id, live_feed(job->live));
+    if (s->step) {
+        job->sink.also = s->step->also;
+        job->sink.also_base = s->step->also_base;
+    }
     rc = sink_write_started(&job->sink, s->project_id, a.workspace_id, job->request.prompt, err);
     if (rc == 0)
         rc = flush_own(job, err);
@@ -519,7 +523,11 @@ static int start_reserved(const struct run_env *env, const struct run_submission
 static int start_new(const struct run_env *env, const struct run_submission *s, struct run_request *request,
     struct run_started *ret, struct arp_err *err)
 {
-    int rc = live_reserve(env->live, err);
+    int rc = 0;
+    if (s->step)
+        live_reserve_step(env->live);
+    else
+        rc = live_reserve(env->live, err);
     if (rc)
         return rc;
     bool place_taken = false;

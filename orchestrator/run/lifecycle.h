@@ -15,7 +15,7 @@
 #include "orchestrator/run/resolve.h"
 #include "shared/uuid.h"
 
-/* A run that is a step of a workflow run. All borrowed, by run_start only. */
+/* A run that is a step of a workflow run. All borrowed: also until the run has ended, the rest by run_start only. */
 struct run_step {
     const char *workflow_run_id;
     const char *workflow_key;
@@ -25,6 +25,8 @@ struct run_step {
     const char *run_id;              /* made by the caller */
     const struct run_choice *choice; /* resolved when the workflow run began */
     int64_t epoch;                   /* of the workspace lock, which is the caller's and stays so */
+    struct feed *also;               /* the workflow run's stream, where the run's lines are shown too */
+    uint64_t also_base;              /* position there of the run's first line */
 };
 
 struct run_submission {

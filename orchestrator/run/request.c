@@ -200,20 +200,35 @@ static int read_override(const cJSON *item, struct run_override *ret, struct arp
 }
 
 /* The members are judged when they are resolved, so that each bad one is refused by its name. */
-static int read_overrides(const cJSON *body, struct run_request *r, struct arp_err *err)
+int run_overrides_read(const cJSON *map, struct run_override **ret, size_t *ret_n, struct arp_err *err)
 {
-    const cJSON *map = cJSON_GetObjectItemCaseSensitive(body, "container_overrides");
     int n = cJSON_GetArraySize(map);
     if (n > LIMIT_OVERRIDES)
         return arp_fail_field(
             err, "container_overrides", "'container_overrides' names over %d agents", LIMIT_OVERRIDES);
-    r->overrides = calloc((size_t)n + 1, sizeof(*r->overrides));
-    if (!r->overrides)
+    struct run_override *overrides = calloc((size_t)n + 1, sizeof(*overrides));
+    if (!overrides)
         return arp_fail(err, ARP_E_NOMEM, 0, "request");
     int rc = 0;
+    size_t read = 0;
     for (const cJSON *item = map ? map->child : NULL; item && rc == 0; item = item->next)
-        rc = read_override(item, &r->overrides[r->override_count++], err);
-    return rc;
+        rc = read_override(item, &overrides[read++], err);
+    if (rc) {
+        run_overrides_free(overrides, read);
+        return rc;
+    }
+    *ret = overrides;
+    *ret_n = read;
+    return 0;
+}
+
+void run_overrides_free(struct run_override *overrides, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(overrides[i].agent_key);
+        free(overrides[i].container_id);
+    }
+    free(overrides);
 }
 
 static int write_artifacts(struct run_request *r, const struct config *cfg, struct arp_err *err)
@@ -279,7 +294,8 @@ static int read_body(const cJSON *body, struct run_request *r, const struct conf
     if (rc == 0)
         rc = write_commands(body, r, cfg, err);
     if (rc == 0)
-        rc = read_overrides(body, r, err);
+        rc = run_overrides_read(cJSON_GetObjectItemCaseSensitive(body, "container_overrides"), &r->overrides,
+            &r->override_count, err);
     return rc ? rc : write_context(r, err);
 }
 
@@ -322,11 +338,7 @@ void run_request_done(struct run_request *r)
     r->agent_key = NULL;
     free(r->prompt);
     r->prompt = NULL;
-    for (size_t i = 0; i < r->override_count; i++) {
-        free(r->overrides[i].agent_key);
-        free(r->overrides[i].container_id);
-    }
-    free(r->overrides);
+    run_overrides_free(r->overrides, r->override_count);
     r->overrides = NULL;
     r->override_count = 0;
     buf_done(&r->artifacts);

@@ -7,6 +7,7 @@
 #ifndef ARP_ORCHESTRATOR_RUN_REQUEST_H
 #define ARP_ORCHESTRATOR_RUN_REQUEST_H
 
+#include <cjson/cJSON.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,10 @@ struct run_override {
     char *agent_key;    /* owned */
     char *container_id; /* owned; NULL when it was no string */
 };
+
+/* Read a container_overrides object (NULL: none). *ret: run_overrides_free. Errors: ARP_E_FIELD (too many), ARP_E_NOMEM. */
+int run_overrides_read(const cJSON *map, struct run_override **ret, size_t *ret_n, struct arp_err *err);
+void run_overrides_free(struct run_override *overrides, size_t n);
 
 struct run_request {
     char *agent_key;      /* owned */
