@@ -182,6 +182,43 @@ static void bundle_waits_for_its_steps_and_survives_a_crash(void)
     reply_done(&r);
 }
 
+/* The process dies in the middle of a step: the run is closed by its successor, and so sealed; the workflow's record says the same of it. */
+static void crash_in_a_step_leaves_a_record_that_holds_together(void)
+{
+    struct reply r = {0};
+    char id[40], run_id[40];
+    cJSON *said;
+    const char *dir = temp_dir();
+    ASSERT_TRUE(workflow_put(stack, &tenant, "cut",
+        "[{\"key\":\"a\",\"commands\":[[\"true\"]]},{\"key\":\"b\",\"commands\":[[\"sleep\",\"60\"]]},"
+        "{\"key\":\"c\",\"commands\":[[\"true\"]]}]"));
+    ASSERT_TRUE(workflow_begin(stack, &tenant, "cut", "", id));
+    bool runs = false;
+    for (int i = 0; i < 100 && !runs; i++) {
+        char path[128];
+        snprintf(path, sizeof(path), "/workflow-runs/%s", id);
+        ASSERT_INT(stack_call(stack, tenant.key, "GET", path, NULL, &r), 200);
+        runs = workflow_step(&r, "b", "runId") != NULL;
+        if (runs)
+            snprintf(run_id, sizeof(run_id), "%s", workflow_step(&r, "b", "runId"));
+        reply_done(&r);
+        usleep(100000);
+    }
+    ASSERT_TRUE(runs && run_wait_event(stack, &tenant, run_id, "RunCommandStarted"));
+    stack_kill(stack);
+    ASSERT_TRUE(stack_restart(stack));
+    ASSERT_TRUE(workflow_wait(stack, &tenant, id, 60, &r));
+    ASSERT_STR(reply_str(&r, "status"), "failed");
+    reply_done(&r);
+    fetch(id, dir);
+    ASSERT_INT(verify(id, dir, &said), 3);
+    ASSERT_STR(str_at(said, "integrity"), "VERIFIED");
+    ASSERT_TRUE(cJSON_IsTrue(json_at(said, "complete")));
+    ASSERT_INT(num_at(said, "bundles.checked"), 2);
+    ASSERT_INT(num_at(said, "bundles.accepted"), 1);
+    cJSON_Delete(said);
+}
+
 static void run_in_progress_has_none_yet(void)
 {
     struct reply r = {0}, done = {0};
@@ -200,4 +237,4 @@ static void run_in_progress_has_none_yet(void)
 
 TEST_SUITE_WITH(workflow_bundle_test, set_up, tear_down, TEST(bundle_and_its_steps_are_fetched_and_accepted),
     TEST(runs_that_never_started_have_no_bundle_in_it), TEST(bundle_waits_for_its_steps_and_survives_a_crash),
-    TEST(run_in_progress_has_none_yet))
+    TEST(crash_in_a_step_leaves_a_record_that_holds_together), TEST(run_in_progress_has_none_yet))
