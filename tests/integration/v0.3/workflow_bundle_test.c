@@ -133,6 +133,34 @@ static void bundle_and_its_steps_are_fetched_and_accepted(void)
     reply_done(&r);
 }
 
+/* Two agents, of which one gets a tenant's container: what each was resolved to is what its run was in, and what the bundles say. */
+static void containers_of_the_steps_stand_in_the_record(void)
+{
+    struct reply r = {0};
+    char body[512], container[40], members[128];
+    const char *dir = temp_dir(), *image = getenv("ARP_TEST_IMAGE");
+    snprintf(body, sizeof(body), "{\"name\":\"box\",\"image\":\"%s\",\"pids\":64}",
+        image ? image : "arp-workspace:v0.3");
+    ASSERT_INT(stack_call(stack, tenant.key, "POST", "/containers", body, &r), 201);
+    snprintf(container, sizeof(container), "%s", reply_str(&r, "id"));
+    reply_done(&r);
+    ASSERT_INT(
+        stack_call(stack, tenant.key, "PUT", "/agents/coder", "{\"tools\":[\"code_interpreter\"]}", &r), 201);
+    reply_done(&r);
+    ASSERT_TRUE(workflow_put(stack, &tenant, "boxed",
+        "[{\"key\":\"a\",\"agent\":\"coder\",\"commands\":[[\"true\"]]},{\"key\":\"b\",\"commands\":[["
+        "\"true\"]]}]"));
+    snprintf(members, sizeof(members), ",\"container_overrides\":{\"coder\":\"%s\"}", container);
+    ASSERT_INT(workflow_run(stack, &tenant, "boxed", members, NULL, &r), 200);
+    ASSERT_STR(reply_str(&r, "status"), "succeeded");
+    ASSERT_STR(reply_str(&r, "metadata.container_context.a.container_id"), container);
+    ASSERT_STR(reply_str(&r, "metadata.container_context.a.source"), "override");
+    ASSERT_STR(reply_str(&r, "metadata.container_context.b.source"), "auto");
+    fetch(reply_str(&r, "id"), dir);
+    assert_accepted(reply_str(&r, "id"), dir, 2);
+    reply_done(&r);
+}
+
 static void runs_that_never_started_have_no_bundle_in_it(void)
 {
     struct reply r = {0};
@@ -236,5 +264,6 @@ static void run_in_progress_has_none_yet(void)
 }
 
 TEST_SUITE_WITH(workflow_bundle_test, set_up, tear_down, TEST(bundle_and_its_steps_are_fetched_and_accepted),
-    TEST(runs_that_never_started_have_no_bundle_in_it), TEST(bundle_waits_for_its_steps_and_survives_a_crash),
+    TEST(containers_of_the_steps_stand_in_the_record), TEST(runs_that_never_started_have_no_bundle_in_it),
+    TEST(bundle_waits_for_its_steps_and_survives_a_crash),
     TEST(crash_in_a_step_leaves_a_record_that_holds_together), TEST(run_in_progress_has_none_yet))
