@@ -71,7 +71,8 @@ static int request_body(const struct run_options *o, struct buf *out, struct arp
     struct json j;
     json_init(&j, out);
     json_obj_open(&j);
-    json_kstr(&j, "agent", o->agent);
+    if (o->agent)
+        json_kstr(&j, "agent", o->agent);
     json_kstr(&j, "prompt", o->prompt ? o->prompt : "");
     if (has_commands(o))
         write_commands(&j, o);

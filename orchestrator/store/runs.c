@@ -240,17 +240,18 @@ int runs_set_started(
     struct db *db, const char *user_id, const char *id, const struct run_start *s, struct arp_err *err)
 {
     static const struct sql STARTED = {"runs_set_started",
-        "WITH moved AS (UPDATE runs SET status = 'running', started_at = now(), image_name = $3, "
-        "image_digest = "
+        "WITH place AS (SELECT r.id, s.key FROM runs r LEFT JOIN workflow_run_steps s ON s.workflow_run_id = "
+        "r.workflow_run_id AND s.user_id = r.user_id AND s.step = r.workflow_step"
+        " WHERE r.user_id = $1 AND r.id = $2 AND (r.workflow_run_id IS NULL OR s.key IS NOT NULL)),"
+        " moved AS (UPDATE runs SET status = 'running', started_at = now(), image_name = $3, image_digest = "
         "$4, env_snapshot = $5::jsonb,"
-        " lease_epoch = $6, container_context = $7::jsonb WHERE user_id = $1 AND id = $2 AND status = "
-        "'queued' RETURNING user_id, workflow_run_id, workflow_step, container_context),"
+        " lease_epoch = $6, container_context = $7::jsonb FROM place WHERE runs.user_id = $1 AND runs.id = "
+        "place.id AND runs.status = 'queued'"
+        " RETURNING runs.user_id, runs.workflow_run_id, runs.container_context, place.key),"
         " noted AS (UPDATE workflow_runs w SET metadata = jsonb_set(w.metadata, '{container_context}',"
-        " coalesce(w.metadata->'container_context', '{}') || jsonb_build_object(s.key, "
+        " coalesce(w.metadata->'container_context', '{}') || jsonb_build_object(moved.key, "
         "moved.container_context))"
-        " FROM moved JOIN workflow_run_steps s ON s.workflow_run_id = moved.workflow_run_id AND s.user_id = "
-        "moved.user_id AND s.step = moved.workflow_step"
-        " WHERE w.id = moved.workflow_run_id AND w.user_id = moved.user_id)"
+        " FROM moved WHERE w.id = moved.workflow_run_id AND w.user_id = moved.user_id)"
         " SELECT 1 FROM moved",
         false};
     struct sql_args a = {0};
@@ -264,7 +265,8 @@ int runs_set_started(
     cleanup_pgresult PGresult *res = NULL;
     int rc = db_many(db, &STARTED, &a, &res, err);
     if (rc == 0 && PQntuples(res) == 0)
-        return arp_fail(err, ARP_E_CONFLICT, 0, "the run is not queued any more");
+        return arp_fail(
+            err, ARP_E_CONFLICT, 0, "the run is not queued any more, or is of no step of its workflow run");
     return rc;
 }
 

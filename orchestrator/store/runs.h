@@ -92,7 +92,7 @@ struct run_start {
     int64_t lease_epoch;
 };
 /* queued -> running. A step's container_context goes into its workflow run's metadata, as container_context.<step key>, in the same statement.
- * Errors: ARP_E_CONFLICT (not queued any more), ARP_E_INVALID (env_snapshot or container_context is not JSON, or the latter missing). */
+ * Errors: ARP_E_CONFLICT (not queued any more; of a step that its workflow run does not have), ARP_E_INVALID (env_snapshot or container_context is not JSON, or the latter missing). */
 int runs_set_started(
     struct db *db, const char *user_id, const char *id, const struct run_start *s, struct arp_err *err);
 

@@ -24,6 +24,7 @@ static struct tenant stranger; /* who tries */
 static char owner_run[40];
 static char owner_key_id[40];
 static char owner_container[40];
+static char owner_workflow_run[40]; /* of one step, whose run is the owner's second */
 
 static int set_up(void)
 {
@@ -46,6 +47,9 @@ static int set_up(void)
     ok = ok && stack_call(stack, owner.key, "PUT", "/agents/" OWNER_AGENT "/binding", body, &r) == 201;
     ok = ok && stack_call(stack, owner.key, "PUT", "/workflows/" OWNER_WORKFLOW,
                    "{\"steps\":[{\"key\":\"a\",\"commands\":[[\"true\"]]}]}", &r) == 201;
+    snprintf(body, sizeof(body), "{\"projectId\":\"%s\"}", owner.project_id);
+    ok = ok && stack_call(stack, owner.key, "POST", "/workflows/" OWNER_WORKFLOW "/runs", body, &r) == 200;
+    snprintf(owner_workflow_run, sizeof(owner_workflow_run), "%s", ok ? reply_str(&r, "id") : "");
     reply_done(&r);
     return ok ? 0 : 1;
 }
@@ -80,24 +84,27 @@ static void path_of(const struct http_route *route, const char *name, char ret[2
 static const char *body_of(const struct http_route *route)
 {
     static char binding[80];
+    static char start[80];
     snprintf(binding, sizeof(binding), "{\"containerId\":\"%s\"}", owner_container);
+    snprintf(start, sizeof(start), "{\"projectId\":\"%s\"}", owner.project_id);
     if (!route->body_limit)
         return NULL;
-    return strstr(route->pattern, "/message")    ? MESSAGE
-           : strstr(route->pattern, "/binding")  ? binding
-           : strstr(route->pattern, "/workflow") ? "{\"projectId\":\"x\"}"
-                                                 : "{\"name\":\"new\"}";
+    return strstr(route->pattern, "/message")      ? MESSAGE
+           : strstr(route->pattern, "/binding")    ? binding
+           : begins(route->pattern, "/workflows/") ? start
+                                                   : "{\"name\":\"new\"}";
 }
 
 static const char *owner_name_for(const struct http_route *route)
 {
-    return begins(route->pattern, "/projects/")     ? owner.project_id
-           : begins(route->pattern, "/runs/")       ? owner_run
-           : begins(route->pattern, "/api-keys/")   ? owner_key_id
-           : begins(route->pattern, "/containers/") ? owner_container
-           : begins(route->pattern, "/agents/")     ? OWNER_AGENT
-           : begins(route->pattern, "/workflows/")  ? OWNER_WORKFLOW
-                                                    : NULL;
+    return begins(route->pattern, "/projects/")        ? owner.project_id
+           : begins(route->pattern, "/runs/")          ? owner_run
+           : begins(route->pattern, "/api-keys/")      ? owner_key_id
+           : begins(route->pattern, "/containers/")    ? owner_container
+           : begins(route->pattern, "/agents/")        ? OWNER_AGENT
+           : begins(route->pattern, "/workflows/")     ? OWNER_WORKFLOW
+           : begins(route->pattern, "/workflow-runs/") ? owner_workflow_run
+                                                       : NULL;
 }
 
 /* Keys are each tenant's own: putting one makes it, whoever else has it. */
@@ -132,7 +139,7 @@ static void another_tenants_ids_answer_like_missing_ones_on_every_route(void)
         ASSERT_STR(theirs.body, missing.body);
         tried++;
     }
-    ASSERT_TRUE(tried >= 19);
+    ASSERT_TRUE(tried >= 25);
     reply_done(&theirs);
     reply_done(&missing);
 }
@@ -143,13 +150,16 @@ static void another_tenant_changed_nothing(void)
     char path[128];
     snprintf(path, sizeof(path), "/projects/%s/runs", owner.project_id);
     ASSERT_INT(stack_call(stack, owner.key, "GET", path, NULL, &r), 200);
-    ASSERT_INT(cJSON_GetArraySize(reply_at(&r, "runs")), 1);
+    ASSERT_INT(cJSON_GetArraySize(reply_at(&r, "runs")), 2);
     ASSERT_TRUE(cJSON_IsNull(reply_at(&r, "runs.0.cancelRequestedAt")));
+    ASSERT_TRUE(cJSON_IsNull(reply_at(&r, "runs.1.cancelRequestedAt")));
+    ASSERT_INT(stack_call(stack, owner.key, "GET", "/workflows/" OWNER_WORKFLOW "/runs", NULL, &r), 200);
+    ASSERT_TRUE(strstr(r.body, owner_workflow_run) != NULL);
     snprintf(path, sizeof(path), "/projects/%s", owner.project_id);
     ASSERT_INT(stack_call(stack, owner.key, "GET", path, NULL, &r), 200);
     ASSERT_STR(reply_str(&r, "workspace.state"), "warm");
     ASSERT_INT(stack_call(stack, owner.key, "GET", "/usage", NULL, &r), 200);
-    ASSERT_INT(reply_num(&r, "used"), 1);
+    ASSERT_INT(reply_num(&r, "used"), 2);
     ASSERT_INT(stack_call(stack, stranger.key, "GET", "/usage", NULL, &r), 200);
     ASSERT_INT(reply_num(&r, "used"), 0);
     ASSERT_INT(stack_call(stack, owner.key, "GET", "/agents/" OWNER_AGENT, NULL, &r), 200);
@@ -163,7 +173,7 @@ static void lists_show_nothing_of_another_tenant(void)
 {
     struct reply r = {0};
     static const char *const secrets_of[] = {owner.user_id, owner.project_id, owner.workspace_id, owner_run,
-        owner_key_id, owner_container, OWNER_AGENT, OWNER_WORKFLOW};
+        owner_key_id, owner_container, owner_workflow_run, OWNER_AGENT, OWNER_WORKFLOW};
     int tried = 0;
     for (size_t i = 0; i < route_table_len; i++) {
         const struct http_route *route = &route_table[i];

@@ -235,6 +235,50 @@ static void an_idle_container_expires_and_comes_back(void)
     reply_done(&r);
 }
 
+static long get(const struct tenant *t, const char *path, struct reply *r)
+{
+    return stack_call(stack, t->key, "GET", path, NULL, r);
+}
+
+/* However long it takes: the container can't be idle meanwhile, and its time begins anew at the run's end. */
+static void a_run_uses_its_container_to_its_end(void)
+{
+    struct tenant t;
+    struct reply r = {0};
+    struct reply run = {0};
+    char path[80], url[256], body[256], run_id[40];
+    make_tenant("busy", &t);
+    ASSERT_INT(create(&t, "busy", "\"idleExpirySeconds\":2", &r), 201);
+    path_to(&r, path);
+    snprintf(body, sizeof(body),
+        "{\"commands\":[[\"sleep\",\"6\"]],\"container_overrides\":{\"default\":\"%s\"}}",
+        reply_str(&r, "id"));
+    snprintf(url, sizeof(url), "%s/projects/%s/message", stack_url(stack), t.project_id);
+    struct call start = {.method = "POST",
+        .url = url,
+        .key = t.key,
+        .body = body,
+        .headers = (const char *const[]){"Prefer: respond-async", NULL}};
+    ASSERT_INT(client_call(&start, &r), 202);
+    snprintf(run_id, sizeof(run_id), "%s", reply_str(&r, "runId"));
+    sleep(4);
+    ASSERT_INT(get(&t, path, &r), 200);
+    ASSERT_STR(reply_str(&r, "status"), "active");
+    ASSERT_TRUE(stack_wait_run(stack, &t, run_id, 60, &run));
+    ASSERT_STR(reply_str(&run, "status"), "succeeded");
+    ASSERT_INT(get(&t, path, &r), 200);
+    ASSERT_STR(reply_str(&r, "lastUsedAt"), reply_str(&run, "finishedAt"));
+    sleep(3);
+    ASSERT_INT(get(&t, path, &r), 200);
+    ASSERT_STR(reply_str(&r, "status"), "expired");
+    start.headers = NULL;
+    ASSERT_INT(client_call(&start, &r), 400);
+    ASSERT_STR(reply_str(&r, "error.code"), "invalid_container_override");
+    ASSERT_STR(reply_str(&r, "error.details.reason"), "expired");
+    reply_done(&r);
+    reply_done(&run);
+}
+
 /* What another image of this machine is called is nothing a tenant can find out. */
 static void only_workspace_images_exist(void)
 {
@@ -366,6 +410,7 @@ static void a_stranger_learns_and_changes_nothing(void)
 
 TEST_SUITE_WITH(containers_test, set_up, tear_down, TEST(a_container_is_made_read_changed_and_deleted),
     TEST(bad_definitions_are_refused_by_name), TEST(an_oci_profile_is_checked_when_it_is_registered),
-    TEST(an_idle_container_expires_and_comes_back), TEST(only_workspace_images_exist),
-    TEST(names_are_taken_once_and_free_after_deletion), TEST(a_tenant_has_so_many_and_no_more),
-    TEST(pages_hold_each_container_once), TEST(a_stranger_learns_and_changes_nothing))
+    TEST(an_idle_container_expires_and_comes_back), TEST(a_run_uses_its_container_to_its_end),
+    TEST(only_workspace_images_exist), TEST(names_are_taken_once_and_free_after_deletion),
+    TEST(a_tenant_has_so_many_and_no_more), TEST(pages_hold_each_container_once),
+    TEST(a_stranger_learns_and_changes_nothing))

@@ -81,9 +81,9 @@ static void make_containers(void)
     }
 }
 
-static void agent_key(int spec, int binding, int habit, char ret[32])
+static void agent_key(int spec, int binding, int habit, char ret[48])
 {
-    snprintf(ret, 32, "s%d-b%d-h%d", spec, binding, habit);
+    snprintf(ret, 48, "s%d-b%d-h%d", spec, binding, habit);
 }
 
 /* Behind the database's own walls: a spec may name what is not there, or what is another tenant's. */
@@ -93,7 +93,7 @@ static void make_agents(void)
     for (int s = 0; s < NAMED; s++) {
         for (int b = 0; b < NAMED; b++) {
             for (int h = 0; h < HABITS; h++) {
-                char key[32];
+                char key[48];
                 agent_key(s, b, h, key);
                 sqlf("INSERT INTO agents (user_id, key, code_interpreter, container_id, mode, "
                      "fallback_to_auto) "
@@ -169,7 +169,7 @@ static void expect_chosen(const struct run_choice *c, const char *key, const cha
 /* What the milestone says must come of it: the first place that names one decides, for good or ill. */
 static void expect_cell(const enum named at[PLACES], enum habit habit)
 {
-    char key[32], want[256], sample[128];
+    char key[48], want[256], sample[128];
     struct run_choice c = {0};
     agent_key(at[SPEC], at[BINDING], habit, key);
     int p = REQUEST;

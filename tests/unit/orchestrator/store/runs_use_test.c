@@ -383,6 +383,22 @@ static void the_container_of_a_step_stands_in_its_workflow_runs_metadata(void)
     cJSON_Delete(want);
 }
 
+/* There is nowhere to write down which container it is in. */
+static void a_run_of_no_step_does_not_start(void)
+{
+    struct run_new n = request(&project_a, NULL);
+    struct run_admitted a;
+    struct run r;
+    n.workflow_run_id = new_workflow_run("stepless");
+    n.workflow_step = 7;
+    OK(runs_admit(db, &n, &a, &err));
+    struct run_start s = {"i", NULL, "{}", "{}", 1};
+    ASSERT_INT(runs_set_started(db, user_a.id, a.id, &s, &err), ARP_E_CONFLICT);
+    OK(runs_get(db, user_a.id, a.id, &r, &err));
+    ASSERT_INT(r.status, RUN_QUEUED);
+    run_done(&r);
+}
+
 FIXTURE_SUITE(runs_use_test, TEST(admission_and_end_are_uses_of_the_container),
     TEST(a_container_that_can_not_be_had_admits_nothing),
     TEST(a_container_in_use_is_not_expired_for_the_next_run),
@@ -390,4 +406,4 @@ FIXTURE_SUITE(runs_use_test, TEST(admission_and_end_are_uses_of_the_container),
     TEST(a_deletion_that_comes_second_waits_and_the_run_keeps_its_container),
     TEST(whoever_wins_the_race_the_books_agree), TEST(a_run_says_its_agent),
     TEST(a_step_has_the_id_its_driver_made_and_one_run),
-    TEST(the_container_of_a_step_stands_in_its_workflow_runs_metadata))
+    TEST(the_container_of_a_step_stands_in_its_workflow_runs_metadata), TEST(a_run_of_no_step_does_not_start))
