@@ -66,6 +66,20 @@ void verify_print(const struct verify_report *r, FILE *out)
                  "the record\n");
 }
 
+/* A workflow run's record has no agent that closes it and no copy on a volume. */
+static void print_flags(struct json *j, const struct verify_report *r)
+{
+    if (r->workflow)
+        json_knull(j, "closed");
+    else
+        json_kbool(j, "closed", r->closed);
+    json_kbool(j, "complete", r->complete);
+    if (r->workflow)
+        json_knull(j, "volumeMatch");
+    else
+        json_kbool(j, "volumeMatch", r->volume_match);
+}
+
 void verify_print_json(const struct verify_report *r, FILE *out)
 {
     cleanup_buf struct buf b;
@@ -80,9 +94,7 @@ void verify_print_json(const struct verify_report *r, FILE *out)
     json_kstr(&j, "authenticity", authenticity(r));
     json_kstr(&j, "keyId", r->key_id[0] ? r->key_id : NULL);
     json_kstr(&j, "assurance", assurance(r));
-    json_kbool(&j, "closed", r->closed);
-    json_kbool(&j, "complete", r->complete);
-    json_kbool(&j, "volumeMatch", r->volume_match);
+    print_flags(&j, r);
     json_kuint(&j, "recordsDropped", r->records_dropped);
     if (r->workflow) {
         json_key(&j, "bundles");

@@ -103,6 +103,12 @@ static void other_content_for_a_sealed_run_is_refused(void)
     story.run.workflow_version--;
 }
 
+static bool has(const struct entries *e, const char *file, const char *text)
+{
+    const struct entry *f = entries_find(e, file);
+    return memmem(f->bytes, f->size, text, strlen(text)) != NULL;
+}
+
 static void bundle_that_could_not_be_made_is_listed_without_digest(void)
 {
     static const char id[] = "2a1b2c3d-4e5f-4061-8273-8495a6b7c8d9";
@@ -116,10 +122,10 @@ static void bundle_that_could_not_be_made_is_listed_without_digest(void)
     ASSERT_INT(build(&other, &made, &complete, &err), 0);
     ASSERT_TRUE(!complete);
     fixture_unpack(made.path, &e);
-    ASSERT_CONTAINS(entries_find(&e, "workflow.json")->bytes,
-        "\"bundle\":{\"status\":\"error\",\"sha256\":null,\"sizeBytes\":null}");
-    ASSERT_CONTAINS(entries_find(&e, "workflow.json")->bytes, "\"complete\":false");
-    ASSERT_TRUE(strstr(entries_find(&e, "data/bundles-sha256.txt")->bytes, RUN_C) == NULL);
+    ASSERT_TRUE(
+        has(&e, "workflow.json", "\"bundle\":{\"status\":\"error\",\"sha256\":null,\"sizeBytes\":null}"));
+    ASSERT_TRUE(has(&e, "workflow.json", "\"complete\":false"));
+    ASSERT_TRUE(!has(&e, "data/bundles-sha256.txt", RUN_C) && has(&e, "data/bundles-sha256.txt", RUN_D));
     workflow_story_done(&other);
 }
 
