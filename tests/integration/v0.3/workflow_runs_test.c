@@ -109,6 +109,7 @@ static void steps_run_in_order_and_hand_on_what_they_came_to(void)
     ASSERT_TRUE(
         strcmp(workflow_step(&r, "write", "finishedAt"), workflow_step(&r, "read", "startedAt")) <= 0);
     ASSERT_TRUE(strcmp(workflow_step(&r, "read", "finishedAt"), workflow_step(&r, "last", "startedAt")) <= 0);
+    ASSERT_INT(stack_metric(stack, "arp_workflow_runs_total{status=\"succeeded\",streaming=\"false\"}"), 1);
     assert_free();
     reply_done(&r);
 }
