@@ -21,7 +21,7 @@
 #include "orchestrator/run/recover.h"
 #include "orchestrator/run/warm.h"
 #include "orchestrator/store/migrate.h"
-#include "orchestrator/workflow/driver.h"
+#include "orchestrator/workflow/resume.h"
 #include "shared/fd.h"
 #include "shared/log.h"
 

@@ -20,6 +20,8 @@
     X(METRIC_QUOTA_EXCEEDED, COUNTER, "arp_quota_exceeded_total", "", "Runs refused by the daily quota.")    \
     X(METRIC_STREAMING_RUNS, COUNTER, "arp_streaming_runs_total", "", "Runs started by the stream routes.")  \
     X(METRIC_COLD_RESUMES, COUNTER, "arp_cold_resumes_total", "", "Cold workspaces made warm for a run.")    \
+    X(METRIC_WORKFLOW_RUNS, COUNTER, "arp_workflow_runs_total", "status,streaming",                          \
+        "Workflow runs that ended, by final status.")                                                        \
     X(METRIC_RUN_DURATION, HISTOGRAM, "arp_run_duration_seconds", "", "From a run's row to its end.")        \
     X(METRIC_FIRST_EVENT, HISTOGRAM, "arp_first_event_seconds", "",                                          \
         "From a run's row to the agent's first line.")                                                       \

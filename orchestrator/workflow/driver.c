@@ -34,8 +34,6 @@
 #define MESSAGE_MAX (8u * LIMIT_BODY)
 /* Lines that are shown from the database at once. */
 #define SHOW_BYTES (256u << 10)
-/* Orphans taken up in one call; admission holds the run's lock, so there is no young one to be careful of. */
-#define RESUME_BATCH 50
 
 struct driver {
     struct workflow_drive d;
@@ -43,7 +41,8 @@ struct driver {
     struct workflow_stream *stored;
     struct workflow_definition definition;
     struct workflow_choices choices;
-    bool knows; /* the two above were read */
+    bool knows;   /* the two above were read */
+    bool can_not; /* they can't be read, ever: the run is brought to its end */
     /* As of the last look: */
     struct workflow_run run;
     struct chain chain;
@@ -114,7 +113,10 @@ static int know(struct driver *d, struct arp_err *err)
     if (rc)
         workflow_definition_done(&d->definition);
     d->knows = rc == 0;
-    return rc;
+    d->can_not = rc && rc != ARP_E_NOMEM;
+    if (d->can_not)
+        log_error(LOG_LEVEL_ERROR, &d->log, "what a workflow run was given can't be read", err);
+    return d->can_not ? 0 : rc;
 }
 
 static int look(struct driver *d, struct arp_err *err)
@@ -123,7 +125,7 @@ static int look(struct driver *d, struct arp_err *err)
     struct workflow_lines lines = {0};
     workflow_run_done(&d->run);
     int rc = workflow_runs_get(w->env->db, w->user_id, w->id, &d->run, err);
-    if (rc == 0)
+    if (rc == 0 && !d->knows && !d->can_not)
         rc = know(d, err);
     if (rc == 0)
         rc = workflow_runs_lines(w->env->db, w->user_id, w->id, &lines, err);
@@ -361,7 +363,7 @@ static const char *refusal_reason(int code)
     case ARP_E_NOT_FOUND:
         return "project_deleted";
     default: /* what its templates came to can't be run, or a failure of ours */
-        return arp_err_http_status(code) >= 500 ? "internal_error" : "invalid_step";
+        return arp_err_http_status(code) >= 500 ? WORKFLOW_INTERNAL : "invalid_step";
     }
 }
 
@@ -392,6 +394,8 @@ static int finish(struct driver *d, const struct workflow_move *m, struct arp_er
     char message[WORKFLOW_MESSAGE_MAX + 1] = "";
     if (m->reason && strcmp(m->reason, WORKFLOW_CANCELLED) == 0)
         snprintf(message, sizeof(message), "cancelled");
+    else if (d->can_not)
+        snprintf(message, sizeof(message), "%s", arp_err_public_text(ARP_E_CORRUPT));
     else if (by)
         snprintf(message, sizeof(message), "step '%s': %.512s", by->key,
             by->error_message ? by->error_message : step_status_name(by->status));
@@ -409,6 +413,9 @@ static int finish(struct driver *d, const struct workflow_move *m, struct arp_er
     if (rc)
         return rc;
     d->ended = true;
+    if (moved)
+        metrics_count(w->env->metrics, METRIC_WORKFLOW_RUNS, 1,
+            METRIC_LABELS(run_status_name(m->status), d->run.streaming ? "true" : "false"));
     bundler_wake(w->env->bundler);
     let_workspace_go(d);
     log_info(&d->log, "workflow run ended", LOG_STR("workflowRunId", w->id),
@@ -462,7 +469,7 @@ static int turn(struct driver *d, struct arp_err *err)
     int rc = look(d, err);
     if (rc)
         return rc;
-    struct workflow_move m = workflow_plan(&d->run, &d->definition);
+    struct workflow_move m = workflow_plan(&d->run, d->knows ? &d->definition : NULL);
     /* While a step's run goes on elsewhere its lines are not all there. */
     if (m.next != NEXT_WAIT && m.next != NEXT_NOTHING)
         rc = show_stored(d, err);
@@ -552,70 +559,4 @@ void workflow_drive_start(const struct workflow_drive *w)
         driver_free(d);
     workspace_unlock(w->env, w->workspace_id, w->workspace_epoch);
     let_go(w);
-}
-
-/* --- orphans ------------------------------------------------------------------------------------------------------------------ */
-
-/* Its step's run has to be ended by recovery first, which needs the workspace. */
-static bool waits_for_its_run(const struct run_env *env, const struct workflow_run *orphan)
-{
-    struct workflow_run run = {0};
-    bool waits = workflow_runs_get(env->db, orphan->user_id, orphan->id, &run, NULL) != 0;
-    for (size_t i = 0; i < run.step_count; i++) {
-        const struct workflow_step *s = &run.steps[i];
-        waits |= s->status == STEP_RUNNING && s->run_id[0] && !run_status_final(s->run_status);
-    }
-    workflow_run_done(&run);
-    return waits;
-}
-
-/* Both locks, then its place among the live runs. */
-static int take_up(struct workflow_drive *w, struct arp_err *err)
-{
-    int rc = workspace_lock(w->env, w->workspace_id, &w->workspace_epoch, err);
-    if (rc)
-        return rc;
-    rc = workflow_run_lock(w->env, w->id, &w->epoch, err);
-    if (rc == 0) {
-        rc = live_add_workflow(w->env->live, w->user_id, w->id, &w->live, err);
-        if (rc)
-            workflow_run_unlock(w->env, w->id, w->epoch);
-    }
-    if (rc)
-        workspace_unlock(w->env, w->workspace_id, w->workspace_epoch);
-    return rc;
-}
-
-static void resume_one(const struct run_env *env, const struct workflow_run *orphan)
-{
-    struct arp_err err;
-    struct workflow_drive w = {.env = env};
-    memcpy(w.user_id, orphan->user_id, sizeof(w.user_id));
-    memcpy(w.project_id, orphan->project_id, sizeof(w.project_id));
-    memcpy(w.workspace_id, orphan->workspace_id, sizeof(w.workspace_id));
-    memcpy(w.id, orphan->id, sizeof(w.id));
-    /* One of ours can look orphaned when this process was held up for longer than a lease; its thread goes on. */
-    struct live_run *live = live_find_workflow(env->live, w.user_id, w.id);
-    live_unref(live);
-    if (live || waits_for_its_run(env, orphan) || live_reserve(env->live, &err) != 0)
-        return;
-    if (take_up(&w, &err) != 0) {
-        live_unreserve(env->live); /* somebody else is at it, or in its workspace */
-        return;
-    }
-    log_info(NULL, "workflow run taken up", LOG_STR("workflowRunId", w.id));
-    workflow_drive_start(&w);
-}
-
-void workflow_resume_orphans(const struct run_env *env)
-{
-    struct arp_err err;
-    struct workflow_runs orphans = {0};
-    if (workflow_runs_orphans(env->db, 0, RESUME_BATCH, &orphans, &err) != 0) {
-        log_error(LOG_LEVEL_ERROR, NULL, "orphaned workflow runs could not be listed", &err);
-        return;
-    }
-    for (size_t i = 0; i < orphans.n && !live_stopping(env->live); i++)
-        resume_one(env, &orphans.v[i]);
-    workflow_runs_done(&orphans);
 }

@@ -3,7 +3,7 @@
  * an ordinary run (run/lifecycle.h) under the workspace lock that the driver holds from the first step to the last.
  * All it knows stands in the database, so a driver that can't go on just lets go: of both locks (the run's, "workflow:<id>", and its workspace's)
  * and of its place among the live runs. Its workflow run is then an orphan like those of a crashed process, and is taken up again, here or
- * elsewhere, when recovery has ended the run of its step.
+ * elsewhere (resume.h), when recovery has ended the run of its step.
  * Source: design.md section 3 ("A crash anywhere"), docs/formats/workflow.md.
  */
 #ifndef ARP_ORCHESTRATOR_WORKFLOW_DRIVER_H
@@ -28,9 +28,5 @@ struct workflow_drive {
 };
 /* Start the thread; when there is none to be had, let go. */
 void workflow_drive_start(const struct workflow_drive *d);
-
-/* Take up the workflow runs that nobody drives (janitor_resume_fn): after a crash, or let go of. Those whose step's run has not ended, or whose
- * workspace is in use, wait for the next call. Does not block on them. */
-void workflow_resume_orphans(const struct run_env *env);
 
 #endif

@@ -15,6 +15,7 @@
 #define WORKFLOW_RESTART        "orchestrator_restart"
 #define WORKFLOW_CONTAINER_GONE "container_gone"
 #define WORKFLOW_QUOTA          "quota_exceeded"
+#define WORKFLOW_INTERNAL       "internal_error"
 
 enum workflow_next {
     NEXT_BEGIN,      /* queued: note that it runs */
@@ -34,7 +35,7 @@ struct workflow_move {
     enum run_status status; /* of NEXT_FINISH */
 };
 
-/* r: with its steps, in order of d, which is the definition it runs. */
+/* r: with its steps, in order of d, which is the definition it runs. d NULL: what it was given can't be read any more, so it is brought to its end. */
 struct workflow_move workflow_plan(const struct workflow_run *r, const struct workflow_definition *d);
 
 #endif

@@ -349,10 +349,40 @@ static void a_run_that_can_not_be_finished_here_is_recovered_and_the_workflow_go
     reply_done(&r);
 }
 
+/* What it was given is damaged: it can't go on, and it does not stay either. */
+static void a_run_whose_context_is_damaged_is_brought_to_its_end(void)
+{
+    struct reply r = {0};
+    char id[40];
+    char sql[160];
+    ASSERT_TRUE(workflow_put(stack, &tenant, "damaged",
+        "[{\"key\":\"a\",\"commands\":[[\"sleep\",\"4321\"]],\"continueOnFailure\":true},"
+        "{\"key\":\"b\",\"commands\":[[\"true\"]]}]"));
+    struct watch *w = workflow_stream(stack, &tenant, "damaged", "");
+    ASSERT_TRUE(workflow_id_of(w, id));
+    ASSERT_TRUE(watch_until(w, "RunCommandStarted"));
+    stack_kill(stack);
+    watch_join(w, &r);
+    char *seen = whole_events(r.body);
+    snprintf(sql, sizeof(sql),
+        "UPDATE workflow_runs SET context = '{\"agents\":{\"default\":{}}}' WHERE id = '%s'", id);
+    ASSERT_TRUE(pg_sql(sql) != NULL);
+    ASSERT_TRUE(stack_restart(stack));
+    assert_whole(id, seen, &r);
+    free(seen);
+    ASSERT_STR(reply_str(&r, "status"), "failed");
+    ASSERT_STR(reply_str(&r, "reason"), "internal_error");
+    ASSERT_STR(workflow_step(&r, "a", "reason"), "orchestrator_restart");
+    ASSERT_STR(workflow_step(&r, "b", "status"), "skipped");
+    assert_usable();
+    reply_done(&r);
+}
+
 TEST_SUITE_WITH(workflow_crash_test, set_up, tear_down, TEST(a_kill_during_a_step_fails_it_and_the_run),
     TEST(a_kill_during_a_step_that_may_fail_goes_on_with_the_next),
     TEST(a_kill_at_any_line_leaves_a_consistent_run), TEST(a_kill_between_steps_goes_on_with_the_next),
     TEST(a_run_cancelled_while_the_server_was_gone_does_not_go_on),
     TEST(sigterm_lets_a_short_step_finish_and_the_next_start_goes_on),
     TEST(sigterm_ends_a_long_step_and_says_why), TEST(cut_database_connections_do_not_lose_the_run),
-    TEST(a_run_that_can_not_be_finished_here_is_recovered_and_the_workflow_goes_on))
+    TEST(a_run_that_can_not_be_finished_here_is_recovered_and_the_workflow_goes_on),
+    TEST(a_run_whose_context_is_damaged_is_brought_to_its_end))

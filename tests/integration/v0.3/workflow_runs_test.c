@@ -109,6 +109,7 @@ static void steps_run_in_order_and_hand_on_what_they_came_to(void)
     ASSERT_TRUE(
         strcmp(workflow_step(&r, "write", "finishedAt"), workflow_step(&r, "read", "startedAt")) <= 0);
     ASSERT_TRUE(strcmp(workflow_step(&r, "read", "finishedAt"), workflow_step(&r, "last", "startedAt")) <= 0);
+    ASSERT_INT(stack_metric(stack, "arp_workflow_runs_total{status=\"succeeded\",streaming=\"false\"}"), 1);
     assert_free();
     reply_done(&r);
 }
@@ -554,6 +555,35 @@ static void another_tenant_learns_nothing(void)
     reply_done(&missing);
 }
 
+/* The one place there is was given to the workflow run: its steps need no other. Last: it restarts the server. */
+static void a_full_server_does_not_fail_a_workflow_in_its_middle(void)
+{
+    struct reply r = {0};
+    struct tenant other;
+    char id[40];
+    char steps[512];
+    stack_set(stack, "ARP_MAX_RUNS=1");
+    ASSERT_INT(stack_terminate(stack), 0);
+    ASSERT_TRUE(stack_restart(stack));
+    ASSERT_TRUE(stack_tenant(stack, "other", -1, &other));
+    snprintf(steps, sizeof(steps),
+        "[{\"key\":\"a\",\"commands\":%s},{\"key\":\"b\",\"commands\":[[\"true\"]]}]", gate_commands("full"));
+    ASSERT_TRUE(workflow_put(stack, &tenant, "full", steps));
+    ASSERT_TRUE(workflow_put(stack, &other, "full", steps));
+    struct watch *w = workflow_stream(stack, &tenant, "full", "");
+    ASSERT_TRUE(workflow_id_of(w, id));
+    ASSERT_TRUE(watch_until(w, "RunCommandStarted"));
+    ASSERT_INT(stack_run(stack, &other, "[[\"true\"]]", &r), 503);
+    ASSERT_INT(workflow_run(stack, &other, "full", "", NULL, &r), 503);
+    ASSERT_TRUE(gate_open(stack, tenant.workspace_id, "full"));
+    ASSERT_INT(watch_join(w, &r), 200);
+    ASSERT_TRUE(workflow_stream_ok(stack, &tenant, id, r.body, true));
+    ASSERT_TRUE(workflow_wait(stack, &tenant, id, 5, &r));
+    ASSERT_STR(reply_str(&r, "status"), "succeeded");
+    ASSERT_INT(stack_run(stack, &other, "[[\"true\"]]", &r), 200);
+    reply_done(&r);
+}
+
 TEST_SUITE_WITH(workflow_runs_test, set_up, tear_down, TEST(steps_run_in_order_and_hand_on_what_they_came_to),
     TEST(a_failed_step_ends_the_run_and_the_rest_is_skipped),
     TEST(a_failure_that_was_provided_for_does_not_end_it), TEST(a_step_over_its_time_ends_the_run_as_timeout),
@@ -563,4 +593,5 @@ TEST_SUITE_WITH(workflow_runs_test, set_up, tear_down, TEST(steps_run_in_order_a
     TEST(an_idempotency_key_means_one_workflow_run), TEST(a_quota_that_ends_in_the_middle_ends_the_run),
     TEST(a_container_deleted_in_the_middle_refuses_the_steps_that_need_it),
     TEST(every_step_is_in_the_container_that_its_agent_was_given_at_the_start),
-    TEST(what_can_not_begin_is_refused_and_leaves_nothing), TEST(another_tenant_learns_nothing))
+    TEST(what_can_not_begin_is_refused_and_leaves_nothing), TEST(another_tenant_learns_nothing),
+    TEST(a_full_server_does_not_fail_a_workflow_in_its_middle))

@@ -16,6 +16,7 @@ struct state {
     const char *steps;
     bool may_fail; /* step 1 */
     bool cancel;
+    bool unreadable;    /* what it was given */
     const char *reason; /* of step 1 */
     enum run_status status;
 };
@@ -58,7 +59,7 @@ static struct workflow_move plan(const struct state *s)
         snprintf(reason, sizeof(reason), "%s", s->reason);
         steps[1].reason = reason;
     }
-    return workflow_plan(&r, &d);
+    return workflow_plan(&r, s->unreadable ? NULL : &d);
 }
 
 static void what_comes_next_follows_from_the_rows(void)
@@ -92,6 +93,11 @@ static void what_comes_next_follows_from_the_rows(void)
         {{.steps = "pbp", .cancel = true}, NEXT_STEP_END, 1, "cancelled"},
         {{.steps = "prp", .cancel = true}, NEXT_WAIT, 1, NULL},
         {{.steps = "pep", .cancel = true}, NEXT_STEP_END, 1, NULL},
+        /* it can only be ended */
+        {{.steps = "ppp", .unreadable = true}, NEXT_STEP_SKIP, 0, "internal_error"},
+        {{.steps = "pbp", .unreadable = true}, NEXT_STEP_END, 1, "internal_error"},
+        {{.steps = "prp", .unreadable = true}, NEXT_WAIT, 1, NULL},
+        {{.steps = "pep", .unreadable = true}, NEXT_STEP_END, 1, NULL},
         {{.steps = "sss", .status = RUN_SUCCEEDED}, NEXT_NOTHING, -1, NULL},
         {{.steps = "kfk", .status = RUN_FAILED, .cancel = true}, NEXT_NOTHING, -1, NULL},
     };
@@ -132,6 +138,8 @@ static void the_end_says_how_it_came(void)
         /* the wish came when all was done */
         {{.steps = "sss", .cancel = true}, RUN_SUCCEEDED, -1, NULL},
         {{.steps = "ssf", .cancel = true}, RUN_FAILED, 2, "step_failed"},
+        {{.steps = "ssk", .unreadable = true}, RUN_FAILED, -1, "internal_error"},
+        {{.steps = "kfk", .unreadable = true}, RUN_FAILED, 1, "internal_error"},
         /* a step's run was stopped by itself */
         {{.steps = "sfs", .may_fail = true, .reason = "cancelled"}, RUN_SUCCEEDED, -1, NULL},
     };
