@@ -156,13 +156,14 @@ static void file_check(struct verification *v, const cJSON *step, const char *pa
 {
     const struct verify_options options = {.keys = o->keys, .strict = o->strict};
     const char *key = json_str_at(step, "key"), *run_id = json_str_at(step, "runId");
+    const char *listed = listed_digest(step);
     struct verification run = {0};
     struct verify_report report;
     char hex[SHA256_HEX_LEN + 1] = "";
     enum verify_exit code = verification_make(path, &options, &run, &report);
     if (run.zip.map)
         sha256_hex_of(run.zip.map, run.zip.map_size, hex);
-    if (strcmp(hex, listed_digest(step)) != 0)
+    if (!listed || strcmp(hex, listed) != 0)
         check_fail(c, "%s: %s.zip is not the file that is listed: its digest is %s", key, run_id,
             hex[0] ? hex : "not to be had");
     if (code == VERIFY_FAILED || code == VERIFY_UNUSABLE)
