@@ -5,6 +5,8 @@ PREFIX  ?= /usr/local
 BUILD   ?= build
 VERSION ?= 0.3.0
 V       ?= 0
+# The Python that Debian's python3-yaml belongs to.
+PYTHON  ?= /usr/bin/python3
 Q       := $(if $(filter 1,$(V)),,@)
 say      = $(if $(filter 1,$(V)),,@printf '  %-6s %s\n' $(1) $(2);)
 
@@ -66,6 +68,15 @@ $(call lib,$(1)): $(call objs,$(SRC_$(1)))
 	$$(call say,AR,$$@)rm -f $$@ && ar crD $$@ $$^
 endef
 $(foreach p,$(PARTS),$(eval $(call part_rules,$(p))))
+
+# GET /openapi.json: the page docs/openapi.yaml in the program.
+OPENAPI := $(BUILD)/orchestrator/routes/openapi_json
+$(OPENAPI).c: docs/openapi.yaml docs/openapi.py
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)$(PYTHON) docs/openapi.py c $< >$@
+$(OPENAPI).o: $(OPENAPI).c orchestrator/routes/openapi.h
+	$(call say,CC,$<)$(CC) $(CPPFLAGS_all) $(CFLAGS_all) -c -o $@ $<
+$(call lib,orchestrator): $(OPENAPI).o
 
 $(BUILD)/arp-agent: $(BUILD)/agent/main.o $(call lib,agent) $(call lib,shared)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $^ $(call libs,$(PACKAGES_agent))

@@ -19,6 +19,7 @@ libseccomp-dev          syscall filters of the sandbox
 libmicrohttpd-dev       HTTP server
 libssl-dev              libcrypto: SHA-256, Ed25519
 libpopt-dev             command line of arpctl
+python3-yaml            docs/openapi.yaml becomes the JSON in the program
 libcunit1-dev           unit tests
 clang-format-14         make check compares the format
 cppcheck                make analyze
@@ -40,6 +41,7 @@ valgrind                memory errors without a rebuild
 libclang-rt-14-dev      sanitizers of clang
 openssh-client          ssh-keygen -Y verify: a stock verifier of seals
 openssl                 another one
+python3-jsonschema      holds answers against the schemas of docs/openapi.yaml
 '
 bench='
 wrk                     load for bench/api.sh

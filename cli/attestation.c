@@ -166,6 +166,11 @@ static bool envelope_parse(const struct packed_file *f, struct envelope *ret)
            base64_decode(sig, strlen(sig), &ret->sig, NULL) == 0 && ret->sig.len == SIGN_SIG_LEN;
 }
 
+static const char *envelope_name(const struct verification *v)
+{
+    return v->workflow ? WORKFLOW_ENVELOPE : "attestation/run.intoto.jsonl";
+}
+
 static void envelope_check(struct verification *v, const struct envelope *e, struct check *c)
 {
     if (json_parse(buf_str(&e->payload), e->payload.len, &v->statement, NULL))
@@ -185,8 +190,8 @@ static void envelope_check(struct verification *v, const struct envelope *e, str
     buf_append(&pae, e->payload.data, e->payload.len);
     const unsigned char *sig = (const unsigned char *)e->sig.data;
     if (!key || pae.error || sign_check(key, pae.data, pae.len, sig, NULL) != 0)
-        check_fail(c, "the signature of attestation/run.intoto.jsonl is wrong: the statement or the "
-                      "signature was changed");
+        check_fail(
+            c, "the signature of %s is wrong: the statement or the signature was changed", envelope_name(v));
 }
 
 void step_signature(struct verification *v, struct check *c)
@@ -194,10 +199,10 @@ void step_signature(struct verification *v, struct check *c)
     struct envelope e = {0};
     buf_init(&e.payload, ENVELOPE_MAX);
     buf_init(&e.sig, 128);
-    if (envelope_parse(packed_find(&v->zip, "attestation/run.intoto.jsonl"), &e))
+    if (envelope_parse(packed_find(&v->zip, envelope_name(v)), &e))
         envelope_check(v, &e, c);
     else
-        check_fail(c, "attestation/run.intoto.jsonl is not a DSSE envelope of the expected form");
+        check_fail(c, "%s is not a DSSE envelope of the expected form", envelope_name(v));
     check_pass(c, "the statement is signed by %s", v->key_id);
     buf_done(&e.payload);
     buf_done(&e.sig);

@@ -9,8 +9,8 @@
 
 #define BLOB_PREFIX "data/blobs/sha256-"
 
-/* Every bundle has exactly these and blobs. */
-static const char *const required[] = {
+/* Every bundle of a run has exactly these and blobs. */
+static const char *const run_files[] = {
     "README.txt",
     "attestation/run.intoto.jsonl",
     "attestation/tagmanifest-sha256.txt.sig",
@@ -28,34 +28,50 @@ static const char *const required[] = {
     "ro-crate-metadata.json",
     "tagmanifest-sha256.txt",
 };
-#define REQUIRED_COUNT (sizeof(required) / sizeof(required[0]))
+#define RUN_FILES (sizeof(run_files) / sizeof(run_files[0]))
 
-static bool is_required(const char *name)
+/* And of a workflow run exactly these. */
+static const char *const workflow_files[] = {
+    "README.txt",
+    "attestation/tagmanifest-sha256.txt.sig",
+    WORKFLOW_ENVELOPE,
+    "bag-info.txt",
+    "bagit.txt",
+    "data/bundles-sha256.txt",
+    "manifest-sha256.txt",
+    "tagmanifest-sha256.txt",
+    "workflow.json",
+    "workflow.jsonl",
+};
+#define WORKFLOW_FILES (sizeof(workflow_files) / sizeof(workflow_files[0]))
+
+static bool is_one_of(const char *name, const char *const *names, size_t n)
 {
-    for (size_t i = 0; i < REQUIRED_COUNT; i++)
-        if (strcmp(name, required[i]) == 0)
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(name, names[i]) == 0)
             return true;
     return false;
 }
 
 void step_files(struct verification *v, struct check *c)
 {
-    size_t blobs = 0;
-    for (size_t i = 0; i < REQUIRED_COUNT; i++)
+    const char *const *required = v->workflow ? workflow_files : run_files;
+    size_t count = v->workflow ? WORKFLOW_FILES : RUN_FILES, blobs = 0;
+    for (size_t i = 0; i < count; i++)
         if (!packed_find(&v->zip, required[i]))
             check_fail(c, "%s is missing", required[i]);
     for (size_t i = 0; i < v->zip.count; i++) {
         const struct packed_file *f = &v->zip.files[i];
-        if (is_required(f->name))
+        if (is_one_of(f->name, required, count))
             continue;
-        if (strncmp(f->name, BLOB_PREFIX, strlen(BLOB_PREFIX)) != 0 ||
+        if (v->workflow || strncmp(f->name, BLOB_PREFIX, strlen(BLOB_PREFIX)) != 0 ||
             !sha256_hex_ok(f->name + strlen(BLOB_PREFIX)))
             check_fail(c, "%s does not belong in a bundle", f->name);
         else if (strcmp(f->name + strlen(BLOB_PREFIX), f->sha256) != 0)
             check_fail(c, "%s holds other bytes than its name says", f->name);
         blobs++;
     }
-    check_pass(c, "the %zu files of a bundle and %zu blobs, nothing else", REQUIRED_COUNT, blobs);
+    check_pass(c, "the %zu files of a bundle and %zu blobs, nothing else", count, blobs);
 }
 
 static bool in_payload(const char *name)
@@ -72,8 +88,7 @@ static bool listed_by(const char *name, bool payload)
            strcmp(name, "tagmanifest-sha256.txt") != 0;
 }
 
-/* Read "<64 hex>  <name>\n" at *at. Returns false when it is not that. */
-static bool manifest_line(
+bool manifest_line(
     const struct packed_file *m, size_t *at, char digest[SHA256_HEX_LEN + 1], char *name, size_t name_size)
 {
     const char *line = m->data + *at;

@@ -36,14 +36,17 @@ struct walked_log {
     char head[SHA256_HEX_LEN + 1];
 };
 
+#define WORKFLOW_ENVELOPE "attestation/workflow.intoto.jsonl"
+
 struct verification {
     const struct keyring *keys;
+    bool workflow; /* the bundle is of a workflow run; has its own files and steps */
     struct packed zip;
     cJSON *statement;                       /* the signed payload, NULL until the envelope could be read */
     unsigned char ssh_public[SIGN_PUB_LEN]; /* key named by the SSH signature */
     bool has_ssh_public;
     struct walked_log events, command_log, process_log;
-    struct text_line run_started, diff_ready, run_completed; /* text NULL: not there */
+    struct text_line run_started, tool_context, diff_ready, run_completed; /* text NULL: not there */
     struct seen_command *commands;
     size_t command_count;
     struct text_line *log_lines; /* of command_log.jsonl */
@@ -53,7 +56,13 @@ struct verification {
     struct text_line *process_lines; /* of processes.jsonl */
     size_t process_line_count;
     uint64_t records_dropped; /* process records over the recorder's limit, as RunCompleted tells */
-    bool closed, complete, volume_match; /* as signed */
+    struct walked_log workflow_log;
+    struct text_line *workflow_lines; /* of workflow.jsonl */
+    size_t workflow_line_count;
+    size_t bundles_listed; /* of its steps */
+    cJSON *document;       /* workflow.json, NULL until it could be read */
+    bool closed, complete,
+        volume_match; /* as signed; of a workflow run the second only, the others are true */
     bool trusted;
     char key_id[SIGN_KEY_ID_LEN + 1];
 };
@@ -86,6 +95,44 @@ void step_outputs(struct verification *v, struct check *c);
 void step_completion(struct verification *v, struct check *c);
 /* context.c */
 void step_environment(struct verification *v, struct check *c);
+/* container.c */
+void step_container_context(struct verification *v, struct check *c);
+/* workflow.c */
+void step_workflow_statement(struct verification *v, struct check *c);
+void step_workflow_chain(struct verification *v, struct check *c);
+void step_workflow(struct verification *v, struct check *c);
+void step_workflow_log(struct verification *v, struct check *c);
+/* workflow_bundles.c */
+void step_bundles(struct verification *v, struct check *c);
+/* Verify the steps' bundles in dir, one more check in r for each that is listed; their numbers go to r too. */
+void workflow_bundles_verify(struct verification *v, const struct verify_options *o, struct verify_report *r);
+
+/* Verify one bundle as verify_bundle() does, and leave what was read in *v, which must be zeroed, for more checks; release with verification_done(). */
+enum verify_exit verification_make(
+    const char *path, const struct verify_options *o, struct verification *v, struct verify_report *r);
+void verification_done(struct verification *v);
+
+/* Walk the chain of a log whose lines name their run as id_member; its end must be the signed one. In logs.c, so is the next. */
+void log_walk(const struct verification *v, struct walked_log *w, const char *file, const char *id_member,
+    struct check *c);
+/* The lines of a log that was walked, to be found by number; free(). *ret_n is 0 when it is not sound. */
+struct text_line *log_split(
+    const struct verification *v, struct walked_log *w, const char *file, size_t *ret_n);
+/* Read "<64 hex>  <name>\n" at *at. Returns false when it is not that. In bag.c. */
+bool manifest_line(
+    const struct packed_file *m, size_t *at, char digest[SHA256_HEX_LEN + 1], char *name, size_t name_size);
+/* Type of the statement, and that it is about this bundle. In statement.c, so are the next two. */
+void statement_kind(const struct verification *v, const char *build_type, const char *what, struct check *c);
+/* A subject "<id>/<file>" must have that file's digest; false: it is no such subject. */
+bool statement_subject_is_file(const struct verification *v, const cJSON *item, struct check *c);
+/* The byproducts of those names must be there with their files' digests. */
+void statement_byproducts(const struct verification *v, const char *const *names, size_t n, struct check *c);
+/* Two accounts of one container_context: the member that differs is named. In container.c, so is the next. */
+void same_context(const cJSON *a, const char *a_name, const cJSON *b, const char *b_name, struct check *c);
+/* Digest of the bytes of a JSON text between begin and the first end behind it: of a member that is hashed as it stands. In a JSON string
+ * every quote is escaped, so texts that hold plain quotes can be found like this. false: they are not there. */
+bool between_digest(
+    const struct packed_file *f, const char *begin, const char *end, char ret_hex[SHA256_HEX_LEN + 1]);
 
 /* A digest that an event gives of a file, under the name member. Absent is wrong only in a complete record. In cross.c. */
 void file_digest_check(

@@ -16,30 +16,71 @@ static int end_code(const struct view *v)
     return v->end == RUN_END_SUCCEEDED ? 0 : EXIT_NO;
 }
 
-/* {"prompt":…,"commands":[["sh","-c",script]] or [argv],"timeoutMs":…} */
-static int request_body(const char *prompt, const char *script, const char **argv, int64_t timeout_ms,
-    struct buf *out, struct arp_err *err)
+/* What the options say; all borrowed. */
+struct run_options {
+    const char *agent;      /* NULL: the server's default */
+    const char **overrides; /* AGENT=CONTAINER each, NULL-terminated; NULL: none */
+    const char *prompt;
+    const char *script;
+    const char **argv; /* NULL-terminated; NULL: none */
+    int64_t timeout_ms;
+};
+
+static bool has_commands(const struct run_options *o)
+{
+    return o->script || (o->argv && o->argv[0]);
+}
+
+static int write_overrides(struct json *j, const char **overrides, struct arp_err *err)
+{
+    json_key(j, "container_overrides");
+    json_obj_open(j);
+    for (; *overrides; overrides++) {
+        char key[LIMIT_NAME + 1];
+        size_t n = strcspn(*overrides, "=");
+        if ((*overrides)[n] != '=' || n >= sizeof(key))
+            return arp_fail(
+                err, ARP_E_INVALID, 0, "run: --override is AGENT=CONTAINER, not '%s'", *overrides);
+        snprintf(key, sizeof(key), "%.*s", (int)n, *overrides);
+        json_kstr(j, key, *overrides + n + 1);
+    }
+    json_obj_close(j);
+    return 0;
+}
+
+/* [["sh","-c",script]] or [argv] */
+static void write_commands(struct json *j, const struct run_options *o)
+{
+    json_key(j, "commands");
+    json_arr_open(j);
+    json_arr_open(j);
+    if (o->script) {
+        json_str(j, "sh");
+        json_str(j, "-c");
+        json_str(j, o->script);
+    }
+    for (const char **arg = o->argv; arg && *arg; arg++)
+        json_str(j, *arg);
+    json_arr_close(j);
+    json_arr_close(j);
+}
+
+/* The body of the message. Without commands the agent's engine runs the prompt. */
+static int request_body(const struct run_options *o, struct buf *out, struct arp_err *err)
 {
     struct json j;
     json_init(&j, out);
     json_obj_open(&j);
-    json_kstr(&j, "prompt", prompt);
-    json_key(&j, "commands");
-    json_arr_open(&j);
-    json_arr_open(&j);
-    if (script) {
-        json_str(&j, "sh");
-        json_str(&j, "-c");
-        json_str(&j, script);
-    }
-    for (; argv && *argv; argv++)
-        json_str(&j, *argv);
-    json_arr_close(&j);
-    json_arr_close(&j);
-    if (timeout_ms > 0)
-        json_kint(&j, "timeoutMs", timeout_ms);
+    if (o->agent)
+        json_kstr(&j, "agent", o->agent);
+    json_kstr(&j, "prompt", o->prompt ? o->prompt : "");
+    if (has_commands(o))
+        write_commands(&j, o);
+    if (o->timeout_ms > 0)
+        json_kint(&j, "timeoutMs", o->timeout_ms);
+    int rc = o->overrides ? write_overrides(&j, o->overrides, err) : 0;
     json_obj_close(&j);
-    return buf_error(out, err);
+    return rc ? rc : buf_error(out, err);
 }
 
 static int start_and_follow(const char *project, const char *body, bool raw)
@@ -57,13 +98,29 @@ static int start_and_follow(const char *project, const char *body, bool raw)
     return code;
 }
 
+static int check_options(const char *project, const struct run_options *o, struct arp_err *err)
+{
+    if (!project || !uuid_ok(project))
+        return arp_fail(err, ARP_E_INVALID, 0, "run: --project must be a project id");
+    if ((o->script && o->argv && o->argv[0]) || (!has_commands(o) && !o->prompt))
+        return arp_fail(err, ARP_E_INVALID, 0,
+            "run: give -c SCRIPT, a program with arguments, or a prompt for the agent");
+    if (o->timeout_ms < 0)
+        return arp_fail(err, ARP_E_INVALID, 0, "run: give a timeout of at least 1");
+    return 0;
+}
+
 int command_run(int argc, const char **argv)
 {
-    char *project = NULL, *prompt = NULL, *script = NULL;
+    char *project = NULL, *agent = NULL, *prompt = NULL, *script = NULL;
+    const char **overrides = NULL;
     int json = 0;
     long timeout_s = 0;
     const struct poptOption table[] = {
         {"project", 'p', POPT_ARG_STRING, &project, 0, "project id (or ARP_PROJECT)", "ID"},
+        {"agent", 'a', POPT_ARG_STRING, &agent, 0, "whose run it is, instead of the agent 'default'", "KEY"},
+        {"override", 'o', POPT_ARG_ARGV, &overrides, 0,
+            "run that agent in this container; once for each agent", "AGENT=ID"},
         {"prompt", 'm', POPT_ARG_STRING, &prompt, 0, "what the run is for, in words", "TEXT"},
         {"command", 'c', POPT_ARG_STRING, &script, 0, "run this with sh -c instead of an argument list",
             "SCRIPT"},
@@ -71,27 +128,31 @@ int command_run(int argc, const char **argv)
         {"json", 0, POPT_ARG_NONE, &json, 0, "print the event lines as they are", NULL},
         POPT_AUTOHELP POPT_TABLEEND,
     };
-    poptContext pc = command_options(
-        argc, argv, table, "run --project ID [--prompt TEXT] (-c SCRIPT | -- PROGRAM ARGUMENT...)");
+    poptContext pc = command_options(argc, argv, table,
+        "run --project ID [--agent KEY] [--override AGENT=ID] [--prompt TEXT] (-c SCRIPT | -- PROGRAM "
+        "ARGUMENT...)");
     if (!pc)
         return EXIT_TROUBLE;
-    const char **rest = poptGetArgs(pc);
     const char *id = project ? project : getenv("ARP_PROJECT");
+    const struct run_options o = {.agent = agent,
+        .overrides = overrides,
+        .prompt = prompt,
+        .script = script,
+        .argv = poptGetArgs(pc),
+        .timeout_ms = timeout_s * 1000};
     struct arp_err err = {0};
     cleanup_buf struct buf body;
     buf_init(&body, LIMIT_BODY);
-    int code = EXIT_TROUBLE;
-    if (!id || !uuid_ok(id))
-        fprintf(stderr, "arpctl run: --project must be a project id\n");
-    else if ((script != NULL) == (rest && rest[0]) || timeout_s < 0)
-        fprintf(
-            stderr, "arpctl run: give -c SCRIPT or a program with arguments, and a timeout of at least 1\n");
-    else if (request_body(prompt ? prompt : "", script, rest, timeout_s * 1000, &body, &err) != 0)
-        command_trouble(&err);
-    else
-        code = start_and_follow(id, buf_str(&body), json);
+    int rc = check_options(id, &o, &err);
+    if (!rc)
+        rc = request_body(&o, &body, &err);
+    int code = rc ? command_trouble(&err) : start_and_follow(id, buf_str(&body), json);
     poptFreeContext(pc);
+    for (const char **p = overrides; p && *p; p++)
+        free((char *)*p);
+    free(overrides);
     free(project);
+    free(agent);
     free(prompt);
     free(script);
     return code;

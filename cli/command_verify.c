@@ -19,7 +19,7 @@ static int load_keys(const char *ring, const char *pem, struct keyring **ret, st
 
 int command_verify(int argc, const char **argv)
 {
-    char *ring = NULL, *pem = NULL, *custody = NULL;
+    char *ring = NULL, *pem = NULL, *steps = NULL, *custody = NULL;
     int json = 0, strict = 0;
     struct keyring *keys = NULL;
     struct arp_err err = {0};
@@ -27,6 +27,8 @@ int command_verify(int argc, const char **argv)
         {"keyring", 'k', POPT_ARG_STRING, &ring, 0, "trusted keys, as /.well-known/arp-keys.json gives them",
             "FILE"},
         {"public-key", 'p', POPT_ARG_STRING, &pem, 0, "one trusted public key (PEM)", "FILE"},
+        {"steps", 's', POPT_ARG_STRING, &steps, 0,
+            "of a workflow run: verify its steps' bundles too, which are DIR/<runId>.zip", "DIR"},
         {"custody", 'c', POPT_ARG_STRING, &custody, 0,
             "check a chain of custody, as `arpctl custody` gives it; BUNDLE.zip is what there is of the "
             "evidence",
@@ -36,8 +38,8 @@ int command_verify(int argc, const char **argv)
         POPT_AUTOHELP POPT_TABLEEND,
     };
     poptContext pc = command_options(argc, argv, table,
-        "verify [--keyring FILE | --public-key FILE] [--json] [--strict] BUNDLE.zip | --custody FILE "
-        "[BUNDLE.zip]");
+        "verify [--keyring FILE | --public-key FILE] [--steps DIR] [--json] [--strict] BUNDLE.zip\n"
+        "       arpctl verify --custody FILE [--keyring FILE | --public-key FILE] [--json] [BUNDLE.zip]");
     if (!pc)
         return VERIFY_UNUSABLE;
     const char *path = poptGetArg(pc);
@@ -52,7 +54,8 @@ int command_verify(int argc, const char **argv)
         (json ? custody_print_json : custody_print)(&report, stdout);
     } else {
         struct verify_report report;
-        code = verify_bundle(path, keys, strict, &report);
+        const struct verify_options options = {.keys = keys, .strict = strict, .steps_dir = steps};
+        code = verify_bundle(path, &options, &report);
         (json ? verify_print_json : verify_print)(&report, stdout);
     }
     keyring_free(keys);
@@ -60,5 +63,6 @@ int command_verify(int argc, const char **argv)
     free(ring);
     free(pem);
     free(custody);
+    free(steps);
     return code;
 }

@@ -53,7 +53,7 @@ static bool stamp_check(const struct walked_log *w, const char *file, const cJSO
 }
 
 static bool line_check(const struct verification *v, struct walked_log *w, const char *file,
-    const struct text_line *line, struct check *c)
+    const char *id_member, const struct text_line *line, struct check *c)
 {
     cleanup_cjson cJSON *obj = NULL;
     struct arp_err err = {0};
@@ -64,7 +64,7 @@ static bool line_check(const struct verification *v, struct walked_log *w, const
     }
     if (!stamp_check(w, file, obj, c))
         return false;
-    const char *run_id = json_str_at(obj, "runId");
+    const char *run_id = json_str_at(obj, id_member);
     if (run_id && strcmp(run_id, v->zip.run_id) != 0) {
         check_fail(c, "%s: line %" PRIu64 " belongs to another run", file, w->lines);
         return false;
@@ -97,7 +97,8 @@ static void end_check(
     check_unable(c, "there is no signed end of %s to compare with", file);
 }
 
-static void walk(const struct verification *v, struct walked_log *w, const char *file, struct check *c)
+void log_walk(const struct verification *v, struct walked_log *w, const char *file, const char *id_member,
+    struct check *c)
 {
     const struct packed_file *f = packed_find(&v->zip, file);
     char start[128];
@@ -110,7 +111,7 @@ static void walk(const struct verification *v, struct walked_log *w, const char 
             check_fail(c, "%s: the last line is cut", file);
             return;
         }
-        if (!line_check(v, w, file, &line, c))
+        if (!line_check(v, w, file, id_member, &line, c))
             return;
     }
     w->ok = true;
@@ -118,8 +119,7 @@ static void walk(const struct verification *v, struct walked_log *w, const char 
     check_pass(c, "%" PRIu64 " lines in unbroken order, the last is %.12s", w->lines, w->head);
 }
 
-/* The lines of a log that was walked, to be found by number; free(). *ret_n is 0 when it is not sound. */
-static struct text_line *split(
+struct text_line *log_split(
     const struct verification *v, struct walked_log *w, const char *file, size_t *ret_n)
 {
     struct text_line *lines = w->ok ? calloc(w->lines + 1, sizeof(*lines)) : NULL;
@@ -136,19 +136,19 @@ static struct text_line *split(
 
 void step_events_chain(struct verification *v, struct check *c)
 {
-    walk(v, &v->events, "events.jsonl", c);
+    log_walk(v, &v->events, "events.jsonl", "runId", c);
 }
 
 void step_command_log_chain(struct verification *v, struct check *c)
 {
-    walk(v, &v->command_log, "command_log.jsonl", c);
-    v->log_lines = split(v, &v->command_log, "command_log.jsonl", &v->log_line_count);
+    log_walk(v, &v->command_log, "command_log.jsonl", "runId", c);
+    v->log_lines = log_split(v, &v->command_log, "command_log.jsonl", &v->log_line_count);
 }
 
 void step_processes_chain(struct verification *v, struct check *c)
 {
-    walk(v, &v->process_log, "processes.jsonl", c);
-    v->process_lines = split(v, &v->process_log, "processes.jsonl", &v->process_line_count);
+    log_walk(v, &v->process_log, "processes.jsonl", "runId", c);
+    v->process_lines = log_split(v, &v->process_log, "processes.jsonl", &v->process_line_count);
 }
 
 /* --- the order of events -------------------------------------------------------------------------------------------------- */
@@ -212,6 +212,10 @@ static const char *event_place(
         return "events follow RunCompleted";
     if (strcmp(type, "RunStarted") == 0) {
         v->run_started = *line;
+    } else if (strcmp(type, "ToolContext") == 0) {
+        if (n != 1)
+            return "ToolContext does not follow RunStarted";
+        v->tool_context = *line;
     } else if (strcmp(type, "RunCompleted") == 0) {
         v->run_completed = *line;
     } else if (strcmp(type, "RunDiffReady") == 0) {

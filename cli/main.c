@@ -13,7 +13,7 @@ static const struct {
 } commands[] = {
     {"run", command_run, "start a run in a project and show what happens"},
     {"logs", command_logs, "show the events of a run, -f to its end"},
-    {"evidence", command_evidence, "fetch the sealed evidence of a run"},
+    {"evidence", command_evidence, "fetch the sealed evidence of a run or a workflow run"},
     {"custody", command_custody, "fetch what was done with the evidence of a run, with proofs"},
     {"keys", command_keys, "fetch the server's public keys, to keep and verify with"},
     {"verify", command_verify, "check a bundle, or a custody file, offline"},

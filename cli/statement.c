@@ -43,6 +43,43 @@ static void named_digest(
         check_fail(c, "%s of the statement gives %.80s another digest than the file has", where, name);
 }
 
+void statement_byproducts(const struct verification *v, const char *const *names, size_t n, struct check *c)
+{
+    const cJSON *list = json_at(v->statement, "predicate/runDetails/byproducts");
+    for (size_t i = 0; i < n; i++) {
+        const cJSON *item, *found = NULL;
+        cJSON_ArrayForEach(item, list)
+        {
+            if (text_is(json_str_at(item, "name"), names[i]))
+                found = item;
+        }
+        if (found)
+            named_digest(v, found, names[i], "byproduct", c);
+        else
+            check_fail(c, "the statement has no byproduct %s", names[i]);
+    }
+}
+
+bool statement_subject_is_file(const struct verification *v, const cJSON *item, struct check *c)
+{
+    const char *name = json_str_at(item, "name");
+    size_t prefix = strlen(v->zip.run_id);
+    if (!name || strncmp(name, v->zip.run_id, prefix) != 0 || name[prefix] != '/')
+        return false;
+    named_digest(v, item, name + prefix + 1, "subject", c);
+    return true;
+}
+
+void statement_kind(const struct verification *v, const char *build_type, const char *what, struct check *c)
+{
+    if (!text_is(json_str_at(v->statement, "_type"), "https://in-toto.io/Statement/v1") ||
+        !text_is(json_str_at(v->statement, "predicateType"), "https://slsa.dev/provenance/v1") ||
+        !text_is(json_str_at(v->statement, "predicate/buildDefinition/buildType"), build_type))
+        check_fail(c, "the statement is not a SLSA provenance of %s", what);
+    if (!text_is(json_str_at(v->statement, "predicate/runDetails/metadata/invocationId"), v->zip.run_id))
+        check_fail(c, "the statement is about another run");
+}
+
 static void subjects_check(const struct verification *v, struct check *c)
 {
     const cJSON *list = json_at(v->statement, "subject"), *item;
@@ -57,35 +94,15 @@ static void subjects_check(const struct verification *v, struct check *c)
         }
         if (strcmp(name, "workspace-tree") == 0)
             continue;
-        if (strncmp(name, v->zip.run_id, prefix) != 0 || name[prefix] != '/') {
+        if (!statement_subject_is_file(v, item, c)) {
             check_fail(c, "the statement speaks of '%.100s', not of run %s", name, v->zip.run_id);
             continue;
         }
         tags = tags || strcmp(name + prefix + 1, "tagmanifest-sha256.txt") == 0;
         diff = diff || strcmp(name + prefix + 1, "diff.patch") == 0;
-        named_digest(v, item, name + prefix + 1, "subject", c);
     }
     if (!tags || !diff)
         check_fail(c, "the statement does not speak of %s", tags ? "diff.patch" : "tagmanifest-sha256.txt");
-}
-
-static void byproducts_check(const struct verification *v, struct check *c)
-{
-    static const char *const names[] = {"events.jsonl", "command_log.jsonl", "processes.jsonl",
-        "outputs.json", "env_snapshot.json", "metadata.json"};
-    const cJSON *list = json_at(v->statement, "predicate/runDetails/byproducts");
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        const cJSON *item, *found = NULL;
-        cJSON_ArrayForEach(item, list)
-        {
-            if (text_is(json_str_at(item, "name"), names[i]))
-                found = item;
-        }
-        if (found)
-            named_digest(v, found, names[i], "byproduct", c);
-        else
-            check_fail(c, "the statement has no byproduct %s", names[i]);
-    }
 }
 
 /* The flags decide how much the later checks may ask for, so they must be there. */
@@ -106,18 +123,15 @@ static void flags_read(struct verification *v, struct check *c)
 
 void step_statement(struct verification *v, struct check *c)
 {
+    static const char *const names[] = {"events.jsonl", "command_log.jsonl", "processes.jsonl",
+        "outputs.json", "env_snapshot.json", "metadata.json"};
     if (!v->statement) {
         check_unable(c, "there is no readable statement");
         return;
     }
-    if (!text_is(json_str_at(v->statement, "_type"), "https://in-toto.io/Statement/v1") ||
-        !text_is(json_str_at(v->statement, "predicateType"), "https://slsa.dev/provenance/v1") ||
-        !text_is(json_str_at(v->statement, "predicate/buildDefinition/buildType"), "urn:arp:agent-run:v1"))
-        check_fail(c, "the statement is not a SLSA provenance of an agent run");
-    if (!text_is(json_str_at(v->statement, "predicate/runDetails/metadata/invocationId"), v->zip.run_id))
-        check_fail(c, "the statement is about another run");
+    statement_kind(v, "urn:arp:agent-run:v1", "an agent run", c);
     subjects_check(v, c);
-    byproducts_check(v, c);
+    statement_byproducts(v, names, sizeof(names) / sizeof(names[0]), c);
     flags_read(v, c);
     check_pass(c, "its subjects are the files of this bundle, run %s", v->zip.run_id);
 }

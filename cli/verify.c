@@ -9,10 +9,12 @@
 
 #include "cli/checks.h"
 
-static const struct {
+struct step {
     const char *name;
     void (*run)(struct verification *v, struct check *c);
-} steps[] = {
+};
+
+static const struct step run_steps[] = {
     {"files", step_files},
     {"manifests", step_manifests},
     {"ssh-signature", step_ssh_signature},
@@ -27,9 +29,24 @@ static const struct {
     {"outputs", step_outputs},
     {"completion", step_completion},
     {"environment", step_environment},
+    {"container-context", step_container_context},
     {"trust", step_trust},
 };
-#define STEPS (sizeof(steps) / sizeof(steps[0]))
+#define RUN_STEPS (sizeof(run_steps) / sizeof(run_steps[0]))
+
+static const struct step workflow_steps[] = {
+    {"files", step_files},
+    {"manifests", step_manifests},
+    {"ssh-signature", step_ssh_signature},
+    {"signature", step_signature},
+    {"statement", step_workflow_statement},
+    {"workflow-chain", step_workflow_chain},
+    {"workflow", step_workflow},
+    {"workflow-log", step_workflow_log},
+    {"bundles", step_bundles},
+    {"trust", step_trust},
+};
+#define WORKFLOW_STEPS (sizeof(workflow_steps) / sizeof(workflow_steps[0]))
 
 /* The heavier verdict stays; of equal ones the first. */
 __attribute__((format(printf, 3, 0))) static void set_reason(
@@ -85,9 +102,10 @@ static bool open_container(struct verification *v, const char *path, struct veri
     return rc == 0;
 }
 
-static void run_steps(struct verification *v, struct verify_report *r, bool readable)
+static void make_checks(
+    struct verification *v, const struct step *steps, size_t n, struct verify_report *r, bool readable)
 {
-    for (size_t i = 0; i < STEPS; i++) {
+    for (size_t i = 0; i < n; i++) {
         struct check *c = &r->checks[r->count++];
         c->name = steps[i].name;
         if (!readable) {
@@ -101,9 +119,11 @@ static void run_steps(struct verification *v, struct verify_report *r, bool read
     }
 }
 
-static enum verify_exit conclude(const struct verification *v, bool strict, struct verify_report *r)
+static enum verify_exit conclude(
+    const struct verification *v, const struct verify_options *o, struct verify_report *r)
 {
     bool failed = false, unable = false;
+    r->bundles_listed = v->bundles_listed;
     for (size_t i = 0; i < r->count; i++) {
         failed = failed || r->checks[i].verdict == CHECK_FAIL;
         unable = unable || r->checks[i].verdict == CHECK_UNABLE;
@@ -119,25 +139,48 @@ static enum verify_exit conclude(const struct verification *v, bool strict, stru
     r->volume_match = v->volume_match;
     r->records_dropped = v->records_dropped;
     memcpy(r->key_id, v->key_id, sizeof(r->key_id));
-    if (!v->trusted || !v->closed || !v->complete || !v->volume_match || (strict && unable))
+    bool short_of_steps = o->steps_dir && r->bundles_accepted < r->bundles_listed;
+    if (!v->trusted || !v->closed || !v->complete || !v->volume_match || short_of_steps ||
+        (o->strict && unable))
         return VERIFY_UNTRUSTED;
     return VERIFY_OK;
 }
 
-enum verify_exit verify_bundle(
-    const char *path, const struct keyring *keys, bool strict, struct verify_report *ret)
+enum verify_exit verification_make(
+    const char *path, const struct verify_options *o, struct verification *v, struct verify_report *r)
 {
-    struct verification v = {.keys = keys};
-    memset(ret, 0, sizeof(*ret));
-    bool readable = open_container(&v, path, ret);
-    memcpy(ret->run_id, v.zip.run_id, sizeof(ret->run_id));
-    run_steps(&v, ret, readable);
-    ret->exit_code = conclude(&v, strict, ret);
-    cJSON_Delete(v.statement);
-    free(v.commands);
-    free(v.log_lines);
-    free(v.processes);
-    free(v.process_lines);
-    packed_done(&v.zip);
-    return ret->exit_code;
+    memset(r, 0, sizeof(*r));
+    v->keys = o->keys;
+    bool readable = open_container(v, path, r);
+    memcpy(r->run_id, v->zip.run_id, sizeof(r->run_id));
+    /* Which closed list of files it must have: one with files of both kinds has neither. */
+    v->workflow = r->workflow = packed_find(&v->zip, WORKFLOW_ENVELOPE) != NULL;
+    if (v->workflow)
+        make_checks(v, workflow_steps, WORKFLOW_STEPS, r, readable);
+    else
+        make_checks(v, run_steps, RUN_STEPS, r, readable);
+    if (v->document && o->steps_dir)
+        workflow_bundles_verify(v, o, r);
+    r->exit_code = conclude(v, o, r);
+    return r->exit_code;
+}
+
+void verification_done(struct verification *v)
+{
+    cJSON_Delete(v->statement);
+    cJSON_Delete(v->document);
+    free(v->commands);
+    free(v->log_lines);
+    free(v->processes);
+    free(v->process_lines);
+    free(v->workflow_lines);
+    packed_done(&v->zip);
+}
+
+enum verify_exit verify_bundle(const char *path, const struct verify_options *o, struct verify_report *ret)
+{
+    struct verification v = {0};
+    enum verify_exit code = verification_make(path, o, &v, ret);
+    verification_done(&v);
+    return code;
 }

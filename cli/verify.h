@@ -1,5 +1,5 @@
 /*
- * Offline check of an evidence bundle: what `arpctl verify` does, as a function. Reads one file, needs no network, no server and
+ * Offline check of an evidence bundle of a run, or of a workflow run and its steps: what `arpctl verify` does, as a function. Reads one file, needs no network, no server and
  * nothing of the writer's code (it shares hash, signature and JSON primitives only). Never claims more than it checked.
  * One call per thread; no globals. What each check means: docs/VERIFY.md; formats: docs/formats/.
  */
@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "cli/keyring.h"
+#include "shared/limits.h"
 #include "shared/sign.h"
 
 enum verify_exit {
@@ -30,11 +31,13 @@ struct check {
     char reason[400]; /* what was found, for people; never empty */
 };
 
-#define VERIFY_CHECKS_MAX 24
+/* Those of a bundle, and one for each step of a workflow (shared/limits.h). */
+#define VERIFY_CHECKS_MAX (24 + LIMIT_WORKFLOW_STEPS)
 
 struct verify_report {
     enum verify_exit exit_code;
-    char run_id[37]; /* "" when not found out */
+    bool workflow;   /* the bundle is of a workflow run */
+    char run_id[37]; /* of the run or workflow run; "" when not found out */
     size_t count;
     struct check checks[VERIFY_CHECKS_MAX];
     bool integrity;                   /* every integrity check passed */
@@ -45,12 +48,22 @@ struct verify_report {
     bool volume_match;
     uint64_t
         records_dropped; /* process records that the recorder's limit kept out of a complete record; 0 unless integrity */
+    /* of a workflow run; 0 for others */
+    size_t bundles_listed;   /* of its steps */
+    size_t bundles_checked;  /* found where options say and looked at */
+    size_t bundles_accepted; /* with the verdict 0 and in agreement with the list */
 };
 
-/* Check the bundle at path. keys: trusted keys, NULL or empty when none were given. strict: a check that could not be made
- * counts as trust not established. Always fills *ret; returns ret->exit_code. */
-enum verify_exit verify_bundle(
-    const char *path, const struct keyring *keys, bool strict, struct verify_report *ret);
+/* All borrowed. */
+struct verify_options {
+    const struct keyring *keys; /* trusted; NULL or empty when none were given */
+    bool strict;                /* a check that could not be made counts as trust not established */
+    const char *
+        steps_dir; /* of a workflow run: where its steps' bundles are, <runId>.zip; NULL: don't look at them */
+};
+
+/* Check the bundle at path, of a run or of a workflow run. Always fills *ret; returns ret->exit_code. */
+enum verify_exit verify_bundle(const char *path, const struct verify_options *o, struct verify_report *ret);
 
 /* Print for people (one line per check, then the three verdicts) / as one JSON object with a final LF. */
 void verify_print(const struct verify_report *r, FILE *out);

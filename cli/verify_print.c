@@ -21,6 +21,18 @@ static const char *assurance(const struct verify_report *r)
     return r->trusted ? "operator-only" : "none";
 }
 
+/* Of a workflow run: whether all steps' bundles are listed, and what was looked at. */
+static void print_workflow_record(const struct verify_report *r, FILE *out)
+{
+    fprintf(out, "record:       %s, %zu bundles of steps listed, ",
+        r->complete ? "complete" : "NOT complete: the bundles of some steps were not sealed",
+        r->bundles_listed);
+    if (r->bundles_checked)
+        fprintf(out, "%zu looked at, %zu accepted\n", r->bundles_checked, r->bundles_accepted);
+    else
+        fprintf(out, "none looked at (--steps DIR)\n");
+}
+
 /* What the record says of itself. */
 static void print_record(const struct verify_report *r, FILE *out)
 {
@@ -43,33 +55,55 @@ void verify_print(const struct verify_report *r, FILE *out)
         fprintf(out, "not a bundle that can be read\n");
         return;
     }
-    fprintf(out, "run:          %s\n", r->run_id[0] ? r->run_id : "unknown");
+    fprintf(out, "%s %s\n",
+        r->workflow ? "workflow run:" : "run:         ", r->run_id[0] ? r->run_id : "unknown");
     fprintf(out, "integrity:    %s\n", r->integrity ? "VERIFIED" : "FAILED");
     fprintf(out, "authenticity: %s\n", authenticity(r));
     fprintf(out, "assurance:    %s\n", assurance(r));
     if (r->integrity)
-        print_record(r, out);
+        (r->workflow ? print_workflow_record : print_record)(r, out);
     fprintf(out, "not proven:   that the operator was honest when recording, or that nothing happened beside "
                  "the record\n");
+}
+
+/* A workflow run's record has no agent that closes it and no copy on a volume. */
+static void print_flags(struct json *j, const struct verify_report *r)
+{
+    if (r->workflow)
+        json_knull(j, "closed");
+    else
+        json_kbool(j, "closed", r->closed);
+    json_kbool(j, "complete", r->complete);
+    if (r->workflow)
+        json_knull(j, "volumeMatch");
+    else
+        json_kbool(j, "volumeMatch", r->volume_match);
 }
 
 void verify_print_json(const struct verify_report *r, FILE *out)
 {
     cleanup_buf struct buf b;
-    buf_init(&b, 64u << 10);
+    buf_init(&b, 512u << 10);
     struct json j;
     json_init(&j, &b);
     json_obj_open(&j);
     json_kint(&j, "exitCode", r->exit_code);
+    json_kstr(&j, "kind", r->workflow ? "workflow-run" : "run");
     json_kstr(&j, "runId", r->run_id[0] ? r->run_id : NULL);
     json_kstr(&j, "integrity", r->integrity ? "VERIFIED" : "FAILED");
     json_kstr(&j, "authenticity", authenticity(r));
     json_kstr(&j, "keyId", r->key_id[0] ? r->key_id : NULL);
     json_kstr(&j, "assurance", assurance(r));
-    json_kbool(&j, "closed", r->closed);
-    json_kbool(&j, "complete", r->complete);
-    json_kbool(&j, "volumeMatch", r->volume_match);
+    print_flags(&j, r);
     json_kuint(&j, "recordsDropped", r->records_dropped);
+    if (r->workflow) {
+        json_key(&j, "bundles");
+        json_obj_open(&j);
+        json_kuint(&j, "listed", r->bundles_listed);
+        json_kuint(&j, "checked", r->bundles_checked);
+        json_kuint(&j, "accepted", r->bundles_accepted);
+        json_obj_close(&j);
+    }
     json_key(&j, "checks");
     json_arr_open(&j);
     for (size_t i = 0; i < r->count; i++) {

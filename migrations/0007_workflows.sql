@@ -3,7 +3,11 @@
 
 ALTER TABLE workflows DROP COLUMN spec,
     ADD COLUMN version integer NOT NULL DEFAULT 1 CHECK (version > 0), -- the newest
-    ADD COLUMN deleted_at timestamptz;
+    ADD COLUMN deleted_at timestamptz,
+    ADD CHECK (key ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$');
+
+-- Workflows that are not deleted: taken by the statement that makes one, as container_count is.
+ALTER TABLE users ADD COLUMN workflow_count integer NOT NULL DEFAULT 0 CHECK (workflow_count >= 0);
 
 -- A version never changes; a change of the definition is the next one.
 CREATE TABLE workflow_versions (
@@ -25,6 +29,8 @@ ALTER TABLE workflow_runs DROP COLUMN spec,
     ADD COLUMN idempotency_key     text CHECK (char_length(idempotency_key) BETWEEN 1 AND 255),
     ADD COLUMN reason              text,
     ADD COLUMN cancel_requested_at timestamptz,
+    ADD CHECK (status <> 'queued' OR started_at IS NULL),
+    ADD CHECK (status <> 'running' OR started_at IS NOT NULL),
     ADD FOREIGN KEY (user_id, workflow_key, workflow_version) REFERENCES workflow_versions (user_id, key, version),
     ADD FOREIGN KEY (workspace_id, project_id, user_id) REFERENCES workspaces (id, project_id, user_id);
 CREATE UNIQUE INDEX workflow_runs_idempotency ON workflow_runs (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
@@ -35,7 +41,7 @@ CREATE TABLE workflow_run_steps (
     workflow_run_id uuid NOT NULL,
     user_id         uuid NOT NULL,
     step            integer NOT NULL CHECK (step >= 0),
-    key             text NOT NULL,
+    key             text NOT NULL CHECK (key ~ '^[A-Za-z0-9_-]{1,64}$'),
     agent_key       text NOT NULL,
     status          text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'running', 'succeeded', 'failed', 'timeout', 'skipped')),
     error_message   text,
@@ -45,7 +51,9 @@ CREATE TABLE workflow_run_steps (
     PRIMARY KEY (workflow_run_id, step),
     UNIQUE (workflow_run_id, key),
     FOREIGN KEY (workflow_run_id, user_id) REFERENCES workflow_runs (id, user_id),
-    CHECK ((status IN ('pending', 'running')) = (finished_at IS NULL))
+    CHECK ((status IN ('pending', 'running')) = (finished_at IS NULL)),
+    CHECK (status NOT IN ('pending', 'skipped') OR started_at IS NULL),
+    CHECK (status NOT IN ('running', 'succeeded', 'timeout') OR started_at IS NOT NULL)
 );
 
 -- What happened to the run as a whole, chained as every log is (file name workflow.jsonl). position: of the line in the stream of all steps,

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "shared/fd.h"
+#include "shared/limits.h"
 
 /* A secret read from a file; a connection string is far below. */
 #define SECRET_FILE_MAX 65536
@@ -77,6 +78,10 @@ static const struct option options[] = {
         "Warm workspaces per user; the least recently used idle one is made cold over it."},
     {"ARP_CONTAINERS_PER_USER", OPTION_INT, AT(containers_per_user), "50", 0, 1 << 20, false,
         "Containers a user may have registered."},
+    {"ARP_AGENTS_PER_USER", OPTION_INT, AT(agents_per_user), "50", 0, LIMIT_AGENTS, false,
+        "Agents a user may have, the built-in one not counted."},
+    {"ARP_WORKFLOWS_PER_USER", OPTION_INT, AT(workflows_per_user), "50", 0, LIMIT_WORKFLOWS, false,
+        "Workflows a user may have."},
     {"ARP_DAILY_RUN_LIMIT", OPTION_INT, AT(daily_run_limit), "500", 0, 1 << 30, false,
         "Runs a user may start per UTC day."},
     {"ARP_RUN_TIMEOUT_SECONDS", OPTION_INT, AT(run_timeout_s), "900", 1, 86400, false,

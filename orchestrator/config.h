@@ -29,6 +29,8 @@ struct config {
     int64_t idle_timeout_s;
     int64_t warm_workspaces_per_user;
     int64_t containers_per_user;
+    int64_t agents_per_user;
+    int64_t workflows_per_user;
     int64_t daily_run_limit;
     int64_t run_timeout_s;
     int64_t command_timeout_s;

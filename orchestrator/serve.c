@@ -24,6 +24,7 @@
 #include "orchestrator/run/recover.h"
 #include "orchestrator/run/warm.h"
 #include "orchestrator/store/migrate.h"
+#include "orchestrator/workflow/resume.h"
 #include "shared/fd.h"
 #include "shared/log.h"
 
@@ -128,7 +129,7 @@ static int make_run_parts(struct server *s, struct arp_err *err)
     if (rc == 0)
         rc = bundler_start(env->bundler, env, s->signer, err);
     if (rc == 0)
-        rc = janitor_start(env, &s->janitor, err);
+        rc = janitor_start(env, workflow_resume_orphans, &s->janitor, err);
     if (rc == 0)
         rc = custodian_start(env, s->signer, &s->custodian, err);
     if (rc == 0)

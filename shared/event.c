@@ -7,16 +7,17 @@
 #include <string.h>
 
 #include "shared/limits.h"
+#include "shared/uuid.h"
 
 static const char *const type_names[] = {
 #define X(name, type, sse) type,
-    EVENT_TYPES(X)
+    EVENT_TYPES(X) EVENT_WORKFLOW_TYPES(X)
 #undef X
         ""};
 
 static const char *const sse_names[] = {
 #define X(name, type, sse) sse,
-    EVENT_TYPES(X)
+    EVENT_TYPES(X) EVENT_WORKFLOW_TYPES(X)
 #undef X
         "event"};
 
@@ -44,14 +45,25 @@ enum event_type event_type_of(const char *name)
     return type_of_n(name, strlen(name));
 }
 
-void event_open(struct json *j, struct buf *out, enum event_type t, const char *run_id)
+bool event_is_of_workflow(enum event_type t)
+{
+    return t >= EVENT_WORKFLOW_STARTED && t <= EVENT_WORKFLOW_COMPLETED;
+}
+
+/* The member that says whose line it is. */
+static const char *id_name(bool of_workflow)
+{
+    return of_workflow ? "workflowRunId" : "runId";
+}
+
+void event_open(struct json *j, struct buf *out, enum event_type t, const char *id)
 {
     char ts[CLOCK_ISO_LEN + 1];
     clock_iso_now(ts);
     json_init(j, out);
     json_obj_open(j);
     json_kstr(j, "ts", ts);
-    json_kstr(j, "runId", run_id);
+    json_kstr(j, id_name(event_is_of_workflow(t)), id);
     json_kstr(j, "type", type_names[t]);
 }
 
@@ -91,6 +103,11 @@ static const struct need needs[] = {
     {EVENT_RUN_PROCESS, "at", JSON_STRING},
     {EVENT_RUN_PROCESS, "commandId", JSON_INT},
     {EVENT_RUN_PROCESS, "pid", JSON_INT},
+    {EVENT_WORKFLOW_STEP_STARTED, "step", JSON_INT},
+    {EVENT_WORKFLOW_STEP_STARTED, "runId", JSON_STRING},
+    {EVENT_WORKFLOW_STEP_FINISHED, "step", JSON_INT},
+    {EVENT_WORKFLOW_STEP_FINISHED, "status", JSON_STRING},
+    {EVENT_WORKFLOW_COMPLETED, "status", JSON_STRING},
 };
 
 /* 2^53: up to here a double holds every integer. */
@@ -137,8 +154,14 @@ static int check_fields(enum event_type t, const cJSON *obj, struct arp_err *err
     return 0;
 }
 
+/* Whose line it is that is being checked. */
+struct subject {
+    bool workflow;
+    const char *id;
+};
+
 /* Base members, chain and fields of a parsed line. */
-static int check_parsed(const char *line, size_t len, const char *run_id, struct chain *c,
+static int check_parsed(const char *line, size_t len, const struct subject *of, struct chain *c,
     struct event_info *e, struct arp_err *err)
 {
     if (!cJSON_IsObject(e->obj))
@@ -147,13 +170,16 @@ static int check_parsed(const char *line, size_t len, const char *run_id, struct
     int64_t us;
     if (!ts || clock_parse_iso(ts, &us, err) != 0)
         return arp_fail_field(err, "ts", "an event line has no valid 'ts'");
-    const char *run = json_get_str(e->obj, "runId");
-    if (!run || strcmp(run, run_id) != 0)
-        return arp_fail_field(err, "runId", "an event line names another run than %s", run_id);
+    const char *id = json_get_str(e->obj, id_name(of->workflow));
+    if (!id || strcmp(id, of->id) != 0)
+        return arp_fail_field(err, id_name(of->workflow), "an event line names another run than %s", of->id);
     const char *type = json_get_str(e->obj, "type");
     if (!type)
         return arp_fail_field(err, "type", "an event line has no 'type'");
     e->type = event_type_of(type);
+    if (event_is_of_workflow(e->type) != of->workflow)
+        return arp_fail(
+            err, ARP_E_CORRUPT, 0, "a %.32s in the log of a %s", type, of->workflow ? "workflow run" : "run");
     e->seq = c->next_seq;
     uint64_t seq;
     enum event_type peeked;
@@ -164,8 +190,8 @@ static int check_parsed(const char *line, size_t len, const char *run_id, struct
     return rc ? rc : chain_accept(c, line, len, e->obj, err);
 }
 
-int event_check(const char *line, size_t len, const char *run_id, struct chain *c, struct event_info *ret,
-    struct arp_err *err)
+static int check_line(const char *line, size_t len, const struct subject *of, struct chain *c,
+    struct event_info *ret, struct arp_err *err)
 {
     if (len > LIMIT_LINE)
         return arp_fail(err, ARP_E_TOO_LARGE, 0, "an event line of %zu bytes", len);
@@ -174,7 +200,7 @@ int event_check(const char *line, size_t len, const char *run_id, struct chain *
     struct event_info e = {.type = EVENT_UNKNOWN};
     int rc = json_parse_line(line, len, &e.obj, err);
     if (rc == 0)
-        rc = check_parsed(line, len, run_id, c, &e, err);
+        rc = check_parsed(line, len, of, c, &e, err);
     if (rc) {
         event_info_done(&e);
         return rc;
@@ -183,28 +209,58 @@ int event_check(const char *line, size_t len, const char *run_id, struct chain *
     return 0;
 }
 
+int event_check(const char *line, size_t len, const char *run_id, struct chain *c, struct event_info *ret,
+    struct arp_err *err)
+{
+    return check_line(line, len, &(struct subject){.id = run_id}, c, ret, err);
+}
+
+int event_check_workflow(const char *line, size_t len, const char *workflow_run_id, struct chain *c,
+    struct event_info *ret, struct arp_err *err)
+{
+    return check_line(line, len, &(struct subject){.workflow = true, .id = workflow_run_id}, c, ret, err);
+}
+
 void event_info_done(struct event_info *e)
 {
     cJSON_Delete(e->obj);
     e->obj = NULL;
 }
 
-/* The fixed head of every line, byte by byte:  {"ts":"<24>","runId":"<36>","type":"<name>" */
-#define HEAD_TS   "{\"ts\":\""
-#define HEAD_RUN  "\",\"runId\":\""
-#define HEAD_TYPE "\",\"type\":\""
-#define TAIL_PREV ",\"prev\":\""
-#define TAIL_SEQ  ",\"seq\":"
+/* The fixed head of every line, byte by byte:  {"ts":"<24>","runId":"<36>","type":"<name>"  or with "workflowRunId" */
+#define HEAD_TS       "{\"ts\":\""
+#define HEAD_RUN      "\",\"runId\":\""
+#define HEAD_WORKFLOW "\",\"workflowRunId\":\""
+#define HEAD_TYPE     "\",\"type\":\""
+#define TAIL_PREV     ",\"prev\":\""
+#define TAIL_SEQ      ",\"seq\":"
+
+static bool has_at(const char *line, size_t len, size_t at, const char *text)
+{
+    size_t n = strlen(text);
+    return len >= at + n && memcmp(line + at, text, n) == 0;
+}
+
+/* Where the type's name begins; 0: the head is another. */
+static size_t peek_type_at(const char *line, size_t len, bool *ret_workflow)
+{
+    size_t at = sizeof(HEAD_TS) - 1 + CLOCK_ISO_LEN;
+    if (!has_at(line, len, 0, HEAD_TS))
+        return 0;
+    *ret_workflow = has_at(line, len, at, HEAD_WORKFLOW);
+    if (!*ret_workflow && !has_at(line, len, at, HEAD_RUN))
+        return 0;
+    at += (*ret_workflow ? sizeof(HEAD_WORKFLOW) : sizeof(HEAD_RUN)) - 1 + UUID_LEN;
+    return has_at(line, len, at, HEAD_TYPE) ? at + sizeof(HEAD_TYPE) - 1 : 0;
+}
 
 bool event_peek(const char *line, size_t len, uint64_t *ret_seq, enum event_type *ret_type)
 {
-    const size_t type_at =
-        sizeof(HEAD_TS) - 1 + CLOCK_ISO_LEN + sizeof(HEAD_RUN) - 1 + 36 + sizeof(HEAD_TYPE) - 1;
     const size_t tail = sizeof(TAIL_PREV) - 1 + SHA256_HEX_LEN + 2;
-    if (len < type_at + tail || memcmp(line, HEAD_TS, sizeof(HEAD_TS) - 1) != 0 ||
-        memcmp(line + type_at - (sizeof(HEAD_TYPE) - 1), HEAD_TYPE, sizeof(HEAD_TYPE) - 1) != 0 ||
-        memcmp(line + len - tail, TAIL_PREV, sizeof(TAIL_PREV) - 1) != 0 ||
-        memcmp(line + len - 2, "\"}", 2) != 0)
+    bool of_workflow;
+    size_t type_at = peek_type_at(line, len, &of_workflow);
+    if (type_at == 0 || len < type_at + tail || !has_at(line, len, len - tail, TAIL_PREV) ||
+        !has_at(line, len, len - 2, "\"}"))
         return false;
     const char *type_end = memchr(line + type_at, '"', len - type_at);
     /* seq: digits just before the tail, with its key before them */
@@ -213,12 +269,15 @@ bool event_peek(const char *line, size_t len, uint64_t *ret_seq, enum event_type
     while (at > type_at && line[at - 1] >= '0' && line[at - 1] <= '9')
         at--;
     if (!type_end || at == end || end - at > 19 || at < type_at + sizeof(TAIL_SEQ) - 1 ||
-        memcmp(line + at - (sizeof(TAIL_SEQ) - 1), TAIL_SEQ, sizeof(TAIL_SEQ) - 1) != 0)
+        !has_at(line, len, at - (sizeof(TAIL_SEQ) - 1), TAIL_SEQ))
+        return false;
+    enum event_type type = type_of_n(line + type_at, (size_t)(type_end - (line + type_at)));
+    if (event_is_of_workflow(type) != of_workflow)
         return false;
     uint64_t seq = 0;
     for (; at < end; at++)
         seq = seq * 10 + (uint64_t)(line[at] - '0');
     *ret_seq = seq;
-    *ret_type = type_of_n(line + type_at, (size_t)(type_end - (line + type_at)));
+    *ret_type = type;
     return true;
 }

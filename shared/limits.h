@@ -52,8 +52,25 @@
 #define LIMIT_SECCOMP_BYTES (128u << 10)
 /* A container's definition: such a profile, with the white space that people write. */
 #define LIMIT_CONTAINER_BODY (2u * LIMIT_SECCOMP_BYTES)
+/* An agent's instructions: a long system prompt has 10 KiB. Every run's context repeats them. */
+#define LIMIT_INSTRUCTIONS (32u << 10)
+/* An agent's definition: instructions whose every byte is written as a 6-byte escape, and a few short fields. */
+#define LIMIT_AGENT_BODY (6u * LIMIT_INSTRUCTIONS + (16u << 10))
+/* ARP_AGENTS_PER_USER at most: they are listed in one answer, 256 * 6 * 32 KiB of it instructions at the worst. */
+#define LIMIT_AGENTS 256
+/* ARP_WORKFLOWS_PER_USER at most: they are listed in one answer, without their steps. */
+#define LIMIT_WORKFLOWS 1024
+/* An idle container expires after a year at the latest, or never. */
+#define LIMIT_IDLE_EXPIRY_SECONDS (365ll * 86400)
 /* Agents that one request may name containers for. */
 #define LIMIT_OVERRIDES 32
+/* Steps of one workflow; which ones a step needs is a set of 64 bits. */
+#define LIMIT_WORKFLOW_STEPS 64
+#define LIMIT_STEP_KEY       64
+/* What a workflow is for, in a few sentences. */
+#define LIMIT_WORKFLOW_DESCRIPTION 1024
+/* A workflow's definition: two full prompts, or 4 KiB for each of 64 steps. A version is kept for good and is read as each run starts. */
+#define LIMIT_WORKFLOW_SPEC (256u << 10)
 /* Names of users, projects, keys, containers, agents. */
 #define LIMIT_NAME 128
 /* Rows of one listing page. */

@@ -1,73 +1,25 @@
 /*
- * BagIt papers, README and replay plan: see bag.h.
+ * BagIt papers and README: see bag.h.
  */
 #include "orchestrator/bundle/bag.h"
 
 #include <inttypes.h>
 #include <string.h>
 
+#include "orchestrator/seal/signer.h"
 #include "shared/clock.h"
-#include "shared/json.h"
 
-/* One manifest line is at most 150 bytes; replay.json and README are a page. */
-#define MANIFEST_MAX (150u * (BUNDLE_BLOBS_MAX + 1))
-#define PAPER_MAX    (16u << 10)
+/* One manifest line is at most 150 bytes, a bundle has at most BAG_FILES_MAX files; a README is a page. */
+#define BAG_FILES_MAX 65535u
+#define MANIFEST_MAX  (150u * BAG_FILES_MAX)
+#define PAPER_MAX     (16u << 10)
 
-static int add_buf(struct entries *e, const char *name, const struct buf *b, struct arp_err *err)
-{
-    int rc = buf_error(b, err);
-    return rc ? rc : entries_add_bytes(e, name, b->data, b->len, err);
-}
-
-static void image_members(struct json *j, const struct bundle_input *in)
-{
-    json_key(j, "image");
-    json_obj_open(j);
-    json_kstr(j, "name", in->image_name);
-    json_kstr(j, "digest", in->image_digest);
-    json_obj_close(j);
-    json_key(j, "base");
-    json_obj_open(j);
-    json_kstr(j, "gitCommit", in->git_commit);
-    json_kstr(j, "gitTree", in->tree_before);
-    json_obj_close(j);
-    json_kstr(j, "treeAfter", in->tree_after);
-}
-
-int bag_add_replay_plan(const struct bundle_input *in, struct entries *e, struct arp_err *err)
-{
-    cleanup_buf struct buf b;
-    buf_init(&b, PAPER_MAX);
-    struct json j;
-    json_init(&j, &b);
-    json_obj_open(&j);
-    json_kint(&j, "v", 1);
-    image_members(&j, in);
-    json_kstr(&j, "engine", in->engine);
-    json_kstr(&j, "network", "internal");
-    json_key(&j, "limits");
-    json_obj_open(&j);
-    json_kint(&j, "nanoCpus", in->nano_cpus);
-    json_kint(&j, "memoryBytes", in->memory_bytes);
-    json_kint(&j, "pids", in->pids);
-    json_obj_close(&j);
-    json_kstr(&j, "commands", "command_log.jsonl");
-    json_obj_close(&j);
-    buf_append_char(&b, '\n');
-    return add_buf(e, "data/replay.json", &b, err);
-}
-
-int bag_add_readme(const struct bundle_input *in, struct entries *e, struct arp_err *err)
+int bag_add_readme(const struct bag_readme *r, struct entries *e, struct arp_err *err)
 {
     cleanup_buf struct buf b;
     buf_init(&b, PAPER_MAX);
     buf_printf(&b,
-        "Evidence of agent run %s\n\n"
-        "The record of what was run: events.jsonl (everything, in order), command_log.jsonl (each command),\n"
-        "processes.jsonl (each program that was executed), outputs.json (results), "
-        "diff.patch (changes to the repository),\n"
-        "env_snapshot.json and metadata.json (where and for whom), "
-        "data/blobs (full output).\n\n"
+        "%s"
         "Check it with stock tools, in this directory. The public key comes from the operator, never from "
         "this bundle.\n\n"
         "1. The files:      sha256sum --strict -c tagmanifest-sha256.txt && sha256sum --strict -c "
@@ -76,17 +28,16 @@ int bag_add_readme(const struct bundle_input *in, struct entries *e, struct arp_
         " -n " SIGNER_SSH_NAMESPACE " \\\n"
         "                     -s attestation/tagmanifest-sha256.txt.sig < tagmanifest-sha256.txt\n"
         "   allowed_signers is what the operator's server answers at /.well-known/arp-allowed-signers.\n"
-        "3. The statement:  attestation/run.intoto.jsonl, a DSSE envelope with an in-toto/SLSA statement by "
+        "3. The statement:  %s, a DSSE envelope with an in-toto/SLSA statement by "
         "the same key.\n"
-        "4. The chains:     each line of events.jsonl, command_log.jsonl and processes.jsonl names the "
-        "SHA-256 of the line before it as \"prev\".\n"
-        "5. All of it:      arpctl verify --keyring keys.json <bundle>.zip\n"
+        "4. The chains:     %s\n"
+        "5. All of it:      %s\n"
         "   keys.json is what the operator's server answers at /.well-known/arp-keys.json.\n\n"
         "What this proves is that the record is as the recorder made it: unaltered, uncut, of this run. It "
         "does not prove that the\n"
         "operator of the recorder was honest, nor that something not recorded did not happen.\n",
-        in->run_id);
-    return add_buf(e, "README.txt", &b, err);
+        r->about, r->envelope, r->chains, r->verify);
+    return entries_add_buf(e, "README.txt", &b, err);
 }
 
 static bool is_payload(const struct entry *entry)
@@ -94,7 +45,7 @@ static bool is_payload(const struct entry *entry)
     return strncmp(entry->name, "data/", 5) == 0;
 }
 
-static int add_bag_info(const struct bundle_input *in, struct entries *e, struct arp_err *err)
+static int add_bag_info(const struct bag *bag, struct entries *e, struct arp_err *err)
 {
     uint64_t bytes = 0, files = 0;
     for (size_t i = 0; i < e->count; i++) {
@@ -104,7 +55,7 @@ static int add_bag_info(const struct bundle_input *in, struct entries *e, struct
         files++;
     }
     char day[CLOCK_ISO_LEN + 1];
-    clock_iso(in->finished_us, day);
+    clock_iso(bag->ended_us, day);
     cleanup_buf struct buf b;
     buf_init(&b, PAPER_MAX);
     buf_printf(&b,
@@ -113,8 +64,8 @@ static int add_bag_info(const struct bundle_input *in, struct entries *e, struct
         "External-Identifier: urn:uuid:%s\n"
         "Payload-Oxum: %" PRIu64 ".%" PRIu64 "\n"
         "Arp-Salt: %s\n",
-        day, in->run_id, bytes, files, in->salt);
-    return add_buf(e, "bag-info.txt", &b, err);
+        day, bag->id, bytes, files, bag->salt);
+    return entries_add_buf(e, "bag-info.txt", &b, err);
 }
 
 static int add_manifest(struct entries *e, const char *name, bool payload, struct arp_err *err)
@@ -125,15 +76,15 @@ static int add_manifest(struct entries *e, const char *name, bool payload, struc
     for (size_t i = 0; i < e->count; i++)
         if (is_payload(&e->items[i]) == payload)
             buf_printf(&b, "%s  %s\n", e->items[i].sha256, e->items[i].name);
-    return add_buf(e, name, &b, err);
+    return entries_add_buf(e, name, &b, err);
 }
 
-int bag_seal_manifests(const struct bundle_input *in, struct entries *e, struct arp_err *err)
+int bag_seal_manifests(const struct bag *bag, struct entries *e, struct arp_err *err)
 {
     static const char bagit[] = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
     int rc = entries_add_bytes(e, "bagit.txt", bagit, sizeof(bagit) - 1, err);
     if (!rc)
-        rc = add_bag_info(in, e, err);
+        rc = add_bag_info(bag, e, err);
     if (!rc)
         rc = add_manifest(e, "manifest-sha256.txt", true, err);
     if (!rc)

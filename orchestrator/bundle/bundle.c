@@ -3,23 +3,18 @@
  */
 #include "orchestrator/bundle/bundle.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "orchestrator/bundle/bag.h"
 #include "orchestrator/bundle/crate.h"
 #include "orchestrator/bundle/entries.h"
+#include "orchestrator/bundle/replay.h"
 #include "orchestrator/bundle/staged.h"
 #include "orchestrator/bundle/statement.h"
-#include "orchestrator/bundle/zipfile.h"
-#include "shared/fd.h"
 #include "shared/uuid.h"
 
-#define ENVELOPE_MAX (4u * SIGNER_STATEMENT_MAX)
+#define ENVELOPE "attestation/run.intoto.jsonl"
 
 static bool hex_ok(const char *s)
 {
@@ -61,6 +56,25 @@ static int chain_check(
     return 0;
 }
 
+static int add_readme(const struct bundle_input *in, struct entries *e, struct arp_err *err)
+{
+    char about[640];
+    snprintf(about, sizeof(about),
+        "Evidence of agent run %s\n\n"
+        "The record of what was run: events.jsonl (everything, in order), command_log.jsonl (each command),\n"
+        "processes.jsonl (each program that was executed), outputs.json (results), "
+        "diff.patch (changes to the repository),\n"
+        "env_snapshot.json and metadata.json (where and for whom), "
+        "data/blobs (full output).\n\n",
+        in->run_id);
+    const struct bag_readme readme = {.about = about,
+        .envelope = ENVELOPE,
+        .chains = "each line of events.jsonl, command_log.jsonl and processes.jsonl names the SHA-256 of the "
+                  "line before it as \"prev\".",
+        .verify = "arpctl verify --keyring keys.json <bundle>.zip"};
+    return bag_add_readme(&readme, e, err);
+}
+
 /* All files but the attestation. */
 static int collect(const struct bundle_input *in, struct entries *e, struct arp_err *err)
 {
@@ -74,112 +88,30 @@ static int collect(const struct bundle_input *in, struct entries *e, struct arp_
     if (!rc && entries_total_size(e) > BUNDLE_SIZE_MAX)
         rc = arp_fail(err, ARP_E_TOO_LARGE, 0, "the evidence is over %llu bytes", BUNDLE_SIZE_MAX);
     if (!rc)
-        rc = bag_add_replay_plan(in, e, err);
+        rc = replay_add(in, e, err);
     if (!rc)
-        rc = bag_add_readme(in, e, err);
+        rc = add_readme(in, e, err);
     if (!rc)
         rc = crate_add(in, e, err);
-    return rc ? rc : bag_seal_manifests(in, e, err);
-}
-
-/* Have the statement signed and add the attestation. */
-static int attest(const struct bundle_input *in, struct signer *signer, struct entries *e,
-    struct bundle_result *res, struct arp_err *err)
-{
-    cleanup_buf struct buf statement, line;
-    buf_init(&statement, SIGNER_STATEMENT_MAX);
-    buf_init(&line, ENVELOPE_MAX);
-    int rc = statement_write(in, e, &statement, err);
-    if (rc)
-        return rc;
-    const struct entry *tags = entries_find(e, "tagmanifest-sha256.txt");
-    struct seal seal;
-    rc = signer_seal(signer, in->run_id, statement.data, statement.len, tags->bytes, tags->size, &seal, err);
-    if (!rc)
-        rc = statement_envelope(&statement, &seal, &line, err);
-    if (rc)
-        return rc;
-    sha256_hex_of(line.data, line.len, res->dsse_sha256);
-    buf_append_char(&line, '\n');
-    rc = buf_error(&line, err);
-    if (!rc)
-        rc = entries_add_bytes(e, "attestation/run.intoto.jsonl", line.data, line.len, err);
-    if (!rc)
-        rc = entries_add_bytes(
-            e, "attestation/tagmanifest-sha256.txt.sig", seal.sshsig, strlen(seal.sshsig), err);
-    entries_sort(e);
-    return rc;
-}
-
-/* An own directory for the unfinished zip and libzip's temp file, emptied of what a crash left there. */
-static int work_dir_make(const char *path, struct arp_err *err)
-{
-    if (mkdir(path, 0700) == 0)
-        return 0;
-    DIR *d = errno == EEXIST ? opendir(path) : NULL;
-    if (!d)
-        return arp_fail(err, ARP_E_IO, errno, "make '%s'", path);
-    for (struct dirent *e; (e = readdir(d));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            unlinkat(dirfd(d), e->d_name, 0);
-    closedir(d);
-    return 0;
-}
-
-/* Sync the finished zip, take its digest and size, and put it in its place. */
-static int publish(const char *zip_path, const char *out_dir, struct bundle_result *res, struct arp_err *err)
-{
-    cleanup_fd int fd = open(zip_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 || fchmod(fd, 0640) < 0)
-        return arp_fail(err, ARP_E_IO, errno, "open '%s'", zip_path);
-    int rc = sha256_fd(fd, res->sha256, &res->size_bytes, err);
-    if (rc)
-        return rc;
-    if (fsync(fd) < 0)
-        return arp_fail(err, ARP_E_IO, errno, "sync '%s'", zip_path);
-    if (rename(zip_path, res->path) < 0)
-        return arp_fail(err, ARP_E_IO, errno, "rename to '%s'", res->path);
-    cleanup_fd int dir_fd = open(out_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir_fd < 0 || fsync(dir_fd) < 0)
-        return arp_fail(err, ARP_E_IO, errno, "sync directory '%s'", out_dir);
-    return 0;
-}
-
-static int store(const struct bundle_input *in, const struct entries *e, const char *out_dir,
-    struct bundle_result *res, struct arp_err *err)
-{
-    char work[PATH_MAX], zip_path[PATH_MAX];
-    int n = snprintf(work, sizeof(work), "%s/.build-%s", out_dir, in->run_id);
-    int m = snprintf(zip_path, sizeof(zip_path), "%s/.build-%s/bundle.zip", out_dir, in->run_id);
-    int k = snprintf(res->path, sizeof(res->path), "%s/%s.zip", out_dir, in->run_id);
-    if (n < 0 || m < 0 || k < 0 || (size_t)m >= sizeof(zip_path) || (size_t)k >= sizeof(res->path))
-        return arp_fail(err, ARP_E_INVALID, 0, "bundle path is too long");
-    int rc = work_dir_make(work, err);
-    if (!rc)
-        rc = zipfile_write(zip_path, in->run_id, e, err);
-    if (!rc)
-        rc = publish(zip_path, out_dir, res, err);
-    unlink(zip_path);
-    rmdir(work);
-    return rc;
+    const struct bag bag = {.id = in->run_id, .ended_us = in->finished_us, .salt = in->salt};
+    return rc ? rc : bag_seal_manifests(&bag, e, err);
 }
 
 int bundle_build(const struct bundle_input *in, struct signer *signer, const char *out_dir,
     struct bundle_result *ret, struct arp_err *err)
 {
     cleanup_entries struct entries entries = {0};
-    struct bundle_result res = {0};
+    cleanup_buf struct buf statement;
+    buf_init(&statement, SIGNER_STATEMENT_MAX);
+    const struct package p = {.id = in->run_id, .envelope = ENVELOPE, .statement = &statement};
     int rc = input_check(in, err);
     if (!rc)
         rc = collect(in, &entries, err);
     if (!rc)
-        rc = attest(in, signer, &entries, &res, err);
+        rc = statement_write(in, &entries, &statement, err);
     if (!rc)
-        rc = store(in, &entries, out_dir, &res, err);
-    if (rc) {
+        rc = package_make(&p, &entries, signer, out_dir, ret, err);
+    if (rc)
         arp_wrap(err, "bundle of run %s", in->run_id);
-        return rc;
-    }
-    *ret = res;
-    return 0;
+    return rc;
 }

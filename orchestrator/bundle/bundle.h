@@ -7,24 +7,17 @@
 #ifndef ARP_ORCHESTRATOR_BUNDLE_BUNDLE_H
 #define ARP_ORCHESTRATOR_BUNDLE_BUNDLE_H
 
-#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "orchestrator/bundle/intoto.h"
+#include "orchestrator/bundle/package.h"
 #include "orchestrator/seal/signer.h"
 #include "shared/err.h"
-#include "shared/hash.h"
 
 /* A zip without zip64 records names at most 65535 entries and 4 GiB; evidence limits stay far below (shared/limits.h). */
 #define BUNDLE_BLOBS_MAX 60000
 #define BUNDLE_SIZE_MAX  4000000000ull
-
-/* End of a chained log as the orchestrator knows it: number of lines and hex SHA-256 of the last one (without LF); with no
- * line, head is the chain's start value (docs/formats/chain.md), which is what struct chain holds in prev. */
-struct bundle_chain {
-    uint64_t lines;
-    char head[SHA256_HEX_LEN + 1];
-};
 
 /* Everything the bundle says, all borrowed. It must come from the run's stored record, never from "now", so that a bundle
  * built again after a crash or an upgrade has the same bytes (the signer refuses a second different seal). Text fields may be
@@ -34,9 +27,12 @@ struct bundle_input {
     const char *user_id;
     const char *project_id;
     const char *workspace_id;
-    const char *staging_dir;  /* <EVIDENCE_ROOT>/staging/<runId>: the seven files and blobs/ */
-    const char *prompt;       /* NULL: none; only its digest enters the statement */
-    const char *engine;       /* "shell" */
+    const char *staging_dir; /* <EVIDENCE_ROOT>/staging/<runId>: the seven files and blobs/ */
+    const char *prompt;      /* NULL: none; only its digest enters the statement */
+    const char *engine;      /* "shell" */
+    const char *agent_key;   /* the agent of the run; NULL: unknown */
+    const char
+        *container_context;   /* JSON text, as ToolContext tells it; NULL: the run never had a container */
     const char *image_name;   /* NULL: unknown */
     const char *image_digest; /* "sha256:<hex>"; NULL: unknown */
     const char *git_commit;   /* hex; NULL: no or broken repository */
@@ -58,13 +54,6 @@ struct bundle_input {
     struct bundle_chain events;      /* must agree with the staged events.jsonl */
     struct bundle_chain command_log; /* must agree with the staged command_log.jsonl */
     struct bundle_chain processes;   /* must agree with the staged processes.jsonl */
-};
-
-struct bundle_result {
-    char sha256[SHA256_HEX_LEN + 1];      /* of the zip file */
-    char dsse_sha256[SHA256_HEX_LEN + 1]; /* of the DSSE line without LF */
-    uint64_t size_bytes;
-    char path[PATH_MAX];
 };
 
 /* Build, seal and store durably (temp file, fsync, rename, fsync of the directory); replaces an older file of that name.

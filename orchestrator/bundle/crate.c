@@ -161,6 +161,5 @@ int crate_add(const struct bundle_input *in, struct entries *e, struct arp_err *
     json_arr_close(&j);
     json_obj_close(&j);
     buf_append_char(&b, '\n');
-    int rc = buf_error(&b, err);
-    return rc ? rc : entries_add_bytes(e, "ro-crate-metadata.json", b.data, b.len, err);
+    return entries_add_buf(e, "ro-crate-metadata.json", &b, err);
 }

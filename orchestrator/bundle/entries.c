@@ -60,6 +60,12 @@ int entries_add_bytes(struct entries *e, const char *name, const void *bytes, si
     return add(e, name, copy, NULL, len, sha256, err);
 }
 
+int entries_add_buf(struct entries *e, const char *name, const struct buf *b, struct arp_err *err)
+{
+    int rc = buf_error(b, err);
+    return rc ? rc : entries_add_bytes(e, name, b->data, b->len, err);
+}
+
 int entries_add_file(struct entries *e, const char *name, const char *path, uint64_t size, const char *sha256,
     struct arp_err *err)
 {

@@ -29,6 +29,8 @@ void entries_done(struct entries *e);
 /* Add a file made in memory (copied). Errors: ARP_E_NOMEM. */
 int entries_add_bytes(
     struct entries *e, const char *name, const void *bytes, size_t len, struct arp_err *err);
+/* The same of a buffer. Errors: the buffer's too. */
+int entries_add_buf(struct entries *e, const char *name, const struct buf *b, struct arp_err *err);
 /* Add a file on disk whose digest and size are known. Errors: ARP_E_NOMEM. */
 int entries_add_file(struct entries *e, const char *name, const char *path, uint64_t size, const char *sha256,
     struct arp_err *err);

@@ -27,6 +27,7 @@ struct feed_chunk {
 
 struct feed {
     pthread_mutex_t lock;
+    enum feed_framing framing;
     unsigned refs; /* this and all below under lock */
     bool begun;    /* something was published: next_seq means something */
     bool ended;
@@ -39,12 +40,13 @@ struct feed {
 
 /* --- chunks ------------------------------------------------------------------------------------------------------------------ */
 
-static int frame_line(
-    struct feed_chunk *c, struct buf *out, const char *line, size_t len, uint64_t seq, struct arp_err *err)
+static int frame_line(struct feed_chunk *c, struct buf *out, const char *line, size_t len, bool by_position,
+    struct arp_err *err)
 {
     uint64_t own_seq = 0;
+    uint64_t seq = feed_chunk_end_seq(c);
     enum event_type type = EVENT_UNKNOWN;
-    if (!event_peek(line, len, &own_seq, &type) || own_seq != seq)
+    if (!event_peek(line, len, &own_seq, &type) || (own_seq != seq && !by_position))
         return arp_fail(
             err, ARP_E_INVALID, 0, "line %llu is not an event of that number", (unsigned long long)seq);
     c->offsets[c->n_lines++] = out->len;
@@ -62,8 +64,8 @@ static size_t count_lines(const char *lines, size_t len)
     return n;
 }
 
-static int chunk_fill(
-    struct feed_chunk *c, const char *lines, size_t len, size_t n, bool framed, struct arp_err *err)
+static int chunk_fill(struct feed_chunk *c, const char *lines, size_t len, size_t n,
+    enum feed_framing framing, struct arp_err *err)
 {
     struct buf out cleanup_buf;
     buf_init(&out, len + n * FRAME_OVERHEAD_MAX);
@@ -71,8 +73,8 @@ static int chunk_fill(
     for (size_t i = 0; i < n; i++) {
         const char *end = memchr(line, '\n', len - (size_t)(line - lines));
         int rc = 0;
-        if (framed) {
-            rc = frame_line(c, &out, line, (size_t)(end - line), c->first_seq + i, err);
+        if (framing != FEED_PLAIN) {
+            rc = frame_line(c, &out, line, (size_t)(end - line), framing == FEED_POSITIONS, err);
         } else {
             c->offsets[c->n_lines++] = out.len;
             buf_append(&out, line, (size_t)(end - line) + 1);
@@ -88,8 +90,8 @@ static int chunk_fill(
     return 0;
 }
 
-int feed_chunk_new(uint64_t first_seq, const char *lines, size_t len, bool framed, struct feed_chunk **ret,
-    struct arp_err *err)
+int feed_chunk_new(uint64_t first_seq, const char *lines, size_t len, enum feed_framing framing,
+    struct feed_chunk **ret, struct arp_err *err)
 {
     if (len == 0 || lines[len - 1] != '\n')
         return arp_fail(err, ARP_E_INVALID, 0, "published lines end without a line break");
@@ -101,7 +103,7 @@ int feed_chunk_new(uint64_t first_seq, const char *lines, size_t len, bool frame
     c->first_seq = first_seq;
     c->offsets = calloc(n, sizeof(c->offsets[0]));
     int rc =
-        c->offsets ? chunk_fill(c, lines, len, n, framed, err) : arp_fail(err, ARP_E_NOMEM, 0, "feed chunk");
+        c->offsets ? chunk_fill(c, lines, len, n, framing, err) : arp_fail(err, ARP_E_NOMEM, 0, "feed chunk");
     if (rc < 0) {
         feed_chunk_unref(c);
         return rc;
@@ -231,7 +233,7 @@ static void waiters_wake(struct feed_waiter *all)
 
 /* --- public ------------------------------------------------------------------------------------------------------------------------ */
 
-struct feed *feed_new(size_t max_ring_bytes)
+static struct feed *new_feed(size_t max_ring_bytes, enum feed_framing framing)
 {
     struct feed *f = calloc(1, sizeof(*f));
     if (!f)
@@ -239,7 +241,18 @@ struct feed *feed_new(size_t max_ring_bytes)
     pthread_mutex_init(&f->lock, NULL);
     f->refs = 1;
     f->max_bytes = max_ring_bytes;
+    f->framing = framing;
     return f;
+}
+
+struct feed *feed_new(size_t max_ring_bytes)
+{
+    return new_feed(max_ring_bytes, FEED_EVENTS);
+}
+
+struct feed *feed_new_positions(size_t max_ring_bytes)
+{
+    return new_feed(max_ring_bytes, FEED_POSITIONS);
 }
 
 struct feed *feed_ref(struct feed *f)
@@ -270,7 +283,7 @@ void feed_unref(struct feed *f)
 int feed_publish(struct feed *f, uint64_t first_seq, const char *lines, size_t len, struct arp_err *err)
 {
     struct feed_chunk *c = NULL;
-    int rc = feed_chunk_new(first_seq, lines, len, true, &c, err);
+    int rc = feed_chunk_new(first_seq, lines, len, f->framing, &c, err);
     if (rc < 0)
         return rc;
     assert(c);
@@ -294,6 +307,16 @@ int feed_publish(struct feed *f, uint64_t first_seq, const char *lines, size_t l
         feed_chunk_unref(c);
     waiters_wake(wake);
     return rc;
+}
+
+bool feed_next_seq(struct feed *f, uint64_t *ret_seq)
+{
+    pthread_mutex_lock(&f->lock);
+    bool begun = f->begun;
+    if (begun)
+        *ret_seq = f->next_seq;
+    pthread_mutex_unlock(&f->lock);
+    return begun;
 }
 
 void feed_end(struct feed *f)

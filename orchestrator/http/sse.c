@@ -211,7 +211,8 @@ static int stream_load(struct sse_stream *st, struct arp_err *err)
     st->exhausted = lines.len == 0;
     if (st->exhausted)
         return 0;
-    rc = feed_chunk_new(st->next_seq, lines.data, lines.len, st->framed, &st->cur, err);
+    enum feed_framing framing = !st->framed ? FEED_PLAIN : st->src.positions ? FEED_POSITIONS : FEED_EVENTS;
+    rc = feed_chunk_new(st->next_seq, lines.data, lines.len, framing, &st->cur, err);
     if (rc < 0)
         return rc;
     st->offset = 0;

@@ -1,6 +1,6 @@
 /*
  * Server-sent events (WHATWG HTML 9.2) and plain JSON lines out of one source: what is persisted, then what comes live.
- * Each line goes out as "id: <seq>\nevent: <name>\ndata: <line>\n\n". Lines never pile up for a slow client: it reads the feed's
+ * Each line goes out as "id: <seq>\nevent: <name>\ndata: <line>\n\n", or with its position where a stream holds lines of several logs. Lines never pile up for a slow client: it reads the feed's
  * ring by sequence number, and once it has fallen behind the ring it reads the database on a worker thread.
  *
  * A hub keeps all streams of a server: it wakes each idle one every SSE_KEEPALIVE_MS for a comment line, counts them and ends
@@ -24,6 +24,8 @@ struct feed;
 struct sse_source {
     /* The live tail, NULL for a run that has ended. The caller's reference goes over to the stream. */
     struct feed *feed;
+    bool
+        positions; /* lines of several logs: what follows counts positions in the stream (as feed_new_positions) */
     int64_t after_seq; /* the last line the client has; -1: none */
     /* Append persisted lines with seq > after_seq, in order from after_seq + 1 without a gap, each with its LF; stop at about
      * max_bytes, but give at least one line when there is one. Nothing appended: no more lines are persisted. Runs on a worker

@@ -20,6 +20,8 @@
     X(METRIC_QUOTA_EXCEEDED, COUNTER, "arp_quota_exceeded_total", "", "Runs refused by the daily quota.")    \
     X(METRIC_STREAMING_RUNS, COUNTER, "arp_streaming_runs_total", "", "Runs started by the stream routes.")  \
     X(METRIC_COLD_RESUMES, COUNTER, "arp_cold_resumes_total", "", "Cold workspaces made warm for a run.")    \
+    X(METRIC_WORKFLOW_RUNS, COUNTER, "arp_workflow_runs_total", "status,streaming",                          \
+        "Workflow runs that ended, by final status.")                                                        \
     X(METRIC_RUN_DURATION, HISTOGRAM, "arp_run_duration_seconds", "", "From a run's row to its end.")        \
     X(METRIC_FIRST_EVENT, HISTOGRAM, "arp_first_event_seconds", "",                                          \
         "From a run's row to the agent's first line.")                                                       \
@@ -27,6 +29,8 @@
         "From a request's head to the head of its answer, by status class.")                                 \
     X(METRIC_OVERRIDE_REJECTED, COUNTER, "arp_override_rejected_total", "reason",                            \
         "Runs refused for a container override, by reason.")                                                 \
+    X(METRIC_CONTAINER_UNRESOLVED, COUNTER, "arp_container_unresolved_total", "source,reason",               \
+        "Runs refused because the agent's own container can't be used, by where it is named and reason.")    \
     X(METRIC_BUNDLES, COUNTER, "arp_evidence_bundles_total", "status", "Evidence bundles built, by result.") \
     X(METRIC_WORKSPACE_GC, COUNTER, "arp_workspace_gc_total", "", "Workspaces removed by retention.")        \
     X(METRIC_EVIDENCE_GC, COUNTER, "arp_evidence_gc_total", "", "Evidence bundles removed by retention.")    \

@@ -31,6 +31,9 @@ static void render_container(struct json *j, const struct container *c)
     render_limit(j, "pids", c->pids);
     json_kstr(j, "network", c->network_policy);
     json_kraw(j, "sandboxProfile", c->sandbox_profile);
+    render_limit(j, "idleExpirySeconds", c->idle_expiry_seconds);
+    json_kstr(j, "status", c->expired ? "expired" : "active");
+    render_time(j, "lastUsedAt", c->last_used_us);
     render_time(j, "createdAt", c->created_us);
     render_time(j, "updatedAt", c->updated_us);
     json_obj_close(j);
@@ -60,7 +63,7 @@ static void definition_done(struct definition *d)
 }
 #define cleanup_definition __attribute__((cleanup(definition_done)))
 
-/* Absent: keep. null: the server's own. 0 is neither and is refused here, because the store's 0 means null. */
+/* Absent: keep. null: the server's own, or never. 0 is neither and is refused here, because the store's 0 means null. */
 static int read_limit(const cJSON *body, const char *name, int64_t *ret, struct arp_err *err)
 {
     const cJSON *v = cJSON_GetObjectItemCaseSensitive(body, name);
@@ -84,6 +87,8 @@ static int read_fields(struct definition *d, struct arp_err *err)
         rc = read_limit(d->body, "memoryBytes", &f->memory_bytes, err);
     if (rc == 0)
         rc = read_limit(d->body, "pids", &f->pids, err);
+    if (rc == 0)
+        rc = read_limit(d->body, "idleExpirySeconds", &f->idle_expiry_seconds, err);
     if (rc == 0 && network)
         rc = container_check_network(network, err);
     if (rc == 0 && profile && !cJSON_IsNull(profile)) {
@@ -99,7 +104,8 @@ static int read_definition(
 {
     const struct json_field fields[] = {{"name", JSON_STRING, whole}, {"image", JSON_STRING, whole},
         {"cpuMillis", JSON_INT, false}, {"memoryBytes", JSON_INT, false}, {"pids", JSON_INT, false},
-        {"network", JSON_STRING, false}, {"sandboxProfile", JSON_ANY, false}};
+        {"idleExpirySeconds", JSON_INT, false}, {"network", JSON_STRING, false},
+        {"sandboxProfile", JSON_ANY, false}};
     *d = (struct definition){0};
     buf_init(&d->profile, LIMIT_SECCOMP_BYTES);
     int rc = render_read_body(req, fields, sizeof(fields) / sizeof(fields[0]), &d->body, err);
@@ -121,8 +127,8 @@ int route_container_create(void *ctx, struct http_req *req, struct arp_err *err)
     if (rc)
         return rc;
     struct container_fields *f = &d.fields;
-    int64_t *const limits[] = {&f->cpu_millis, &f->memory_bytes, &f->pids};
-    for (int i = 0; i < 3; i++)
+    int64_t *const limits[] = {&f->cpu_millis, &f->memory_bytes, &f->pids, &f->idle_expiry_seconds};
+    for (int i = 0; i < 4; i++)
         *limits[i] = *limits[i] == CONTAINER_KEEP ? 0 : *limits[i];
     if (!f->sandbox_profile)
         f->sandbox_profile = "\"default\"";

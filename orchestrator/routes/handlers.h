@@ -36,6 +36,21 @@ http_handler route_container_get;
 http_handler route_container_change;
 http_handler route_container_delete;
 
+/* agents.c */
+http_handler route_agent_put;
+http_handler route_agent_list;
+http_handler route_agent_get;
+http_handler route_agent_delete;
+http_handler route_binding_put;
+http_handler route_binding_get;
+http_handler route_binding_delete;
+
+/* workflows.c */
+http_handler route_workflow_put;
+http_handler route_workflow_list;
+http_handler route_workflow_get;
+http_handler route_workflow_delete;
+
 /* messages.c */
 http_handler route_message;
 http_handler route_message_stream;
@@ -46,8 +61,17 @@ http_handler route_run_get;
 http_handler route_run_events;
 http_handler route_run_cancel;
 
+/* workflow_runs.c */
+http_handler route_workflow_run_start;
+http_handler route_workflow_run_stream;
+http_handler route_workflow_run_list;
+http_handler route_workflow_run_get;
+http_handler route_workflow_run_events;
+http_handler route_workflow_run_cancel;
+
 /* evidence.c */
 http_handler route_evidence_get;
+http_handler route_workflow_evidence_get;
 
 /* holds.c */
 http_handler route_run_hold;
@@ -70,5 +94,6 @@ http_handler route_readyz;
 http_handler route_metrics;
 http_handler route_keys;
 http_handler route_allowed_signers;
+http_handler route_openapi;
 
 #endif

@@ -13,37 +13,12 @@
 #include "orchestrator/run/lifecycle.h"
 #include "orchestrator/run/live.h"
 #include "orchestrator/run/request.h"
-#include "shared/clock.h"
-
-/* Long enough for any client's own id, short enough to index. */
-#define IDEMPOTENCY_KEY_MAX 200
-#define DAY_S               86400
-
-/* The quota is of a UTC day: it is worth coming back at the next midnight. */
-static void add_retry_after(struct http_req *req)
-{
-    char seconds[24];
-    snprintf(seconds, sizeof(seconds), "%lld", (long long)(DAY_S - clock_now_us() / 1000000 % DAY_S));
-    http_req_add_header(req, "Retry-After", seconds);
-}
-
-/* Printable ASCII: bytes that are no UTF-8 are nothing the database can look for. */
-static int check_idempotency_key(const char *key, struct arp_err *err)
-{
-    size_t len = strlen(key);
-    bool ok = len > 0 && len <= IDEMPOTENCY_KEY_MAX;
-    for (const char *p = key; ok && *p; p++)
-        ok = *p >= ' ' && *p <= '~';
-    return ok ? 0
-              : arp_fail_field(err, "Idempotency-Key",
-                    "'Idempotency-Key' must have 1 to %d printable ASCII bytes", IDEMPOTENCY_KEY_MAX);
-}
 
 static int start(
     const struct app *app, struct http_req *req, bool streaming, struct run_started *ret, struct arp_err *err)
 {
-    const char *key = http_req_header(req, "Idempotency-Key");
-    int rc = key ? check_idempotency_key(key, err) : 0;
+    const char *key;
+    int rc = render_idempotency_key(req, &key, err);
     if (rc)
         return rc;
     size_t len;
@@ -58,7 +33,7 @@ static int start(
         .idempotency_key = key};
     rc = run_start(app->env, &s, &request, ret, err);
     if (rc == ARP_E_QUOTA)
-        add_retry_after(req);
+        render_quota_retry(req);
     return rc;
 }
 
@@ -126,13 +101,6 @@ static int wait_for_end(
     return rc;
 }
 
-/* RFC 7240: the client does not want to wait. */
-static bool prefers_async(const struct http_req *req)
-{
-    const char *prefer = http_req_header(req, "Prefer");
-    return prefer && strstr(prefer, "respond-async");
-}
-
 static void reply_accepted(struct http_req *req, const char *run_id)
 {
     char location[UUID_LEN + 16];
@@ -155,7 +123,7 @@ int route_message(void *ctx, struct http_req *req, struct arp_err *err)
     int rc = start(app, req, false, &run, err);
     if (rc)
         return rc;
-    if (prefers_async(req))
+    if (render_prefers_async(req))
         reply_accepted(req, run.run_id);
     else
         rc = wait_for_end(app, req, &run, err);

@@ -1,9 +1,10 @@
 /*
- * Health, metrics, public keys, retention.
+ * Health, metrics, public keys, the description of the API, retention.
  */
 #include "orchestrator/http/request.h"
 #include "orchestrator/routes/app.h"
 #include "orchestrator/routes/handlers.h"
+#include "orchestrator/routes/openapi.h"
 #include "orchestrator/routes/render.h"
 #include "orchestrator/run/collector.h"
 #include "orchestrator/run/warm.h"
@@ -114,5 +115,16 @@ int route_gc(void *ctx, struct http_req *req, struct arp_err *err)
     json_obj_close(j);
     json_obj_close(j);
     answer_send(&a, req, 200);
+    return 0;
+}
+
+int route_openapi(void *ctx, struct http_req *req, struct arp_err *err)
+{
+    (void)ctx;
+    (void)err;
+    cleanup_buf struct buf out;
+    buf_init(&out, RENDER_MAX);
+    buf_append(&out, openapi_json, openapi_json_len);
+    http_reply_json(req, 200, &out);
     return 0;
 }

@@ -3,6 +3,7 @@
  */
 #include "orchestrator/routes/render.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,9 @@
 #include "shared/limits.h"
 
 #define PAGE_DEFAULT 50
+/* Long enough for any client's own id, short enough to index. */
+#define IDEMPOTENCY_KEY_MAX 200
+#define DAY_S               86400
 
 struct json *answer_open(struct answer *a)
 {
@@ -57,6 +61,13 @@ void render_run(struct json *j, const struct run *run, bool full)
     json_kbool(j, "streaming", run->streaming);
     json_kbool(j, "hasEvidence", run->has_evidence);
     json_kstr(j, "engine", run->engine);
+    json_kstr(j, "agentKey", run->agent_key);
+    bool is_step = run->workflow_run_id[0] != '\0';
+    json_kstr(j, "workflowRunId", is_step ? run->workflow_run_id : NULL);
+    if (is_step)
+        json_kint(j, "workflowStep", run->workflow_step);
+    else
+        json_knull(j, "workflowStep");
     json_kstr(j, "threadId", run->thread_id);
     json_kstr(j, "gitCommit", run->git_commit);
     json_kstr(j, "imageName", run->image_name);
@@ -164,6 +175,35 @@ int render_read_body(
     }
     *ret = root;
     return 0;
+}
+
+/* Printable ASCII: bytes that are no UTF-8 are nothing the database can look for. */
+int render_idempotency_key(const struct http_req *req, const char **ret, struct arp_err *err)
+{
+    const char *key = http_req_header(req, "Idempotency-Key");
+    size_t len = key ? strlen(key) : 1;
+    bool ok = len > 0 && len <= IDEMPOTENCY_KEY_MAX;
+    for (const char *p = key; ok && p && *p; p++)
+        ok = *p >= ' ' && *p <= '~';
+    if (!ok)
+        return arp_fail_field(err, "Idempotency-Key",
+            "'Idempotency-Key' must have 1 to %d printable ASCII bytes", IDEMPOTENCY_KEY_MAX);
+    *ret = key;
+    return 0;
+}
+
+bool render_prefers_async(const struct http_req *req)
+{
+    const char *prefer = http_req_header(req, "Prefer");
+    return prefer && strstr(prefer, "respond-async");
+}
+
+/* The quota is of a UTC day: it is worth coming back at the next midnight. */
+void render_quota_retry(struct http_req *req)
+{
+    char seconds[24];
+    snprintf(seconds, sizeof(seconds), "%lld", (long long)(DAY_S - clock_now_us() / 1000000 % DAY_S));
+    http_req_add_header(req, "Retry-After", seconds);
 }
 
 int render_check_name(const char *field, const char *name, struct arp_err *err)

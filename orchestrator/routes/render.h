@@ -47,6 +47,13 @@ struct custody_by render_custody_by(const struct http_req *req, char remote[HTTP
 /* Parse the request's body and check it as an object of fields[0..n). *ret: owned. Errors: those of json.h. */
 int render_read_body(
     const struct http_req *req, const struct json_field *fields, size_t n, cJSON **ret, struct arp_err *err);
+/* Header Idempotency-Key, NULL when absent. Errors: ARP_E_FIELD. */
+int render_idempotency_key(const struct http_req *req, const char **ret, struct arp_err *err);
+/* RFC 7240, Prefer: respond-async: the client does not want to wait. */
+bool render_prefers_async(const struct http_req *req);
+/* The answer's Retry-After when the day's quota is used up. */
+void render_quota_retry(struct http_req *req);
+
 /* A name: 1..LIMIT_NAME bytes without control characters. Errors: ARP_E_FIELD. */
 int render_check_name(const char *field, const char *name, struct arp_err *err);
 

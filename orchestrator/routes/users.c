@@ -122,7 +122,7 @@ static int read_scopes(const cJSON *list, unsigned own, unsigned *ret, struct ar
             return arp_fail_field(err, "scopes", "'scopes' may hold \"admin\", \"run\" and \"read\"");
         scopes |= bit;
     }
-    if (!list)
+    if (!list || cJSON_IsNull(list))
         scopes = own & (API_SCOPE_RUN | API_SCOPE_READ);
     if (!scopes)
         return arp_fail_field(err, "scopes", "'scopes' is empty");

@@ -10,14 +10,23 @@
 #include <string.h>
 
 #include "orchestrator/bundle/bundle.h"
+#include "orchestrator/bundle/workflow_bundle.h"
 #include "orchestrator/evidence/collect.h"
 #include "orchestrator/run/record.h"
-#include "orchestrator/store/bundles.h"
+#include "orchestrator/store/workflow_bundles.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
 #include "shared/log.h"
 
 #define METADATA_MAX (64u << 20)
+
+/* A claimed row of either table: of a run's bundle, or of a workflow run's. */
+struct claim {
+    bool workflow;
+    char id[UUID_LEN + 1]; /* that bundles_ or workflow_bundles_ calls take; "" when nothing is claimed */
+    char subject_id[UUID_LEN + 1]; /* of the run or workflow run */
+    struct log_ctx log;            /* whose it is */
+};
 
 struct bundler {
     const struct run_env *env;
@@ -28,8 +37,7 @@ struct bundler {
     pthread_cond_t wake;
     bool work;
     bool stop;
-    char claimed[UUID_LEN + 1]; /* the row being built and its user, "" when there is none */
-    char claimed_user[UUID_LEN + 1];
+    struct claim claim; /* being built */
 };
 
 struct bundler *bundler_new(void)
@@ -51,8 +59,16 @@ void bundler_wake(struct bundler *b)
     pthread_mutex_unlock(&b->lock);
 }
 
+/* HMAC of the id under the installation's secret: fixed, and known to nobody else. */
+static void salt_of(const struct run_env *env, const char *id, char ret[SHA256_HEX_LEN + 1])
+{
+    char text[64];
+    int n = snprintf(text, sizeof(text), "arp-salt-v1\n%s", id);
+    hmac_sha256_hex(env->secret, sizeof(env->secret), text, (size_t)n, ret);
+}
+
 /* Build the zip of one run from its staging directory. */
-static int build(const struct run_env *env, struct signer *signer, const char *run_id,
+static int build_run(const struct run_env *env, struct signer *signer, const char *run_id,
     struct bundle_result *ret, bool *ret_complete, struct arp_err *err)
 {
     char staging[sizeof(env->staging_root) + UUID_LEN + 2];
@@ -71,82 +87,120 @@ static int build(const struct run_env *env, struct signer *signer, const char *r
         return rc;
     if (strcmp(in.run_id, run_id) != 0)
         return arp_fail(err, ARP_E_CORRUPT, 0, "metadata.json names another run");
-    char salt_of[64];
     char salt[SHA256_HEX_LEN + 1];
-    int n = snprintf(salt_of, sizeof(salt_of), "arp-salt-v1\n%s", run_id);
-    hmac_sha256_hex(env->secret, sizeof(env->secret), salt_of, (size_t)n, salt);
+    salt_of(env, run_id, salt);
     in.salt = salt;
     in.staging_dir = staging;
     *ret_complete = in.complete;
     return bundle_build(&in, signer, env->cfg->evidence_root, ret, err);
 }
 
+/* Build the zip of one workflow run from its rows. */
+static int build_workflow(const struct run_env *env, struct signer *signer, const struct claim *c,
+    struct bundle_result *ret, bool *ret_complete, struct arp_err *err)
+{
+    struct workflow_run run = {0};
+    struct workflow_lines lines = {0};
+    char salt[SHA256_HEX_LEN + 1];
+    salt_of(env, c->subject_id, salt);
+    int rc = workflow_runs_get(env->db, c->log.user_id, c->subject_id, &run, err);
+    if (rc == 0)
+        rc = workflow_runs_lines(env->db, c->log.user_id, c->subject_id, &lines, err);
+    if (rc == 0) {
+        const struct workflow_bundle_input in = {.run = &run, .lines = &lines, .salt = salt};
+        rc = workflow_bundle_build(&in, signer, env->cfg->evidence_root, ret, ret_complete, err);
+    }
+    workflow_lines_done(&lines);
+    workflow_run_done(&run);
+    return rc;
+}
+
 /* A failure of the moment is tried again by a later claim; a bundle that can't be built says so. */
 static bool is_passing(int code)
 {
-    return code == ARP_E_DATABASE || code == ARP_E_NOMEM || code == ARP_E_TIMEOUT;
+    return code == ARP_E_DATABASE || code == ARP_E_NOMEM || code == ARP_E_TIMEOUT || code == ARP_E_BUSY;
 }
 
-static void build_claimed(struct bundler *b, const struct bundle *row)
+static int set_ready(
+    const struct run_env *env, const struct claim *c, const struct bundle_ready *ready, struct arp_err *err)
+{
+    return c->workflow ? workflow_bundles_set_ready(env->db, c->log.user_id, c->id, env->holder, ready, err)
+                       : bundles_set_ready(env->db, c->log.user_id, c->id, env->holder, ready, err);
+}
+
+static int set_error(
+    const struct run_env *env, const struct claim *c, const char *message, struct arp_err *err)
+{
+    return c->workflow ? workflow_bundles_set_error(env->db, c->log.user_id, c->id, env->holder, message, err)
+                       : bundles_set_error(env->db, c->log.user_id, c->id, env->holder, message, err);
+}
+
+/* Build it and enter it as ready. */
+static int build(struct bundler *b, const struct claim *c, struct arp_err *err)
 {
     const struct run_env *env = b->env;
-    struct log_ctx ctx = {0};
-    memcpy(ctx.user_id, row->user_id, sizeof(ctx.user_id));
-    memcpy(ctx.project_id, row->project_id, sizeof(ctx.project_id));
-    memcpy(ctx.workspace_id, row->workspace_id, sizeof(ctx.workspace_id));
-    memcpy(ctx.run_id, row->run_id, sizeof(ctx.run_id));
-    struct arp_err err;
     struct bundle_result made;
     bool complete = false;
-    int rc = build(env, b->signer, row->run_id, &made, &complete, &err);
-    if (rc == 0) {
-        char path[UUID_LEN + 8];
-        snprintf(path, sizeof(path), "%s.zip", row->run_id);
-        struct bundle_ready ready = {.bundle_path = path,
-            .sha256 = made.sha256,
-            .size_bytes = (int64_t)made.size_bytes,
-            .complete = complete,
-            .sealed_us = clock_now_us()};
-        rc = bundles_set_ready(env->db, row->user_id, row->id, env->holder, &ready, &err);
-    }
+    int rc = c->workflow ? build_workflow(env, b->signer, c, &made, &complete, err)
+                         : build_run(env, b->signer, c->subject_id, &made, &complete, err);
+    if (rc)
+        return rc;
+    char path[UUID_LEN + 8];
+    snprintf(path, sizeof(path), "%s.zip", c->subject_id);
+    struct bundle_ready ready = {.bundle_path = path,
+        .sha256 = made.sha256,
+        .size_bytes = (int64_t)made.size_bytes,
+        .complete = complete,
+        .sealed_us = clock_now_us()};
+    rc = set_ready(env, c, &ready, err);
+    if (rc == 0)
+        log_info(&c->log, c->workflow ? "workflow bundle ready" : "evidence bundle ready",
+            LOG_STR("bundleOf", c->subject_id), LOG_INT("sizeBytes", made.size_bytes),
+            LOG_STR("sha256", made.sha256));
+    return rc;
+}
+
+static void build_claimed(struct bundler *b, const struct claim *c)
+{
+    const struct run_env *env = b->env;
+    struct arp_err err;
+    int rc = build(b, c, &err);
     if (rc == 0) {
         metrics_count(env->metrics, METRIC_BUNDLES, 1, METRIC_LABELS("ready"));
-        log_info(&ctx, "evidence bundle ready", LOG_INT("sizeBytes", made.size_bytes),
-            LOG_STR("sha256", made.sha256));
-        if (evidence_discard(env->staging_root, row->run_id, &err) != 0)
-            log_error(LOG_LEVEL_WARN, &ctx, "staging was not removed", &err);
+        if (!c->workflow && evidence_discard(env->staging_root, c->subject_id, &err) != 0)
+            log_error(LOG_LEVEL_WARN, &c->log, "staging was not removed", &err);
         return;
     }
-    log_error(LOG_LEVEL_ERROR, &ctx, "evidence bundle could not be built", &err);
+    log_error(LOG_LEVEL_ERROR, &c->log,
+        c->workflow ? "workflow bundle could not be built" : "evidence bundle could not be built", &err);
     if (is_passing(rc))
         return;
     struct arp_err again;
     metrics_count(env->metrics, METRIC_BUNDLES, 1, METRIC_LABELS("error"));
-    if (bundles_set_error(env->db, row->user_id, row->id, env->holder, err.msg, &again) != 0)
-        log_error(LOG_LEVEL_ERROR, &ctx, "evidence row could not be marked", &again);
+    if (set_error(env, c, err.msg, &again) != 0)
+        log_error(LOG_LEVEL_ERROR, &c->log, "evidence row could not be marked", &again);
 }
 
-/* row: NULL when none is built any more. */
-static void set_claimed(struct bundler *b, const struct bundle *row)
+/* c: NULL when none is built any more. */
+static void set_claim(struct bundler *b, const struct claim *c)
 {
     pthread_mutex_lock(&b->lock);
-    snprintf(b->claimed, sizeof(b->claimed), "%s", row ? row->id : "");
-    snprintf(b->claimed_user, sizeof(b->claimed_user), "%s", row ? row->user_id : "");
+    b->claim = c ? *c : (struct claim){0};
     pthread_mutex_unlock(&b->lock);
 }
 
 void bundler_renew(struct bundler *b, const struct run_env *env)
 {
-    char id[UUID_LEN + 1];
-    char user_id[UUID_LEN + 1];
     pthread_mutex_lock(&b->lock);
-    memcpy(id, b->claimed, sizeof(id));
-    memcpy(user_id, b->claimed_user, sizeof(user_id));
+    struct claim c = b->claim;
     pthread_mutex_unlock(&b->lock);
+    int64_t ttl_ms = env->cfg->lease_s * 1000;
     struct arp_err err;
     /* It may have been finished this moment; a claim that was lost shows when the bundle is entered. */
-    if (id[0])
-        bundles_renew(env->db, user_id, id, env->holder, env->cfg->lease_s * 1000, &err);
+    if (c.id[0] && c.workflow)
+        workflow_bundles_renew(env->db, c.log.user_id, c.id, env->holder, ttl_ms, &err);
+    else if (c.id[0])
+        bundles_renew(env->db, c.log.user_id, c.id, env->holder, ttl_ms, &err);
 }
 
 static bool stopping(struct bundler *b)
@@ -157,23 +211,55 @@ static bool stopping(struct bundler *b)
     return stop;
 }
 
-/* Build until nothing is pending. */
+static int claim_run(const struct run_env *env, struct claim *ret, struct arp_err *err)
+{
+    struct bundle row = {0};
+    int rc = bundles_claim_pending(env->db, env->holder, env->cfg->lease_s * 1000, &row, err);
+    if (rc)
+        return rc;
+    *ret = (struct claim){0};
+    memcpy(ret->id, row.id, sizeof(ret->id));
+    memcpy(ret->subject_id, row.run_id, sizeof(ret->subject_id));
+    memcpy(ret->log.user_id, row.user_id, sizeof(ret->log.user_id));
+    memcpy(ret->log.project_id, row.project_id, sizeof(ret->log.project_id));
+    memcpy(ret->log.workspace_id, row.workspace_id, sizeof(ret->log.workspace_id));
+    memcpy(ret->log.run_id, row.run_id, sizeof(ret->log.run_id));
+    bundle_done(&row);
+    return 0;
+}
+
+static int claim_workflow(const struct run_env *env, struct claim *ret, struct arp_err *err)
+{
+    struct workflow_bundle row = {0};
+    int rc = workflow_bundles_claim_pending(env->db, env->holder, env->cfg->lease_s * 1000, &row, err);
+    if (rc)
+        return rc;
+    *ret = (struct claim){.workflow = true};
+    memcpy(ret->id, row.workflow_run_id, sizeof(ret->id));
+    memcpy(ret->subject_id, row.workflow_run_id, sizeof(ret->subject_id));
+    memcpy(ret->log.user_id, row.user_id, sizeof(ret->log.user_id));
+    workflow_bundle_done(&row);
+    return 0;
+}
+
+/* Build until nothing is pending. A run's bundle that gets ready may be what a workflow run waits for, so runs come first. */
 static void drain(struct bundler *b)
 {
     while (!stopping(b)) {
         struct arp_err err;
-        struct bundle row = {0};
-        int rc = bundles_claim_pending(b->env->db, b->env->holder, b->env->cfg->lease_s * 1000, &row, &err);
+        struct claim c;
+        int rc = claim_run(b->env, &c, &err);
+        if (rc == ARP_E_NOT_FOUND)
+            rc = claim_workflow(b->env, &c, &err);
         if (rc == ARP_E_NOT_FOUND)
             return;
         if (rc) {
             log_error(LOG_LEVEL_ERROR, NULL, "pending evidence could not be claimed", &err);
             return;
         }
-        set_claimed(b, &row);
-        build_claimed(b, &row);
-        set_claimed(b, NULL);
-        bundle_done(&row);
+        set_claim(b, &c);
+        build_claimed(b, &c);
+        set_claim(b, NULL);
     }
 }
 

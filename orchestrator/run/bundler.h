@@ -1,6 +1,7 @@
 /*
- * The evidence worker: turns pending evidence rows into sealed zips. One thread; woken when a run ends, with a periodic scan as safety
- * net. Rows are claimed in the database, so several orchestrators share the work and a crashed one's claim runs out.
+ * The evidence worker: turns pending evidence rows into sealed zips, of runs and, when all its steps have theirs, of a workflow run. One
+ * thread; woken when a run or a workflow run ends, with a periodic scan as safety net. Rows are claimed in the database, so several
+ * orchestrators share the work and a crashed one's claim runs out.
  * Source: devguide v0.3 sections 3.4 and 3.6.
  */
 #ifndef ARP_ORCHESTRATOR_RUN_BUNDLER_H

@@ -19,6 +19,7 @@
 /* Leases are renewed on a thread of their own: recovery and cooling wait for engines and agents and must not let a lease expire. */
 struct janitor {
     const struct run_env *env;
+    janitor_resume_fn *resume;
     pthread_t lease_thread;
     pthread_t work_thread;
     pthread_mutex_t lock;
@@ -71,6 +72,7 @@ static void *work_main(void *arg)
     int64_t reconcile_us = clock_now_us() + 2 * env->cfg->lease_s * 1000000;
     do {
         recover_orphans(env);
+        j->resume(env);
         int64_t now = clock_now_us();
         if (reconcile_us && now >= reconcile_us) {
             /* The start passed over what a crashed process had locked; those leases have run out, its runs are recovered. */
@@ -90,12 +92,14 @@ static void *work_main(void *arg)
     return NULL;
 }
 
-int janitor_start(const struct run_env *env, struct janitor **ret, struct arp_err *err)
+int janitor_start(
+    const struct run_env *env, janitor_resume_fn *resume, struct janitor **ret, struct arp_err *err)
 {
     struct janitor *j = calloc(1, sizeof(*j));
     if (!j)
         return arp_fail(err, ARP_E_NOMEM, 0, "janitor");
     j->env = env;
+    j->resume = resume;
     pthread_mutex_init(&j->lock, NULL);
     clock_cond_init(&j->wake);
     int rc = pthread_create(&j->lease_thread, NULL, lease_main, j);

@@ -10,8 +10,12 @@
 
 struct janitor;
 
+/* What is taken up after the runs that others left behind have been ended: of the parts above this one. */
+typedef void janitor_resume_fn(const struct run_env *env);
+
 /* Start the thread. env is borrowed until janitor_stop. Errors: ARP_E_NOMEM, ARP_E_IO. */
-int janitor_start(const struct run_env *env, struct janitor **ret, struct arp_err *err);
+int janitor_start(
+    const struct run_env *env, janitor_resume_fn *resume, struct janitor **ret, struct arp_err *err);
 /* Finish the work at hand, stop, free. Accepts NULL. */
 void janitor_stop(struct janitor *j);
 

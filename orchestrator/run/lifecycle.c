@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "orchestrator/run/agent_idle.h"
-#include "orchestrator/run/container.h"
+#include "orchestrator/run/context.h"
 #include "orchestrator/run/finish.h"
 #include "orchestrator/run/record.h"
 #include "orchestrator/run/sink.h"
@@ -27,6 +27,8 @@
 /* What the agent may take after its own timeout: SIGTERM grace, diff of a large tree, hashing artifacts. */
 #define AFTER_TIMEOUT_MS (5 * 60 * 1000)
 #define AGENT_BODY_MAX   (16u << 20)
+/* How often a run's container may be deleted between its choice and the run's admission before the request is given up. */
+#define CHOOSE_AGAIN_MAX 2
 /* A name, ids and an image's name, each byte at most six when escaped. */
 #define CONTAINER_CONTEXT_MAX 8192
 
@@ -37,10 +39,11 @@ struct job {
     struct run run; /* ids, prompt, run_context as admitted */
     struct workspace ws;
     struct run_request request;
-    struct run_container container; /* what run.run_context says of it */
+    struct run_choice choice; /* what run.run_context says of it */
     struct runtime_workspace runtime;
     bool has_runtime;
-    int64_t epoch; /* of the workspace lock */
+    int64_t epoch;   /* of the workspace lock */
+    bool keeps_lock; /* it is somebody else's, who goes on after the run */
     struct sink sink;
     struct log_ctx log;
     struct buf
@@ -54,7 +57,7 @@ static void job_free(struct job *job)
     sink_done(&job->sink);
     buf_done(&job->own_lines);
     run_done(&job->run);
-    run_container_done(&job->container);
+    run_choice_done(&job->choice);
     workspace_done(&job->ws);
     run_request_done(&job->request);
     live_unref(job->live);
@@ -87,7 +90,7 @@ static int build_agent_body(const struct job *job, struct buf *out, struct arp_e
     json_kstr(&j, "engine", "shell");
     json_kraw(&j, "commands", buf_str(&job->request.commands));
     json_kint(&j, "timeoutMs", job->request.timeout_ms);
-    json_kraw(&j, "sandboxProfile", job->container.sandbox_profile);
+    json_kraw(&j, "sandboxProfile", job->choice.sandbox_profile);
     json_kraw(&j, "artifacts", buf_str(&job->request.artifacts));
     json_key(&j, "events");
     json_arr_open(&j);
@@ -127,7 +130,7 @@ static int record_container(struct job *job, struct arp_err *err)
 {
     cleanup_buf struct buf context;
     buf_init(&context, CONTAINER_CONTEXT_MAX);
-    int rc = run_container_context(&job->container, &job->runtime, &context, err);
+    int rc = run_container_context(&job->choice, &job->runtime, &context, err);
     if (rc == 0)
         rc = sink_write_context(&job->sink, buf_str(&context), err);
     return rc ? rc : flush_own(job, err);
@@ -136,7 +139,7 @@ static int record_container(struct job *job, struct arp_err *err)
 /* Warm the workspace and note in record and row what the run runs in. */
 static int prepare(struct job *job, struct arp_err *err)
 {
-    int rc = warm_ensure(job->env, &job->ws, &job->container.environment, &job->runtime, err);
+    int rc = warm_ensure(job->env, &job->ws, &job->choice.environment, &job->runtime, err);
     if (rc)
         return rc;
     job->has_runtime = true;
@@ -281,6 +284,12 @@ static void run_to_end(struct job *job, struct arp_err *why)
     }
 }
 
+static void unlock(const struct job *job)
+{
+    if (!job->keeps_lock)
+        workspace_unlock(job->env, job->ws.id, job->epoch);
+}
+
 /* job is freed. why: set when the run has failed before it could start. */
 static void run_job(struct job *job, struct arp_err *why)
 {
@@ -290,7 +299,7 @@ static void run_job(struct job *job, struct arp_err *why)
     if (job->has_runtime)
         warm_note_activity(job->env, job->run.user_id, job->run.workspace_id);
     /* The workspace is free before anybody is told that the run has ended, so that the next run can start at once. */
-    workspace_unlock(job->env, job->run.workspace_id, job->epoch);
+    unlock(job);
     if (job->finished)
         sink_show_end(&job->sink);
     job_free(job);
@@ -361,25 +370,79 @@ static void spawn(struct job *job)
     run_job(job, &why);
 }
 
-/* Quota, row, registry, RunStarted. The workspace is locked and a place reserved by the caller; on success job has taken over both. */
-static int admit(
-    struct job *job, const struct run_submission *s, struct run_started *ret, struct arp_err *err)
+/* Quota and row. */
+static int admit_row(
+    struct job *job, const struct run_submission *s, struct run_admitted *ret, struct arp_err *err)
 {
-    const struct run_env *env = job->env;
-    struct run_new n = {.user_id = s->user_id,
+    const struct run_step *step = s->step;
+    struct run_new n = {.id = step ? step->run_id : NULL,
+        .user_id = s->user_id,
         .project_id = s->project_id,
         .streaming = s->streaming,
         .prompt = job->request.prompt,
         .engine = "shell",
         .run_context = job->run.run_context,
         .idempotency_key = s->idempotency_key,
-        .container_id = job->container.environment.id[0] ? job->container.environment.id : NULL};
-    struct run_admitted a;
-    int rc = runs_admit(env->db, &n, &a, err);
+        .container_id = job->choice.environment.id[0] ? job->choice.environment.id : NULL,
+        .agent_key = job->choice.agent.key,
+        .workflow_run_id = step ? step->workflow_run_id : NULL,
+        .workflow_step = step ? step->index : 0};
+    int rc = runs_admit(job->env->db, &n, ret, err);
     if (rc == ARP_E_QUOTA)
-        metrics_count(env->metrics, METRIC_QUOTA_EXCEEDED, 1, NULL);
-    if (rc == 0 && a.earlier)
+        metrics_count(job->env->metrics, METRIC_QUOTA_EXCEEDED, 1, NULL);
+    if (rc == 0 && ret->earlier)
         rc = arp_fail(err, ARP_E_BUSY, 0, "a request with this idempotency key is being admitted");
+    return rc;
+}
+
+/* Resolve the run's agent and container: from here on run_context says what they are. */
+static int choose(struct job *job, const struct run_submission *s, struct arp_err *err)
+{
+    struct run_request *request = &job->request;
+    struct run_choice made = {0};
+    const struct run_choice *choice = &made;
+    const char *key = request->agent_key;
+    int rc = 0;
+    if (s->step)
+        choice = s->step->choice;
+    else
+        rc = run_resolve(
+            job->env, s->user_id, &key, 1, request->overrides, request->override_count, &made, err);
+    if (rc == 0)
+        rc = run_request_settle(request, choice->agent.engine, job->env->cfg, err);
+    cleanup_buf struct buf context;
+    buf_init(&context, request->context.max);
+    if (rc == 0)
+        rc = run_context_write(request, s->step, choice, &context, err);
+    run_choice_done(&made);
+    if (rc)
+        return rc;
+    free(job->run.run_context);
+    job->run.run_context = buf_steal(&context);
+    run_choice_done(&job->choice);
+    return run_context_choice(job->run.run_context, &job->choice, err);
+}
+
+/* Admit the row. The container may have been deleted since it was chosen: to choose again tells why, or finds what stands in its place. */
+static int admit_chosen(
+    struct job *job, const struct run_submission *s, struct run_admitted *ret, struct arp_err *err)
+{
+    int rc = admit_row(job, s, ret, err);
+    for (int i = 0; i < CHOOSE_AGAIN_MAX && rc == ARP_E_GONE && !s->step; i++) {
+        rc = choose(job, s, err);
+        if (rc == 0)
+            rc = admit_row(job, s, ret, err);
+    }
+    return rc;
+}
+
+/* Quota, row, registry, RunStarted. The workspace is locked and a place reserved by the caller; on success job has taken over both. */
+static int admit(
+    struct job *job, const struct run_submission *s, struct run_started *ret, struct arp_err *err)
+{
+    const struct run_env *env = job->env;
+    struct run_admitted a;
+    int rc = admit_chosen(job, s, &a, err);
     if (rc == 0)
         rc = fill_run(job, s, &a, err);
     if (rc == 0)
@@ -387,6 +450,10 @@ static int admit(
     if (rc)
         return rc;
     sink_init(&job->sink, env, job->run.user_id, job->run.id, live_feed(job->live));
+    if (s->step) {
+        job->sink.also = s->step->also;
+        job->sink.also_base = s->step->also_base;
+    }
     rc = sink_write_started(&job->sink, s->project_id, a.workspace_id, job->request.prompt, err);
     if (rc == 0)
         rc = flush_own(job, err);
@@ -399,22 +466,36 @@ static int admit(
     return 0;
 }
 
-/* Resolve the run's container: from here on run_context says what it is. */
-static int choose_container(
-    struct job *job, const struct run_submission *s, const struct run_request *request, struct arp_err *err)
+/* A message locks its workspace; a step's is locked by who drives the workflow. */
+static int lock(struct job *job, const struct run_submission *s, struct arp_err *err)
 {
-    int rc = run_container_resolve(job->env, s->user_id, request, &job->container, err);
+    job->keeps_lock = s->step != NULL;
+    if (!s->step)
+        return workspace_lock(job->env, job->ws.id, &job->epoch, err);
+    job->epoch = s->step->epoch;
+    return 0;
+}
+
+/* With the place reserved and the request in job: look the workspace up, choose the container, lock, admit the run. A row that is inserted
+ * before a failure has no lock any more: recovery ends it. */
+static int start_job(
+    struct job *job, const struct run_submission *s, struct run_started *ret, struct arp_err *err)
+{
+    int rc = workspaces_get_by_project(job->env->db, s->user_id, s->project_id, &job->ws, err);
+    if (rc == 0)
+        rc = choose(job, s, err);
+    if (rc == 0)
+        rc = lock(job, s, err);
     if (rc)
         return rc;
-    cleanup_buf struct buf context;
-    buf_init(&context, request->context.max);
-    rc = run_context_write(request, &job->container, &context, err);
+    rc = warm_check_room(job->env, &job->ws, err);
     if (rc == 0)
-        job->run.run_context = buf_steal(&context);
+        rc = admit(job, s, ret, err);
+    if (rc)
+        unlock(job);
     return rc;
 }
 
-/* With the place reserved: look the workspace up, choose the container, lock, admit the run, start it. */
 static int start_reserved(const struct run_env *env, const struct run_submission *s,
     struct run_request *request, struct run_started *ret, bool *ret_place_taken, struct arp_err *err)
 {
@@ -422,29 +503,16 @@ static int start_reserved(const struct run_env *env, const struct run_submission
     if (!job)
         return arp_fail(err, ARP_E_NOMEM, 0, "run");
     job->env = env;
-    buf_init(&job->own_lines, 2 * (LIMIT_LINE + 1));
-    int rc = workspaces_get_by_project(env->db, s->user_id, s->project_id, &job->ws, err);
-    if (rc == 0)
-        rc = choose_container(job, s, request, err);
-    if (rc == 0)
-        rc = workspace_lock(env, job->ws.id, &job->epoch, err);
-    if (rc) {
-        job_free(job);
-        return rc;
-    }
     job->request = *request;
-    rc = warm_check_room(env, &job->ws, err);
-    if (rc == 0)
-        rc = admit(job, s, ret, err);
+    buf_init(&job->own_lines, 2 * (LIMIT_LINE + 1));
+    int rc = start_job(job, s, ret, err);
     *ret_place_taken = job->live != NULL;
+    *request = rc ? job->request : (struct run_request){0};
     if (rc) {
-        /* A row that was inserted before the failure has no lock any more: recovery ends it. */
-        workspace_unlock(env, job->ws.id, job->epoch);
         job->request = (struct run_request){0};
         job_free(job);
         return rc;
     }
-    *request = (struct run_request){0};
     if (s->streaming)
         metrics_count(env->metrics, METRIC_STREAMING_RUNS, 1, NULL);
     log_info(&job->log, "run admitted", LOG_INT("streaming", s->streaming));
@@ -455,7 +523,11 @@ static int start_reserved(const struct run_env *env, const struct run_submission
 static int start_new(const struct run_env *env, const struct run_submission *s, struct run_request *request,
     struct run_started *ret, struct arp_err *err)
 {
-    int rc = live_reserve(env->live, err);
+    int rc = 0;
+    if (s->step)
+        live_reserve_step(env->live);
+    else
+        rc = live_reserve(env->live, err);
     if (rc)
         return rc;
     bool place_taken = false;

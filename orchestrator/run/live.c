@@ -43,7 +43,10 @@ struct live_run {
     bool told; /* live_cancel was called; else only marked by a stop */
     bool has_target;
     struct agent_target target;
-    struct live_run *next; /* registry, under live.lock */
+    bool workflow;
+    struct live_run *step; /* of a workflow run: the run of its current step, a reference */
+    struct live_run *next; /* registry, under live.lock; so is the next */
+    bool gone;             /* was taken out of it */
 };
 
 /* As many as can be live at once on a usual server; a run whose note was overwritten is recovered all the same. */
@@ -112,6 +115,13 @@ void live_unreserve(struct live *l)
     pthread_mutex_unlock(&l->lock);
 }
 
+void live_reserve_step(struct live *l)
+{
+    pthread_mutex_lock(&l->lock);
+    l->count++;
+    pthread_mutex_unlock(&l->lock);
+}
+
 static pthread_mutex_t *admission_of(struct live *l, const char *user_id, const char *key)
 {
     unsigned h = 5381;
@@ -132,8 +142,8 @@ void live_admission_end(struct live *l, const char *user_id, const char *key)
     pthread_mutex_unlock(admission_of(l, user_id, key));
 }
 
-int live_add(
-    struct live *l, const char *user_id, const char *run_id, struct live_run **ret, struct arp_err *err)
+static int add(struct live *l, const char *user_id, const char *id, bool workflow, struct live_run **ret,
+    struct arp_err *err)
 {
     struct live_run *r = calloc(1, sizeof(*r));
     if (!r)
@@ -141,8 +151,9 @@ int live_add(
     atomic_init(&r->refs, 2);
     pthread_mutex_init(&r->lock, NULL);
     snprintf(r->user_id, sizeof(r->user_id), "%s", user_id);
-    snprintf(r->id, sizeof(r->id), "%s", run_id);
-    r->feed = feed_new(RING_BYTES);
+    snprintf(r->id, sizeof(r->id), "%s", id);
+    r->workflow = workflow;
+    r->feed = workflow ? feed_new_positions(RING_BYTES) : feed_new(RING_BYTES);
     r->cancel_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (!r->feed || r->cancel_fd < 0) {
         int rc = r->feed ? arp_fail(err, ARP_E_IO, errno, "timerfd") : arp_fail(err, ARP_E_NOMEM, 0, "feed");
@@ -157,6 +168,18 @@ int live_add(
     pthread_mutex_unlock(&l->lock);
     *ret = r;
     return 0;
+}
+
+int live_add(
+    struct live *l, const char *user_id, const char *run_id, struct live_run **ret, struct arp_err *err)
+{
+    return add(l, user_id, run_id, false, ret, err);
+}
+
+int live_add_workflow(struct live *l, const char *user_id, const char *workflow_run_id, struct live_run **ret,
+    struct arp_err *err)
+{
+    return add(l, user_id, workflow_run_id, true, ret, err);
 }
 
 void live_end(struct live *l, struct live_run *r)
@@ -179,6 +202,7 @@ void live_end(struct live *l, struct live_run *r)
     while (*at != r)
         at = &(*at)->next;
     *at = r->next;
+    r->gone = true;
     l->count--;
     pthread_cond_broadcast(&l->changed);
     pthread_mutex_unlock(&l->lock);
@@ -203,16 +227,26 @@ void live_unref(struct live_run *r)
     free(r);
 }
 
-struct live_run *live_find(struct live *l, const char *user_id, const char *run_id)
+static struct live_run *find(struct live *l, const char *user_id, const char *id, bool workflow)
 {
     pthread_mutex_lock(&l->lock);
     struct live_run *r = l->runs;
-    while (r && (strcmp(r->id, run_id) != 0 || strcmp(r->user_id, user_id) != 0))
+    while (r && (r->workflow != workflow || strcmp(r->id, id) != 0 || strcmp(r->user_id, user_id) != 0))
         r = r->next;
     if (r)
         live_ref(r);
     pthread_mutex_unlock(&l->lock);
     return r;
+}
+
+struct live_run *live_find(struct live *l, const char *user_id, const char *run_id)
+{
+    return find(l, user_id, run_id, false);
+}
+
+struct live_run *live_find_workflow(struct live *l, const char *user_id, const char *workflow_run_id)
+{
+    return find(l, user_id, workflow_run_id, true);
 }
 
 struct feed *live_feed(struct live_run *r)
@@ -237,6 +271,14 @@ int live_on_end(struct live_run *r, void (*fn)(void *ctx), void *ctx, struct arp
         fn(ctx);
     }
     return 0;
+}
+
+void live_wait_end(struct live *l, struct live_run *r)
+{
+    pthread_mutex_lock(&l->lock);
+    while (!r->gone)
+        pthread_cond_wait(&l->changed, &l->lock);
+    pthread_mutex_unlock(&l->lock);
 }
 
 void live_note_lost(struct live *l, const char *run_id, const char *reason)
@@ -276,12 +318,28 @@ void live_cancel(struct live_run *r)
     r->told = true;
     bool tell = r->has_target;
     struct agent_target target = r->target;
+    struct live_run *step = r->step ? live_ref(r->step) : NULL;
     pthread_mutex_unlock(&r->lock);
+    if (step)
+        live_cancel(step);
+    live_unref(step);
     bool found;
     struct arp_err err;
     /* An agent that does not answer is given up on by the timer. */
     if (tell)
         agent_cancel(&target, r->id, &found, &err);
+}
+
+void live_set_step(struct live_run *r, struct live_run *step)
+{
+    pthread_mutex_lock(&r->lock);
+    struct live_run *before = r->step;
+    r->step = step ? live_ref(step) : NULL;
+    bool cancel = step && r->told;
+    pthread_mutex_unlock(&r->lock);
+    live_unref(before);
+    if (cancel)
+        live_cancel(step);
 }
 
 bool live_set_target(struct live_run *r, const struct agent_target *t)
@@ -335,6 +393,7 @@ void live_stop(struct live *l, int wait_ms)
 {
     pthread_mutex_lock(&l->lock);
     l->stopping = true;
+    pthread_cond_broadcast(&l->changed);
     wait_empty(l, wait_ms);
     while (l->count > 0) {
         struct live_run *r = mark_all(l);
@@ -364,4 +423,16 @@ bool live_stopping(struct live *l)
     bool stopping = l->stopping;
     pthread_mutex_unlock(&l->lock);
     return stopping;
+}
+
+bool live_pause(struct live *l, int ms)
+{
+    struct timespec until;
+    clock_deadline(ms, &until);
+    pthread_mutex_lock(&l->lock);
+    while (!l->stopping && pthread_cond_timedwait(&l->changed, &l->lock, &until) == 0)
+        ;
+    bool go = !l->stopping;
+    pthread_mutex_unlock(&l->lock);
+    return go;
 }

@@ -213,6 +213,9 @@ int record_read(
     const cJSON *context = cJSON_GetObjectItemCaseSensitive(root, "runContext");
     const cJSON *container = cJSON_GetObjectItemCaseSensitive(context, "container");
     const cJSON *limits = cJSON_GetObjectItemCaseSensitive(container, "limits");
+    const cJSON *told = cJSON_GetObjectItemCaseSensitive(root, "container_context");
+    if (cJSON_IsObject(told) && !(doc->container_context = cJSON_PrintUnformatted(told)))
+        return arp_fail(err, ARP_E_NOMEM, 0, "metadata.json");
     *in = (struct bundle_input){
         .run_id = json_get_str(root, "runId"),
         .user_id = json_get_str(root, "userId"),
@@ -220,6 +223,8 @@ int record_read(
         .workspace_id = json_get_str(root, "workspaceId"),
         .prompt = json_get_str(root, "prompt"),
         .engine = json_get_str(root, "engine"),
+        .agent_key = json_get_str(container, "agentKey"),
+        .container_context = doc->container_context,
         .image_name = json_get_str(root, "imageName"),
         .image_digest = json_get_str(root, "imageDigest"),
         .git_commit = json_get_str(root, "gitCommit"),
@@ -251,5 +256,6 @@ int record_read(
 void record_doc_done(struct record_doc *doc)
 {
     cJSON_Delete(doc->root);
-    doc->root = NULL;
+    cJSON_free(doc->container_context);
+    *doc = (struct record_doc){0};
 }

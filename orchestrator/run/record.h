@@ -33,7 +33,8 @@ int record_metadata(const struct record *r, struct buf *out, struct arp_err *err
 /* metadata.json read back: in borrows its strings from doc. staging_dir and salt are borrowed too.
  * Errors: ARP_E_CORRUPT (not what record_metadata writes). */
 struct record_doc {
-    cJSON *root; /* owned */
+    cJSON *root; /* owned; so is the next */
+    char *container_context;
 };
 int record_read(
     const char *text, size_t len, struct record_doc *doc, struct bundle_input *in, struct arp_err *err);

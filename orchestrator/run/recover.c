@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "orchestrator/run/agent_idle.h"
-#include "orchestrator/run/container.h"
+#include "orchestrator/run/context.h"
 #include "orchestrator/run/finish.h"
 #include "orchestrator/run/live.h"
 #include "orchestrator/run/warm.h"
@@ -40,18 +40,18 @@ static int recover_locked(const struct run_env *env, const struct run *run, stru
 {
     struct workspace ws = {0};
     struct runtime_workspace runtime;
-    struct run_container container = {0};
+    struct run_choice choice = {0};
     struct arp_err lost = {0};
     int rc = workspaces_get(env->db, run->user_id, run->workspace_id, &ws, &lost);
     if (rc == 0)
-        rc = run_context_container(run->run_context, &container, &lost);
+        rc = run_context_choice(run->run_context, &choice, &lost);
     /* Its own environment: in another one its agent, which may still be at work, would be thrown out. */
     if (rc == 0)
-        rc = warm_ensure(env, &ws, &container.environment, &runtime, &lost);
+        rc = warm_ensure(env, &ws, &choice.environment, &runtime, &lost);
     if (rc == 0)
         rc = agent_make_idle(&runtime.agent, &runtime.state, &lost);
     workspace_done(&ws);
-    run_container_done(&container);
+    run_choice_done(&choice);
     struct sink sink;
     sink_init(&sink, env, run->user_id, run->id, NULL);
     bool has_runtime = rc == 0;

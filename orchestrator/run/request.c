@@ -7,11 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "orchestrator/store/agents.h"
 #include "shared/json.h"
 #include "shared/limits.h"
 
 /* The command list and the prompt, each byte at most six when escaped, and the fixed members. */
 #define CONTEXT_MAX (8u * LIMIT_BODY)
+/* The one engine there is. */
+#define ENGINE_SHELL "shell"
 
 /* One command while it is checked; strings are borrowed from the parsed body. */
 struct command {
@@ -143,30 +146,47 @@ static int write_list(struct json *j, const cJSON *list, const struct config *cf
     return 0;
 }
 
-/* commands: a list, or one string for `sh -c`. Without commands, engine "shell" takes the prompt as that string. */
+static int check_engine(const char *engine, struct arp_err *err)
+{
+    if (strcmp(engine, ENGINE_SHELL) == 0)
+        return 0;
+    return arp_fail_field(
+        err, "engine", "engine '%.32s' is not known; this server has: " ENGINE_SHELL, engine);
+}
+
+static int write_prompt(struct run_request *r, const struct config *cfg, struct arp_err *err)
+{
+    struct json j;
+    json_init(&j, &r->commands);
+    json_arr_open(&j);
+    int rc = write_script(&j, r->prompt, "prompt", cfg, err);
+    json_arr_close(&j);
+    if (rc)
+        buf_reset(&r->commands); /* nothing is settled */
+    return rc ? rc : buf_error(&r->commands, err);
+}
+
+/* commands: a list, or one string for `sh -c`. Without commands, engine "shell" takes the prompt as that string; without both it is left
+ * to run_request_settle. */
 static int write_commands(
     const cJSON *body, struct run_request *r, const struct config *cfg, struct arp_err *err)
 {
     const char *engine = json_get_str(body, "engine");
     const cJSON *commands = cJSON_GetObjectItemCaseSensitive(body, "commands");
+    int rc = engine ? check_engine(engine, err) : 0;
+    if (rc)
+        return rc;
+    if (!commands || cJSON_IsNull(commands))
+        return engine ? write_prompt(r, cfg, err) : 0;
     struct json j;
     json_init(&j, &r->commands);
     json_arr_open(&j);
-    int rc;
-    if (engine && strcmp(engine, "shell") != 0)
-        rc = arp_fail_field(err, "engine", "engine '%.32s' is not known; this server has: shell", engine);
-    else if (cJSON_IsArray(commands))
+    if (cJSON_IsArray(commands))
         rc = write_list(&j, commands, cfg, err);
     else if (cJSON_IsString(commands))
         rc = write_script(&j, commands->valuestring, "commands", cfg, err);
-    else if (commands && !cJSON_IsNull(commands))
-        rc = arp_fail_field(err, "commands", "field 'commands' must be an array or a string");
-    else if (engine)
-        rc = write_script(&j, r->prompt, "prompt", cfg, err);
     else
-        rc = arp_fail_field(err, "commands",
-            "field 'commands' is required: no engine here runs a prompt by itself (engine 'shell' runs it as "
-            "a script)");
+        rc = arp_fail_field(err, "commands", "field 'commands' must be an array or a string");
     json_arr_close(&j);
     return rc ? rc : buf_error(&r->commands, err);
 }
@@ -180,20 +200,35 @@ static int read_override(const cJSON *item, struct run_override *ret, struct arp
 }
 
 /* The members are judged when they are resolved, so that each bad one is refused by its name. */
-static int read_overrides(const cJSON *body, struct run_request *r, struct arp_err *err)
+int run_overrides_read(const cJSON *map, struct run_override **ret, size_t *ret_n, struct arp_err *err)
 {
-    const cJSON *map = cJSON_GetObjectItemCaseSensitive(body, "container_overrides");
     int n = cJSON_GetArraySize(map);
     if (n > LIMIT_OVERRIDES)
         return arp_fail_field(
             err, "container_overrides", "'container_overrides' names over %d agents", LIMIT_OVERRIDES);
-    r->overrides = calloc((size_t)n + 1, sizeof(*r->overrides));
-    if (!r->overrides)
+    struct run_override *overrides = calloc((size_t)n + 1, sizeof(*overrides));
+    if (!overrides)
         return arp_fail(err, ARP_E_NOMEM, 0, "request");
     int rc = 0;
+    size_t read = 0;
     for (const cJSON *item = map ? map->child : NULL; item && rc == 0; item = item->next)
-        rc = read_override(item, &r->overrides[r->override_count++], err);
-    return rc;
+        rc = read_override(item, &overrides[read++], err);
+    if (rc) {
+        run_overrides_free(overrides, read);
+        return rc;
+    }
+    *ret = overrides;
+    *ret_n = read;
+    return 0;
+}
+
+void run_overrides_free(struct run_override *overrides, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(overrides[i].agent_key);
+        free(overrides[i].container_id);
+    }
+    free(overrides);
 }
 
 static int write_artifacts(struct run_request *r, const struct config *cfg, struct arp_err *err)
@@ -216,7 +251,8 @@ static int write_context(struct run_request *r, struct arp_err *err)
     json_init(&j, &r->context);
     json_obj_open(&j);
     json_kint(&j, "v", 1);
-    json_kstr(&j, "engine", "shell");
+    json_kstr(&j, "agentKey", r->agent_key);
+    json_kstr(&j, "engine", r->commands.len ? ENGINE_SHELL : NULL);
     json_kstr(&j, "prompt", r->prompt);
     json_kraw(&j, "commands", buf_str(&r->commands));
     json_kint(&j, "timeoutMs", r->timeout_ms);
@@ -233,7 +269,7 @@ static int read_body(const cJSON *body, struct run_request *r, const struct conf
 {
     static const struct json_field fields[] = {{"prompt", JSON_STRING, false}, {"text", JSON_STRING, false},
         {"engine", JSON_STRING, false}, {"commands", JSON_ANY, false}, {"timeoutMs", JSON_INT, false},
-        {"container_overrides", JSON_OBJECT, false}};
+        {"container_overrides", JSON_OBJECT, false}, {"agent", JSON_STRING, false}};
     int rc = json_check_object(body, fields, sizeof(fields) / sizeof(fields[0]), "", err);
     if (rc)
         return rc;
@@ -249,14 +285,17 @@ static int read_body(const cJSON *body, struct run_request *r, const struct conf
     rc = check_timeout(r->timeout_ms, LIMIT_RUN_TIMEOUT_MS, "timeoutMs", err);
     if (rc)
         return rc;
+    const char *agent_key = json_get_str(body, "agent");
+    r->agent_key = strdup(agent_key ? agent_key : AGENT_BUILT_IN);
     r->prompt = strdup(prompt);
-    if (!r->prompt)
+    if (!r->agent_key || !r->prompt)
         return arp_fail(err, ARP_E_NOMEM, 0, "request");
     rc = write_artifacts(r, cfg, err);
     if (rc == 0)
         rc = write_commands(body, r, cfg, err);
     if (rc == 0)
-        rc = read_overrides(body, r, err);
+        rc = run_overrides_read(cJSON_GetObjectItemCaseSensitive(body, "container_overrides"), &r->overrides,
+            &r->override_count, err);
     return rc ? rc : write_context(r, err);
 }
 
@@ -280,15 +319,26 @@ int run_request_parse(
     return 0;
 }
 
+int run_request_settle(
+    struct run_request *r, const char *agent_engine, const struct config *cfg, struct arp_err *err)
+{
+    if (r->commands.len)
+        return 0;
+    if (!agent_engine)
+        return arp_fail_field(err, "commands",
+            "field 'commands' is required: no engine here runs a prompt by itself (engine 'shell' runs it as "
+            "a script)");
+    int rc = check_engine(agent_engine, err);
+    return rc ? rc : write_prompt(r, cfg, err);
+}
+
 void run_request_done(struct run_request *r)
 {
+    free(r->agent_key);
+    r->agent_key = NULL;
     free(r->prompt);
     r->prompt = NULL;
-    for (size_t i = 0; i < r->override_count; i++) {
-        free(r->overrides[i].agent_key);
-        free(r->overrides[i].container_id);
-    }
-    free(r->overrides);
+    run_overrides_free(r->overrides, r->override_count);
     r->overrides = NULL;
     r->override_count = 0;
     buf_done(&r->artifacts);

@@ -3,6 +3,7 @@
  * event, the run's row and its evidence read that and nothing else.
  * Precedence: the request's container_overrides, else the agent's spec, else the tenant's binding, else auto (the server's own environment). A
  * container that is named and can't be used refuses the run; only where nothing is named does the next source count.
+ * What is looked up here may be deleted before the run is admitted: runs_admit (store/runs.h) looks once more, in the statement that admits.
  * Source: spec/milestone_container_overrides.md; design.md section 3 step 2.
  */
 #ifndef ARP_ORCHESTRATOR_RUN_RESOLVE_H
@@ -18,6 +19,7 @@
 #include "orchestrator/store/agents.h"
 #include "shared/buf.h"
 #include "shared/err.h"
+#include "shared/json.h"
 
 enum container_source { CONTAINER_AUTO, CONTAINER_OVERRIDE, CONTAINER_SPEC, CONTAINER_BINDING };
 const char *container_source_name(enum container_source s); /* "auto", "override", "spec", "binding" */
@@ -40,6 +42,8 @@ void run_choice_done(struct run_choice *c);
 int run_resolve(const struct run_env *env, const char *user_id, const char *const *keys, size_t n,
     const struct run_override *overrides, size_t override_count, struct run_choice *ret, struct arp_err *err);
 
+/* Write the members "agent" and "container" into the object that j has open. */
+void run_choice_write_members(const struct run_choice *c, struct json *j);
 /* Append {"agent":{…},"container":{…}}: what stands in a workflow run's context per agent. Errors: the buffer's. */
 int run_choice_write(const struct run_choice *c, struct buf *out, struct arp_err *err);
 /* Read such an object (or a whole run context, which has the two members) back. Errors: ARP_E_CORRUPT, ARP_E_NOMEM. */

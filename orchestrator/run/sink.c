@@ -280,16 +280,27 @@ int sink_resume(struct sink *s, struct arp_err *err)
     }
 }
 
-static void show(struct sink *s, uint64_t first_seq, const char *lines, size_t len)
+/* False: the lines could not be shown there. They are persisted, so a client that reconnects gets them. */
+static bool show_in(const struct sink *s, struct feed *f, uint64_t first, const char *lines, size_t len)
 {
     struct arp_err err;
-    if (!s->feed || len == 0 || feed_publish(s->feed, first_seq, lines, len, &err) == 0)
-        return;
-    /* The lines are persisted, so a client that reconnects gets them; the live stream ends here. */
+    if (feed_publish(f, first, lines, len, &err) == 0)
+        return true;
     struct log_ctx ctx = {0};
     memcpy(ctx.run_id, s->run_id, sizeof(ctx.run_id));
     log_error(LOG_LEVEL_ERROR, &ctx, "lines could not be shown live", &err);
-    feed_end(s->feed);
+    return false;
+}
+
+static void show(struct sink *s, uint64_t first_seq, const char *lines, size_t len)
+{
+    if (len == 0)
+        return;
+    if (s->feed && !show_in(s, s->feed, first_seq, lines, len))
+        feed_end(s->feed); /* the live stream ends here */
+    /* Who drives the workflow shows what is missing there, when this run has ended. */
+    if (s->also && !show_in(s, s->also, s->also_base + first_seq, lines, len))
+        s->also = NULL;
 }
 
 static int store_pending(struct sink *s, struct arp_err *err)

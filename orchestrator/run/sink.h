@@ -44,6 +44,8 @@ struct sink {
     const char *user_id;       /* borrowed */
     const char *run_id;        /* borrowed */
     struct feed *feed;         /* borrowed; NULL when nobody can watch (recovery) */
+    struct feed *also;         /* borrowed; of the workflow run whose step this is, NULL for none */
+    uint64_t also_base;        /* position there of this run's first line */
     struct chain chain;        /* after the last accepted line */
     struct buf pending;        /* accepted lines that are not persisted yet, each with LF */
     uint64_t pending_first;    /* seq of the first of them */

@@ -19,10 +19,13 @@
 #define STRIPES    64
 #define IDLE_BATCH 32
 
+/* "workspace:" or "workflow:" and an id. */
+#define LOCK_NAME_SIZE 64
+
 /* A lock that the database was not there to take back. It must not be renewed with the others for as long as this process lives. */
 struct unreleased {
     struct unreleased *next;
-    char workspace_id[UUID_LEN + 1];
+    char name[LOCK_NAME_SIZE];
     int64_t epoch;
 };
 
@@ -64,17 +67,18 @@ static pthread_mutex_t *stripe_of(struct warm *w, const char *user_id)
     return &w->stripe[h % STRIPES];
 }
 
-static void lock_name(const char *workspace_id, char ret[64])
+static int take_lock(
+    const struct run_env *env, const char *kind, const char *id, int64_t *ret_epoch, struct arp_err *err)
 {
-    snprintf(ret, 64, "workspace:%s", workspace_id);
+    char name[LOCK_NAME_SIZE];
+    snprintf(name, sizeof(name), "%s:%s", kind, id);
+    return leases_take(env->db, name, env->holder, env->cfg->lease_s * 1000, ret_epoch, err);
 }
 
 int workspace_lock(
     const struct run_env *env, const char *workspace_id, int64_t *ret_epoch, struct arp_err *err)
 {
-    char name[64];
-    lock_name(workspace_id, name);
-    int rc = leases_take(env->db, name, env->holder, env->cfg->lease_s * 1000, ret_epoch, err);
+    int rc = take_lock(env, "workspace", workspace_id, ret_epoch, err);
     if (rc == ARP_E_BUSY) {
         arp_fail(err, ARP_E_BUSY, 0, "the workspace has a run, or another change, in progress");
         arp_err_detail_str(err, "workspaceId", workspace_id);
@@ -82,12 +86,18 @@ int workspace_lock(
     return rc;
 }
 
-static void release_later(struct warm *w, const char *workspace_id, int64_t epoch)
+int workflow_run_lock(
+    const struct run_env *env, const char *workflow_run_id, int64_t *ret_epoch, struct arp_err *err)
+{
+    return take_lock(env, "workflow", workflow_run_id, ret_epoch, err);
+}
+
+static void release_later(struct warm *w, const char *name, int64_t epoch)
 {
     struct unreleased *u = calloc(1, sizeof(*u));
     if (!u)
         return;
-    snprintf(u->workspace_id, sizeof(u->workspace_id), "%s", workspace_id);
+    snprintf(u->name, sizeof(u->name), "%s", name);
     u->epoch = epoch;
     pthread_mutex_lock(&w->unreleased_lock);
     u->next = w->unreleased;
@@ -95,19 +105,30 @@ static void release_later(struct warm *w, const char *workspace_id, int64_t epoc
     pthread_mutex_unlock(&w->unreleased_lock);
 }
 
-void workspace_unlock(const struct run_env *env, const char *workspace_id, int64_t epoch)
+static void release(const struct run_env *env, const char *name, int64_t epoch)
 {
     struct arp_err err;
-    char name[64];
-    lock_name(workspace_id, name);
-    struct log_ctx ctx = {0};
-    snprintf(ctx.workspace_id, sizeof(ctx.workspace_id), "%s", workspace_id);
     int rc = leases_release(env->db, name, env->holder, epoch, &err);
     if (rc == 0)
         return;
-    log_error(LOG_LEVEL_WARN, &ctx, "workspace lock was not released", &err);
+    arp_wrap(&err, "%s", name);
+    log_error(LOG_LEVEL_WARN, NULL, "a lock was not released", &err);
     if (rc != ARP_E_CONFLICT)
-        release_later(env->warm, workspace_id, epoch);
+        release_later(env->warm, name, epoch);
+}
+
+void workspace_unlock(const struct run_env *env, const char *workspace_id, int64_t epoch)
+{
+    char name[LOCK_NAME_SIZE];
+    snprintf(name, sizeof(name), "workspace:%s", workspace_id);
+    release(env, name, epoch);
+}
+
+void workflow_run_unlock(const struct run_env *env, const char *workflow_run_id, int64_t epoch)
+{
+    char name[LOCK_NAME_SIZE];
+    snprintf(name, sizeof(name), "workflow:%s", workflow_run_id);
+    release(env, name, epoch);
 }
 
 void warm_release_late(const struct run_env *env)
@@ -120,7 +141,7 @@ void warm_release_late(const struct run_env *env)
     while (list) {
         struct unreleased *u = list;
         list = u->next;
-        workspace_unlock(env, u->workspace_id, u->epoch); /* comes back to the list when it fails again */
+        release(env, u->name, u->epoch); /* comes back to the list when it fails again */
         free(u);
     }
 }

@@ -20,6 +20,10 @@ int workspace_lock(
     const struct run_env *env, const char *workspace_id, int64_t *ret_epoch, struct arp_err *err);
 /* Give it back; a lock that was lost meanwhile is no error. What the database does not take now, warm_release_late gives back. */
 void workspace_unlock(const struct run_env *env, const char *workspace_id, int64_t epoch);
+/* Who drives a workflow run has it, beside the lock of its workspace. Errors, and giving it back: as for a workspace. */
+int workflow_run_lock(
+    const struct run_env *env, const char *workflow_run_id, int64_t *ret_epoch, struct arp_err *err);
+void workflow_run_unlock(const struct run_env *env, const char *workflow_run_id, int64_t epoch);
 /* Give back the locks that could not be given back before. Call it before leases are renewed. */
 void warm_release_late(const struct run_env *env);
 

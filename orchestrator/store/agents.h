@@ -52,15 +52,17 @@ struct agent_fields {
     const char *instructions;
 };
 
-/* Make or replace the spec of key. ret may be NULL; ret_created may be NULL: whether there was none.
- * Errors: ARP_E_FIELD ("containerId": no such container of this tenant, or deleted or expired), ARP_E_CONFLICT (limit specs exist: details.agentsPerUser), ARP_E_INVALID. */
+/* Make or replace the spec of key (store/key.h). ret and ret_created (whether there was none) may be NULL.
+ * Errors: ARP_E_FIELD ("containerId": no such container of this tenant, or deleted or expired), ARP_E_CONFLICT (limit specs exist:
+ * details.agentsPerUser), ARP_E_INVALID. */
 int agents_put(struct db *db, const char *user_id, const char *key, const struct agent_fields *f,
     int64_t limit, struct agent *ret, bool *ret_created, struct arp_err *err);
 /* The agent of that key, the built-in one too, with its binding: one statement. Errors: ARP_E_NOT_FOUND. */
 int agents_get(struct db *db, const char *user_id, const char *key, struct agent *ret, struct arp_err *err);
 /* All of them, in order of their keys, the built-in one too; at most limit specs exist, so there are no pages. */
 int agents_list(struct db *db, const char *user_id, struct agents *ret, struct arp_err *err);
-/* Delete the spec (of the built-in key: it is as built in again). Its binding goes with it, but that of the built-in key. Errors: ARP_E_NOT_FOUND (no row). */
+/* Delete the spec (of the built-in key: it is as built in again). Its binding goes with it, but that of the built-in key.
+ * Errors: ARP_E_NOT_FOUND (no row). */
 int agents_delete(struct db *db, const char *user_id, const char *key, struct arp_err *err);
 
 #endif

@@ -5,13 +5,16 @@
 
 #include <stdlib.h>
 
+#include "orchestrator/store/containers.intern.h"
 #include "orchestrator/store/db.intern.h"
 #include "orchestrator/store/page.h"
 #include "orchestrator/store/rows.h"
 
 #define COLUMNS                                                                                              \
     "c.id, c.user_id, c.name, c.image_name, c.image_digest, c.cpu_millis, c.memory_bytes, c.pids, "          \
-    "c.network_policy, c.sandbox_profile, c.created_at, c.updated_at"
+    "c.network_policy, c.sandbox_profile, c.created_at, c.updated_at, c.idle_expiry_seconds, "               \
+    "c.last_used_at, " SQL_CONTAINER_EXPIRED
+#define COLUMNS_N 15
 
 static bool map(const PGresult *r, int row, void *element)
 {
@@ -23,6 +26,9 @@ static bool map(const PGresult *r, int row, void *element)
     c->pids = row_int(r, row, 7);
     c->created_us = row_time(r, row, 10);
     c->updated_us = row_time(r, row, 11);
+    c->idle_expiry_seconds = row_int(r, row, 12);
+    c->last_used_us = row_time(r, row, 13);
+    c->expired = row_bool(r, row, 14);
     return row_text(r, row, 2, &c->name) && row_text(r, row, 3, &c->image_name) &&
            row_text(r, row, 4, &c->image_digest) && row_text(r, row, 8, &c->network_policy) &&
            row_text(r, row, 9, &c->sandbox_profile);
@@ -73,6 +79,7 @@ static void args_fields(struct sql_args *a, const struct container_fields *f)
     args_limit(a, f->cpu_millis);
     args_limit(a, f->memory_bytes);
     args_limit(a, f->pids);
+    args_limit(a, f->idle_expiry_seconds);
     args_text(a, f->sandbox_profile);
 }
 
@@ -91,9 +98,9 @@ int containers_insert(struct db *db, const char *user_id, const struct container
         "WITH u AS (UPDATE users SET container_count = container_count + 1 WHERE id = $1 AND container_count "
         "< $2::bigint RETURNING id),"
         " c AS (INSERT INTO containers (user_id, name, image_name, image_digest, cpu_millis, memory_bytes, "
-        "pids, sandbox_profile)"
+        "pids, idle_expiry_seconds, sandbox_profile)"
         " SELECT id, $3, $4, $5, nullif($6::integer, 0), nullif($7::bigint, 0), nullif($8::integer, 0), "
-        "$9 FROM u RETURNING *)"
+        "nullif($9::integer, 0), $10 FROM u RETURNING *)"
         " SELECT " COLUMNS " FROM c",
         false};
     struct sql_args a = {0};
@@ -127,6 +134,44 @@ int containers_get(
     return rc < 0 ? rc : row_to(res, sizeof(*ret), map, done, ret, err);
 }
 
+int containers_find(struct db *db, const char *user_id, const char *id, struct container *ret,
+    enum container_life *ret_life, struct arp_err *err)
+{
+    static const struct sql FIND = {"containers_find",
+        "SELECT " COLUMNS ", c.deleted_at IS NOT NULL FROM containers c WHERE c.user_id = $1 AND c.id = $2",
+        true};
+    struct sql_args a = {0};
+    args_text(&a, user_id);
+    args_text(&a, id);
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = id_check(id, "container", err);
+    if (rc == 0)
+        rc = db_one(db, &FIND, &a, "container", &res, err);
+    if (rc == 0)
+        rc = row_to(res, sizeof(*ret), map, done, ret, err);
+    if (rc < 0)
+        return rc;
+    *ret_life = row_bool(res, 0, COLUMNS_N) ? CONTAINER_DELETED
+                : ret->expired              ? CONTAINER_EXPIRED
+                                            : CONTAINER_ALIVE;
+    return 0;
+}
+
+int containers_check_usable(struct db *db, const char *user_id, const char *id, struct arp_err *err)
+{
+    struct container c = {0};
+    enum container_life life = CONTAINER_ALIVE;
+    int rc = containers_find(db, user_id, id, &c, &life, err);
+    container_done(&c);
+    if (rc == ARP_E_NOT_FOUND)
+        return arp_fail_field(err, "containerId", "'containerId': there is no such container");
+    if (rc < 0 || life == CONTAINER_ALIVE)
+        return rc;
+    return arp_fail_field(err, "containerId", "'containerId': that container %s",
+        life == CONTAINER_DELETED ? "was deleted"
+                                  : "has expired: nobody used it for as long as it may be idle");
+}
+
 int containers_list(struct db *db, const char *user_id, unsigned limit, const char *cursor,
     struct containers *ret, struct arp_err *err)
 {
@@ -147,8 +192,9 @@ int containers_update(struct db *db, const char *user_id, const char *id, const 
         "image_digest = coalesce($5, image_digest),"
         " cpu_millis = nullif(coalesce($6::integer, cpu_millis), 0), memory_bytes = "
         "nullif(coalesce($7::bigint, memory_bytes), 0),"
-        " pids = nullif(coalesce($8::integer, pids), 0), sandbox_profile = coalesce($9, "
-        "sandbox_profile), updated_at = now()"
+        " pids = nullif(coalesce($8::integer, pids), 0), idle_expiry_seconds = "
+        "nullif(coalesce($9::integer, idle_expiry_seconds), 0),"
+        " sandbox_profile = coalesce($10, sandbox_profile), updated_at = now(), last_used_at = now()"
         " WHERE c.user_id = $1 AND c.id = $2 AND c.deleted_at IS NULL RETURNING " COLUMNS,
         false};
     struct sql_args a = {0};

@@ -58,6 +58,8 @@ int projects_insert(struct db *db, const char *user_id, const char *name, const 
     int rc = id_check(user_id, "user", err);
     if (rc == 0)
         rc = db_one(db, &INSERT, &a, "project", &res, err);
+    if (rc == ARP_E_CONFLICT)
+        return arp_fail(err, rc, 0, "the user has a project of that name");
     if (rc == 0 && ret)
         rc = row_to(res, sizeof(*ret), map, done, ret, err);
     return rc;

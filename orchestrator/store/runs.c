@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "orchestrator/store/containers.intern.h"
 #include "orchestrator/store/cursor.h"
 #include "orchestrator/store/db.intern.h"
 #include "orchestrator/store/pipeline.intern.h"
@@ -18,8 +19,9 @@
     "false), r.engine,"                                                                                      \
     " r.thread_id, r.git_commit, r.image_name, r.image_digest, r.error_message, r.reason, "                  \
     "r.idempotency_key, r.lease_epoch,"                                                                      \
-    " r.created_at, r.started_at, r.finished_at, r.cancel_requested_at"
-#define COLUMNS_N 20
+    " r.created_at, r.started_at, r.finished_at, r.cancel_requested_at, r.agent_key, r.workflow_run_id, "    \
+    "r.workflow_step"
+#define COLUMNS_N 23
 #define LARGE_COLUMNS                                                                                        \
     ", r.prompt, r.run_context, r.env_snapshot, r.final_text, r.diff, r.container_context" LEGAL_HOLD
 /* Of the live holds that cover the run, the narrowest. */
@@ -73,6 +75,10 @@ static bool map(const PGresult *r, int row, void *element)
     run->started_us = row_time(r, row, 17);
     run->finished_us = row_time(r, row, 18);
     run->cancel_requested_us = row_time(r, row, 19);
+    if (!row_text(r, row, 20, &run->agent_key))
+        return false;
+    row_uuid(r, row, 21, run->workflow_run_id);
+    run->workflow_step = row_int(r, row, 22);
     return PQnfields(r) == COLUMNS_N || map_large(r, row, run);
 }
 
@@ -80,8 +86,8 @@ static void done(void *element)
 {
     struct run *r = element;
     char *const texts[] = {r->engine, r->thread_id, r->git_commit, r->image_name, r->image_digest,
-        r->error_message, r->reason, r->idempotency_key, r->prompt, r->run_context, r->env_snapshot,
-        r->final_text, r->diff, r->container_context, r->legal_hold};
+        r->error_message, r->reason, r->idempotency_key, r->agent_key, r->prompt, r->run_context,
+        r->env_snapshot, r->final_text, r->diff, r->container_context, r->legal_hold};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free(texts[i]);
 }
@@ -103,8 +109,9 @@ void runs_done(struct runs *rs)
 #define TODAY "(now() AT TIME ZONE 'UTC')::date"
 
 /* The quota row's lock lines up all admissions of one user; the update's condition is judged on the row as it is then, so never more
- * than the limit get one. No row comes back when the project is missing, the key is known or the quota is used up. When another
- * admission with the same key wins between this statement's snapshot and its insert, the unique index fails the statement as a whole
+ * than the limit get one. The container's row is locked before: whoever deletes it comes before, and then nothing is admitted, or after, and
+ * then the run keeps it. No row comes back when the project or the container is missing, the key is known or the quota is used up. When
+ * another admission with the same key wins between this statement's snapshot and its insert, the unique index fails the statement as a whole
  * and so returns the quota too. */
 static const struct sql ADMIT = {"runs_admit",
     "WITH place AS (SELECT w.id AS workspace_id, p.id AS project_id, u.id AS user_id, u.daily_run_limit FROM "
@@ -112,17 +119,21 @@ static const struct sql ADMIT = {"runs_admit",
     " JOIN workspaces w ON w.project_id = p.id AND w.user_id = p.user_id JOIN users u ON u.id = p.user_id"
     " WHERE p.user_id = $1 AND p.id = $2 AND p.deleted_at IS NULL AND w.state <> 'deleted'"
     " AND NOT EXISTS (SELECT 1 FROM runs e WHERE e.user_id = $1 AND e.idempotency_key = $8::text)),"
+    " held AS (SELECT c.id FROM containers c JOIN place ON c.user_id = place.user_id WHERE c.id = $9::uuid "
+    "AND " SQL_CONTAINER_ALIVE " FOR NO KEY UPDATE OF c),"
     " quota AS (INSERT INTO usage_daily AS d (user_id, day, runs) SELECT user_id, " TODAY
-    ", 1 FROM place WHERE daily_run_limit > 0"
+    ", 1 FROM place WHERE daily_run_limit > 0 AND ($9::uuid IS NULL OR EXISTS (SELECT 1 FROM held))"
     " ON CONFLICT (user_id, day) DO UPDATE SET runs = d.runs + 1 WHERE d.runs < (SELECT daily_run_limit FROM "
     "place)"
     " RETURNING user_id),"
     " run AS (INSERT INTO runs (user_id, project_id, workspace_id, streaming, prompt, engine, run_context, "
-    "thread_id, idempotency_key, container_id)"
-    " SELECT user_id, project_id, workspace_id, $3::boolean, $4, $5, $6, $7, $8, $9::uuid FROM place JOIN "
-    "quota USING "
+    "thread_id, idempotency_key, container_id, id, agent_key, workflow_run_id, workflow_step)"
+    " SELECT user_id, project_id, workspace_id, $3::boolean, $4, $5, $6, $7, $8, $9::uuid, "
+    "coalesce($10::uuid, gen_random_uuid()), $11, $12::uuid, $13::integer FROM place JOIN quota USING "
     "(user_id)"
-    " RETURNING id, user_id, workspace_id, created_at),"
+    " RETURNING id, user_id, workspace_id, created_at, container_id),"
+    " used AS (UPDATE containers c SET last_used_at = now() FROM run WHERE c.id = run.container_id AND "
+    "c.user_id = run.user_id),"
     " chain AS (INSERT INTO run_chains (run_id, user_id, file) SELECT id, user_id, 'events.jsonl' FROM run)"
     " SELECT id, workspace_id, created_at FROM run",
     false};
@@ -131,7 +142,9 @@ static const struct sql ADMIT = {"runs_admit",
 static const struct sql ADMIT_WHY = {"runs_admit_why",
     "SELECT p.id IS NOT NULL, u.daily_run_limit, coalesce(d.runs, 0), (" TODAY
     " + 1)::timestamp AT TIME ZONE 'UTC',"
-    " r.id, r.workspace_id, r.created_at, r.project_id = p.id AND r.prompt = $4 FROM users u"
+    " r.id, r.workspace_id, r.created_at, r.project_id = p.id AND r.prompt = $4,"
+    " $5::uuid IS NULL OR EXISTS (SELECT 1 FROM containers c WHERE c.user_id = u.id AND c.id = $5::uuid "
+    "AND " SQL_CONTAINER_ALIVE ") FROM users u"
     " LEFT JOIN projects p ON p.user_id = u.id AND p.id = $2 AND p.deleted_at IS NULL"
     " LEFT JOIN usage_daily d ON d.user_id = u.id AND d.day = " TODAY
     " LEFT JOIN runs r ON r.user_id = u.id AND r.idempotency_key = $3 WHERE u.id = $1",
@@ -159,6 +172,7 @@ static int admit_why(struct db *db, const struct run_new *n, struct run_admitted
     args_text(&a, n->project_id);
     args_text(&a, n->idempotency_key);
     args_text(&a, n->prompt);
+    args_text(&a, n->container_id);
     cleanup_pgresult PGresult *res = NULL;
     int rc = db_one(db, &ADMIT_WHY, &a, "user", &res, err);
     if (rc < 0)
@@ -174,6 +188,8 @@ static int admit_why(struct db *db, const struct run_new *n, struct run_admitted
         ret->earlier = true;
         return 0;
     }
+    if (!row_bool(res, 0, 8))
+        return arp_fail(err, ARP_E_GONE, 0, "the container of the run was deleted or has expired");
     int64_t limit = row_int(res, 0, 1);
     int64_t used = row_int(res, 0, 2);
     return used >= limit ? fail_quota(limit, used, row_time(res, 0, 3), err) : 1;
@@ -191,6 +207,13 @@ static int admit_once(struct db *db, const struct run_new *n, struct run_admitte
     args_text(&a, n->thread_id);
     args_text(&a, n->idempotency_key);
     args_text(&a, n->container_id);
+    args_text(&a, n->id);
+    args_text(&a, n->agent_key);
+    args_text(&a, n->workflow_run_id);
+    if (n->workflow_run_id)
+        args_int(&a, n->workflow_step);
+    else
+        args_text(&a, NULL);
     cleanup_pgresult PGresult *res = NULL;
     int rc = db_many(db, &ADMIT, &a, &res, err);
     if (rc < 0 && !(rc == ARP_E_CONFLICT && n->idempotency_key))
@@ -226,10 +249,19 @@ int runs_set_started(
     struct db *db, const char *user_id, const char *id, const struct run_start *s, struct arp_err *err)
 {
     static const struct sql STARTED = {"runs_set_started",
-        "UPDATE runs SET status = 'running', started_at = now(), image_name = $3, image_digest = $4, "
-        "env_snapshot = $5::jsonb,"
-        " lease_epoch = $6, container_context = $7::jsonb WHERE user_id = $1 AND id = $2 AND status = "
-        "'queued'",
+        "WITH place AS (SELECT r.id, s.key FROM runs r LEFT JOIN workflow_run_steps s ON s.workflow_run_id = "
+        "r.workflow_run_id AND s.user_id = r.user_id AND s.step = r.workflow_step"
+        " WHERE r.user_id = $1 AND r.id = $2 AND (r.workflow_run_id IS NULL OR s.key IS NOT NULL)),"
+        " moved AS (UPDATE runs SET status = 'running', started_at = now(), image_name = $3, image_digest = "
+        "$4, env_snapshot = $5::jsonb,"
+        " lease_epoch = $6, container_context = $7::jsonb FROM place WHERE runs.user_id = $1 AND runs.id = "
+        "place.id AND runs.status = 'queued'"
+        " RETURNING runs.user_id, runs.workflow_run_id, runs.container_context, place.key),"
+        " noted AS (UPDATE workflow_runs w SET metadata = jsonb_set(w.metadata, '{container_context}',"
+        " coalesce(w.metadata->'container_context', '{}') || jsonb_build_object(moved.key, "
+        "moved.container_context))"
+        " FROM moved WHERE w.id = moved.workflow_run_id AND w.user_id = moved.user_id)"
+        " SELECT 1 FROM moved",
         false};
     struct sql_args a = {0};
     args_text(&a, user_id);
@@ -239,10 +271,11 @@ int runs_set_started(
     args_text(&a, s->env_snapshot);
     args_int(&a, s->lease_epoch);
     args_text(&a, s->container_context);
-    int64_t affected = 0;
-    int rc = db_none(db, &STARTED, &a, &affected, err);
-    if (rc == 0 && affected == 0)
-        return arp_fail(err, ARP_E_CONFLICT, 0, "the run is not queued any more");
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = db_many(db, &STARTED, &a, &res, err);
+    if (rc == 0 && PQntuples(res) == 0)
+        return arp_fail(
+            err, ARP_E_CONFLICT, 0, "the run is not queued any more, or is of no step of its workflow run");
     return rc;
 }
 
@@ -272,7 +305,11 @@ int runs_finish(struct db *db, const char *user_id, const char *id, const struct
         "final_text = $7, diff = $8,"
         " env_snapshot = coalesce($9::jsonb, env_snapshot), thread_id = coalesce($10, thread_id), "
         "finished_at = now()"
-        " WHERE user_id = $1 AND id = $2 AND " LIVE " RETURNING id, user_id, project_id, workspace_id),"
+        " WHERE user_id = $1 AND id = $2 AND " LIVE
+        " RETURNING id, user_id, project_id, workspace_id, container_id),"
+        " used AS (UPDATE containers c SET last_used_at = now() FROM moved WHERE c.id = moved.container_id "
+        "AND "
+        "c.user_id = moved.user_id),"
         " evidence AS (INSERT INTO evidence_bundles (run_id, user_id, project_id, workspace_id)"
         " SELECT id, user_id, project_id, workspace_id FROM moved),"
         " chain AS (UPDATE run_chains SET closed = true FROM moved WHERE run_chains.run_id = "

@@ -33,6 +33,9 @@ struct run {
     char *error_message;
     char *reason; /* "cancelled", "agent_lost", … */
     char *idempotency_key;
+    char *agent_key;                    /* NULL for runs of before there were agents */
+    char workflow_run_id[UUID_LEN + 1]; /* "" when the run is no step of a workflow */
+    int64_t workflow_step;              /* place in its definition, from 0 */
     int64_t lease_epoch;
     int64_t created_us;
     int64_t started_us;
@@ -55,6 +58,7 @@ struct runs {
 void runs_done(struct runs *rs);
 
 struct run_new {
+    const char *id; /* NULL: the database makes one */
     const char *user_id;
     const char *project_id;
     bool streaming;
@@ -64,6 +68,9 @@ struct run_new {
     const char *thread_id;       /* NULL: none */
     const char *idempotency_key; /* NULL: none */
     const char *container_id;    /* of the tenant's container, NULL: none */
+    const char *agent_key;
+    const char *workflow_run_id; /* whose step it is, NULL: none's */
+    int64_t workflow_step;       /* place in its definition, from 0 */
 };
 struct run_admitted {
     char id[UUID_LEN + 1];
@@ -71,9 +78,11 @@ struct run_admitted {
     int64_t created_us;
     bool earlier; /* the idempotency key was known: id is that run's, nothing was inserted or counted */
 };
-/* Admit a run: one statement takes one run of today's quota and inserts it as queued, with its empty event chain, or does nothing.
- * Errors: ARP_E_NOT_FOUND (project), ARP_E_QUOTA (details limit, used, resetsAt), ARP_E_CONFLICT (the idempotency key belongs to a run of
- * another project or with another run_context), ARP_E_INVALID, ARP_E_UTF8. */
+/* Admit a run: one statement takes one run of today's quota, notes the use of its container and inserts it as queued, with its empty event
+ * chain, or does nothing.
+ * Errors: ARP_E_NOT_FOUND (project), ARP_E_GONE (the container was deleted or has expired, or there is none), ARP_E_QUOTA (details limit, used,
+ * resetsAt), ARP_E_CONFLICT (the idempotency key belongs to a run of another project or with another prompt; the id or the workflow's step has
+ * its run already), ARP_E_INVALID, ARP_E_UTF8. */
 int runs_admit(struct db *db, const struct run_new *n, struct run_admitted *ret, struct arp_err *err);
 
 struct run_start {
@@ -83,7 +92,8 @@ struct run_start {
     const char *container_context; /* JSON */
     int64_t lease_epoch;
 };
-/* queued -> running. Errors: ARP_E_CONFLICT (not queued any more), ARP_E_INVALID (env_snapshot or container_context is not JSON, or the latter missing). */
+/* queued -> running. A step's container_context goes into its workflow run's metadata, as container_context.<step key>, in the same statement.
+ * Errors: ARP_E_CONFLICT (not queued any more; of a step that its workflow run does not have), ARP_E_INVALID (env_snapshot or container_context is not JSON, or the latter missing). */
 int runs_set_started(
     struct db *db, const char *user_id, const char *id, const struct run_start *s, struct arp_err *err);
 
@@ -97,7 +107,7 @@ struct run_end {
     const char *env_snapshot; /* JSON; NULL keeps what is stored */
     const char *thread_id;    /* NULL keeps what is stored */
 };
-/* Move a run that has not ended to its end and insert its evidence row (pending) and close its event chain, in one statement. ret_moved: false when it had ended
+/* Move a run that has not ended to its end and insert its evidence row (pending), close its event chain and note the use of its container, in one statement. ret_moved: false when it had ended
  * before: then nothing was changed. Errors: ARP_E_NOT_FOUND, ARP_E_INVALID, ARP_E_UTF8. */
 int runs_finish(struct db *db, const char *user_id, const char *id, const struct run_end *e, bool *ret_moved,
     struct arp_err *err);

@@ -13,8 +13,8 @@
 
 #include "shared/err.h"
 
-/* The widest statement (runs_finish) takes 10. */
-#define SQL_ARGS_MAX 12
+/* The widest statement (workflow_runs_insert) takes 14. */
+#define SQL_ARGS_MAX 16
 
 struct sql {
     const char *name; /* unique in the program: also the statement's name on the server */

@@ -41,6 +41,8 @@ int users_insert(
     args_int(&a, daily_run_limit < 0 ? USER_DAILY_RUN_LIMIT : daily_run_limit);
     cleanup_pgresult PGresult *res = NULL;
     int rc = db_one(db, &INSERT, &a, "user", &res, err);
+    if (rc == ARP_E_CONFLICT)
+        return arp_fail(err, rc, 0, "there is a user of that name");
     if (rc == 0 && ret)
         rc = row_to(res, sizeof(*ret), map, done, ret, err);
     return rc;

@@ -99,14 +99,16 @@ struct workflow_run_new {
  * Errors: ARP_E_NOT_FOUND (project or workflow version, or deleted), ARP_E_GONE (one of the containers was deleted or has expired), ARP_E_CONFLICT (the idempotency key is known), ARP_E_INVALID. */
 int workflow_runs_insert(
     struct db *db, const struct workflow_run_new *n, const struct workflow_line *first, struct arp_err *err);
-/* queued -> running. Idempotent for a run that is running. Errors of the moves: ARP_E_CONFLICT (not in a state that allows it, or a line of that seq is there). */
+/* queued -> running. Idempotent for a run that is running. Errors: ARP_E_CONFLICT (has ended, or there is none). */
 int workflow_runs_set_started(struct db *db, const char *user_id, const char *id, struct arp_err *err);
-/* pending -> running, before its run is admitted. */
+/* pending -> running, before its run is admitted; no other step may be running. Errors of this move and the next two: ARP_E_NOT_FOUND (run),
+ * ARP_E_CONFLICT (run or step is in no state that allows it; or l does not follow the last line: its seq is the number of lines there are, its
+ * position lies behind theirs). */
 int workflow_runs_step_started(struct db *db, const char *user_id, const char *id, int64_t step,
     const struct workflow_line *l, struct arp_err *err);
 
 struct step_end {
-    enum step_status status;   /* a final one */
+    enum step_status status;   /* a final one: running to any but skipped, pending to skipped or failed */
     const char *error_message; /* NULL: none; so for the next */
     const char *reason;
 };
@@ -118,7 +120,8 @@ struct workflow_run_end {
     const char *error_message;
     const char *reason;
 };
-/* To its end, with its pending bundle row (workflow_bundles). All steps must be final. ret_moved: false when it had ended before. */
+/* To its end, with its pending bundle row (workflow_bundles). All steps must be final. ret_moved: false when it had ended before: then nothing was
+ * changed. */
 int workflow_runs_finish(struct db *db, const char *user_id, const char *id, const struct workflow_run_end *e,
     const struct workflow_line *l, bool *ret_moved, struct arp_err *err);
 /* Note the wish. Idempotent. Errors: ARP_E_NOT_FOUND, ARP_E_CONFLICT (has ended). */

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Compare every #include "..." with the sentences of docs/ARCHITECTURE.md, "Who may use whom":
 #   agent, orchestrator, cli -> shared; never one another
-#   orchestrator: routes -> {http, tenancy, run, evidence, bundle, obs}; run -> {runtime, store, evidence, bundle, seal, obs} and http/feed.h;
+#   orchestrator: routes -> {http, tenancy, workflow, run, evidence, bundle, obs}; workflow -> {run, store, obs} and http/feed.h; run -> {runtime, store, evidence, bundle, seal, obs} and http/feed.h;
 #                 evidence -> {runtime, store, obs}; bundle -> {seal, store, evidence, obs}; tenancy -> store; http, store, runtime, seal, obs -> shared only (plus config.h)
 # Also: SQL only in orchestrator/store/, the container engine's API only in orchestrator/runtime/.
 set -eu
@@ -18,7 +18,8 @@ bad=$(
             orchestrator/*:shared | orchestrator:shared | orchestrator:orchestrator | orchestrator:orchestrator/*) continue ;;
             orchestrator/routes:orchestrator/http | orchestrator/routes:orchestrator/tenancy | orchestrator/routes:orchestrator/run) continue ;;
             orchestrator/routes:orchestrator/evidence | orchestrator/routes:orchestrator/bundle | orchestrator/routes:orchestrator/obs) continue ;;
-            orchestrator/routes:orchestrator/seal | orchestrator/routes:orchestrator/store) continue ;;
+            orchestrator/routes:orchestrator/seal | orchestrator/routes:orchestrator/store | orchestrator/routes:orchestrator/workflow) continue ;;
+            orchestrator/workflow:orchestrator/run | orchestrator/workflow:orchestrator/store | orchestrator/workflow:orchestrator/obs) continue ;;
             orchestrator/tenancy:orchestrator/store) continue ;;
             orchestrator/run:orchestrator/runtime | orchestrator/run:orchestrator/store | orchestrator/run:orchestrator/evidence) continue ;;
             orchestrator/run:orchestrator/bundle | orchestrator/run:orchestrator/obs | orchestrator/run:orchestrator/seal) continue ;;
@@ -27,7 +28,7 @@ bad=$(
             orchestrator/bundle:orchestrator/evidence) continue ;;
             esac
             [ "$from" = "$to" ] && continue
-            case "$from:$inc" in *:orchestrator/config.h | orchestrator/run:orchestrator/http/feed.h) continue ;; esac
+            case "$from:$inc" in *:orchestrator/config.h | orchestrator/run:orchestrator/http/feed.h | orchestrator/workflow:orchestrator/http/feed.h) continue ;; esac
             printf '%s includes %s\n' "$file" "$inc"
         done
     done

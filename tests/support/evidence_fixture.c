@@ -30,6 +30,7 @@ const char *fixture_file(struct fixture *f, const char *name, const void *bytes,
 void fixture_open(struct fixture *f)
 {
     struct arp_err err;
+    *f = (struct fixture){0};
     snprintf(f->root, sizeof(f->root), "/tmp/arp-evidence-XXXXXX");
     MUST(mkdtemp(f->root));
     snprintf(f->out, sizeof(f->out), "%s/out", f->root);
@@ -60,7 +61,7 @@ void fixture_stage(struct fixture *f, const char *run_id, enum fixture_kind kind
     char staging[sizeof(f->root) + 16];
     snprintf(staging, sizeof(staging), "%s/staging", f->root);
     mkdir(staging, 0700);
-    story_write(staging, run_id, kind, ret);
+    story_write(staging, run_id, kind, f->step, ret);
 }
 
 void fixture_build(struct fixture *f, const char *run_id, enum fixture_kind kind, char ret[PATH_MAX])
@@ -181,4 +182,67 @@ void fixture_rechain(struct entries *e, const char *run_id, const char *log)
         line = end + 1;
     }
     fixture_replace(e, log, b.data ? b.data : "", b.len);
+}
+
+bool fixture_edit(struct entries *e, const char *run_id, const char *file, const char *from, const char *to)
+{
+    const struct entry *old = entries_find(e, file);
+    const char *at = memmem(old->bytes, old->size, from, strlen(from));
+    if (!at)
+        return false;
+    cleanup_buf struct buf b;
+    buf_init(&b, FILE_MAX);
+    buf_append(&b, old->bytes, (size_t)(at - old->bytes));
+    buf_append_str(&b, to);
+    at += strlen(from);
+    buf_append(&b, at, old->size - (size_t)(at - old->bytes));
+    fixture_replace(e, file, b.data, b.len);
+    if (strstr(file, ".jsonl") && strncmp(file, "attestation/", 12) != 0)
+        fixture_rechain(e, run_id, file);
+    fixture_remake_manifests(e);
+    return true;
+}
+
+bool fixture_find_line(const struct entry *e, size_t n, size_t *at, size_t *end)
+{
+    *at = 0;
+    for (size_t i = 0;; i++) {
+        const char *lf = *at < e->size ? memchr(e->bytes + *at, '\n', e->size - *at) : NULL;
+        if (!lf)
+            return false;
+        *end = (size_t)(lf - e->bytes) + 1;
+        if (i == n)
+            return true;
+        *at = *end;
+    }
+}
+
+bool fixture_drop_line(struct entries *e, const char *name, size_t n)
+{
+    size_t at, end;
+    const struct entry *log = entries_find(e, name);
+    if (!fixture_find_line(log, n, &at, &end))
+        return false;
+    cleanup_buf struct buf b;
+    buf_init(&b, FILE_MAX);
+    buf_append(&b, log->bytes, at);
+    buf_append(&b, log->bytes + end, log->size - end);
+    fixture_replace(e, name, buf_str(&b), b.len);
+    return true;
+}
+
+bool fixture_swap_lines(struct entries *e, const char *name, size_t n)
+{
+    size_t at, mid, at2, end;
+    const struct entry *log = entries_find(e, name);
+    if (!fixture_find_line(log, n, &at, &mid) || !fixture_find_line(log, n + 1, &at2, &end))
+        return false;
+    cleanup_buf struct buf b;
+    buf_init(&b, FILE_MAX);
+    buf_append(&b, log->bytes, at);
+    buf_append(&b, log->bytes + mid, end - mid);
+    buf_append(&b, log->bytes + at, mid - at);
+    buf_append(&b, log->bytes + end, log->size - end);
+    fixture_replace(e, name, b.data, b.len);
+    return true;
 }

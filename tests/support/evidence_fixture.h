@@ -18,10 +18,19 @@
 enum fixture_kind {
     FIXTURE_FULL, /* three commands: text, binary output with NUL, 20 KiB on both streams and exit 3; thirteen process records: execs, scripts,
                      exits by code, by signal, unknown, a pid that comes again; a diff; artifacts */
-    FIXTURE_EMPTY,    /* no command, no change */
+    FIXTURE_EMPTY, /* no command, no change; in the server's own environment, the others in a tenant's container */
     FIXTURE_UNCLOSED, /* the agent was lost in the middle of the second command, two processes, one of the third command, recorded but not
                          streamed */
+    FIXTURE_NO_CONTAINER, /* refused by the engine: no ToolContext, closed by the orchestrator */
     FIXTURE_DROPPED, /* one command with a shell, a script and their exits; 7 process records were over the limit */
+};
+
+/* The step of a workflow run that a run is. */
+struct fixture_step {
+    const char *workflow_run_id;
+    int step;
+    const char *key;
+    const char *agent;
 };
 
 struct fixture {
@@ -29,6 +38,7 @@ struct fixture {
     char out[80];     /* where bundles go */
     char keyring[96]; /* keys.json of the signer */
     struct signer *signer;
+    const struct fixture_step *step; /* of the runs that are staged; NULL: runs of their own */
 };
 
 /* Make the directory and start a signer with a new key. */
@@ -52,6 +62,14 @@ void fixture_drop(struct entries *e, const char *name);
 void fixture_remake_manifests(struct entries *e);
 /* Make seq and prev of every line of the log right again, as someone without the key can. */
 void fixture_rechain(struct entries *e, const char *run_id, const char *log);
+
+/* Line n of a file: from *at to *end (behind its LF). False when there is no such line. */
+bool fixture_find_line(const struct entry *e, size_t n, size_t *at, size_t *end);
+/* Take line n out / swap it with the one after it. False when there is none / no two. */
+bool fixture_drop_line(struct entries *e, const char *name, size_t n);
+bool fixture_swap_lines(struct entries *e, const char *name, size_t n);
+/* Replace the first from in a file by to, and cover up all that can be: chain, manifests, Payload-Oxum. False when from is not there. */
+bool fixture_edit(struct entries *e, const char *run_id, const char *file, const char *from, const char *to);
 
 /* Write text to <root>/<name> and return the path (static, until the next call). */
 const char *fixture_file(struct fixture *f, const char *name, const void *bytes, size_t len);

@@ -33,9 +33,50 @@ void put_file(const char *dir, const char *name, const void *bytes, size_t len)
     MUST(fclose(f) == 0);
 }
 
+#define CONTAINER "44444444-2222-4333-8444-555555555555"
+#define ENGINE_ID "e1f2a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f70"
+#define WS_NAME   "arp-test-ws-33333333"
+
+/* The object of ToolContext, and the run context it came of: of a tenant's container, and of the server's own environment. */
+static const char *container_context_of(enum fixture_kind kind, const struct fixture_step *step)
+{
+    static char text[600];
+    bool own = kind == FIXTURE_EMPTY;
+    if (kind == FIXTURE_NO_CONTAINER)
+        return NULL;
+    snprintf(text, sizeof(text),
+        "{\"agent_key\":\"%s\",\"source\":\"%s\",\"container_id\":\"%s\",\"name\":\"%s\","
+        "\"engine_container_id\":\"" ENGINE_ID
+        "\",\"image_name\":\"arp-workspace:test\",\"image_digest\":\"%s\"}",
+        step ? step->agent : "default", own ? "auto" : "override", own ? ENGINE_ID : CONTAINER,
+        own ? WS_NAME : "slim", image_digest);
+    return text;
+}
+
+static const char *run_context_of(enum fixture_kind kind, const struct fixture_step *step)
+{
+    static char text[1000];
+    bool own = kind == FIXTURE_EMPTY;
+    const char *agent = step ? step->agent : "default";
+    int n = snprintf(text, sizeof(text),
+        "{\"v\":1,\"agentKey\":\"%s\",\"agent\":{\"key\":\"%s\",\"builtIn\":true},"
+        "\"container\":{\"agentKey\":\"%s\",\"source\":\"%s\",\"id\":%s,\"name\":%s,\"imageName\":\"arp-"
+        "workspace:test\",\"imageDigest\":%s%s%s}",
+        agent, agent, agent, own ? "auto" : "override", own ? "null" : "\"" CONTAINER "\"",
+        own ? "null" : "\"slim\"", own ? "" : "\"", own ? "null" : image_digest, own ? "" : "\"");
+    if (step)
+        n += snprintf(text + n, sizeof(text) - (size_t)n,
+            ",\"workflow\":{\"runId\":\"%s\",\"key\":\"nightly\",\"version\":2,\"step\":%d,\"stepKey\":\"%"
+            "s\"}",
+            step->workflow_run_id, step->step, step->key);
+    snprintf(text + n, sizeof(text) - (size_t)n, "}");
+    return text;
+}
+
 /* A run being told: the logs with their chains, and a clock. */
 struct story {
     const char *run_id;
+    const struct fixture_step *step; /* NULL: a run of its own */
     char dir[PATH_MAX];
     struct buf events, log, processes;
     struct chain events_chain, log_chain, processes_chain;
@@ -318,6 +359,14 @@ static void tell_lost(struct story *s)
     put_file(s->dir, "diff.patch", "", 0);
 }
 
+static void tell_context(struct story *s, const char *container_context)
+{
+    struct json j;
+    event_begin(s, &j, EVENT_TOOL_CONTEXT);
+    json_kraw(&j, "container_context", container_context);
+    event_end(s, &j);
+}
+
 static void tell_start(struct story *s)
 {
     struct json j;
@@ -376,6 +425,11 @@ static void tell_run(struct story *s, enum fixture_kind kind)
         {"make test; exit 3", large, large + 1, sizeof(large), sizeof(large) - 1, 3, processes_2},
     };
     tell_start(s);
+    if (kind == FIXTURE_NO_CONTAINER) {
+        tell_lost(s);
+        return;
+    }
+    tell_context(s, container_context_of(kind, s->step));
     if (kind == FIXTURE_EMPTY) {
         tell_diff(s, "");
         tell_end(s, "succeeded", false);
@@ -404,30 +458,39 @@ static void tell_run(struct story *s, enum fixture_kind kind)
     tell_end(s, "failed", true);
 }
 
-static void put_documents(const struct story *s, bool closed)
+static void put_documents(const struct story *s, enum fixture_kind kind, bool closed)
 {
-    char text[2048];
+    char text[4096], digest[SHA256_HEX_LEN + 1];
+    const char *context = container_context_of(kind, s->step), *run_context = run_context_of(kind, s->step);
+    bool container = context != NULL;
+    sha256_hex_of(run_context, strlen(run_context), digest);
     int n = snprintf(text, sizeof(text),
-        "{\"v\":1,\"runId\":\"%s\",\"userId\":\"" USER "\",\"projectId\":\"" PROJECT
+        "{\"v\":1,\"runId\":\"%s\",\"status\":\"%s\",\"userId\":\"" USER "\",\"projectId\":\"" PROJECT
         "\",\"workspaceId\":\"" SPACE
-        "\",\"imageName\":\"arp-workspace:test\",\"imageDigest\":\"%s\",\"gitCommit\":\"" COMMIT
-        "\",\"closed\":%s,\"complete\":%s}",
-        s->run_id, image_digest, closed ? "true" : "false", closed ? "true" : "false");
+        "\",\"runContext\":%s,\"container_context\":%s,\"imageName\":%s,\"imageDigest\":%s%s%s"
+        ",\"gitCommit\":\"" COMMIT "\",\"closed\":%s,\"complete\":%s}",
+        s->run_id, kind == FIXTURE_EMPTY || kind == FIXTURE_DROPPED ? "succeeded" : "failed", run_context,
+        container ? context : "null", container ? "\"arp-workspace:test\"" : "null", container ? "\"" : "",
+        container ? image_digest : "null", container ? "\"" : "", closed ? "true" : "false",
+        closed ? "true" : "false");
     put_file(s->dir, "metadata.json", text, (size_t)n);
     n = snprintf(text, sizeof(text),
-        "{\"v\":1,\"runId\":\"%s\",\"imageName\":\"arp-workspace:test\",\"imageDigest\":\"%s\","
-        "\"evidencePath\":\"x\"}",
-        s->run_id, image_digest);
+        "{\"v\":1,\"runId\":\"%s\",\"imageName\":%s,\"imageDigest\":%s%s%s,\"container\":%s,"
+        "\"runContextSha256\":\"%s\",\"evidencePath\":\"x\"}",
+        s->run_id, container ? "\"arp-workspace:test\"" : "null", container ? "\"" : "",
+        container ? image_digest : "null", container ? "\"" : "",
+        container ? "{\"id\":\"" ENGINE_ID "\",\"name\":\"" WS_NAME "\"}" : "null", digest);
     put_file(s->dir, "env_snapshot.json", text, (size_t)n);
     put_file(s->dir, "events.jsonl", s->events.data, s->events.len);
     put_file(s->dir, "command_log.jsonl", s->log.data, s->log.len);
     put_file(s->dir, "processes.jsonl", s->processes.data, s->processes.len);
 }
 
-void story_write(const char *staging, const char *run_id, enum fixture_kind kind, struct bundle_input *ret)
+void story_write(const char *staging, const char *run_id, enum fixture_kind kind,
+    const struct fixture_step *step, struct bundle_input *ret)
 {
     static struct story s;
-    s = (struct story){.run_id = run_id, .now_us = T0_US};
+    s = (struct story){.run_id = run_id, .step = step, .now_us = T0_US};
     buf_init(&s.events, FILE_MAX);
     buf_init(&s.log, FILE_MAX);
     buf_init(&s.processes, FILE_MAX);
@@ -440,8 +503,9 @@ void story_write(const char *staging, const char *run_id, enum fixture_kind kind
     mkdir(s.dir, 0700);
     mkdir(blobs, 0700);
     tell_run(&s, kind);
-    bool closed = kind != FIXTURE_UNCLOSED;
-    put_documents(&s, closed);
+    bool closed = kind != FIXTURE_UNCLOSED && kind != FIXTURE_NO_CONTAINER;
+    bool container = kind != FIXTURE_NO_CONTAINER;
+    put_documents(&s, kind, closed);
     *ret = (struct bundle_input){
         .run_id = run_id,
         .user_id = USER,
@@ -450,8 +514,10 @@ void story_write(const char *staging, const char *run_id, enum fixture_kind kind
         .staging_dir = s.dir,
         .prompt = PROMPT,
         .engine = "shell",
-        .image_name = "arp-workspace:test",
-        .image_digest = image_digest,
+        .agent_key = step ? step->agent : "default",
+        .container_context = container_context_of(kind, step),
+        .image_name = container ? "arp-workspace:test" : NULL,
+        .image_digest = container ? image_digest : NULL,
         .git_commit = COMMIT,
         .tree_before = TREE_A,
         .tree_after = closed ? TREE_B : NULL,

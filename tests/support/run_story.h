@@ -21,6 +21,7 @@
 void put_file(const char *dir, const char *name, const void *bytes, size_t len);
 
 /* Write <staging>/<run_id> and fill *ret (strings: static or run_id, valid until the next call). */
-void story_write(const char *staging, const char *run_id, enum fixture_kind kind, struct bundle_input *ret);
+void story_write(const char *staging, const char *run_id, enum fixture_kind kind,
+    const struct fixture_step *step, struct bundle_input *ret);
 
 #endif

@@ -22,7 +22,7 @@ const char *verify_reasons(const struct verify_report *r)
 void verify_expect(const char *path, const struct keyring *keys, enum verify_exit code, const char *reason,
     struct verify_report *ret)
 {
-    ASSERT_INT(verify_bundle(path, keys, false, ret), code);
+    ASSERT_INT(verify_bundle(path, &(struct verify_options){.keys = keys}, ret), code);
     if (reason)
         ASSERT_CONTAINS(verify_reasons(ret), reason);
 }

@@ -80,7 +80,7 @@ static void refuse_every_flip(const char *bundle, bool all_bits)
         char flipped = (char)(b.data[i] ^ (all_bits ? 0xff : 1 << (i % 8)));
         if (pwrite(fd, &flipped, 1, (off_t)i) != 1)
             wrong++;
-        if (verify_bundle(path, keys, false, &report) != VERIFY_FAILED) {
+        if (verify_bundle(path, &(struct verify_options){.keys = keys}, &report) != VERIFY_FAILED) {
             printf("byte %zu of %zu: exit %d\n", i, b.len, report.exit_code);
             wrong++;
         }
@@ -115,7 +115,7 @@ static void flipped_bytes_are_refused_without_a_key(void)
     for (size_t i = 0; i < b.len; i += 7) {
         char flipped = (char)(b.data[i] ^ 0x10);
         wrong += pwrite(fd, &flipped, 1, (off_t)i) != 1;
-        wrong += verify_bundle(path, NULL, false, &report) != VERIFY_FAILED;
+        wrong += verify_bundle(path, &(struct verify_options){.keys = NULL}, &report) != VERIFY_FAILED;
         wrong += pwrite(fd, &b.data[i], 1, (off_t)i) != 1;
     }
     ASSERT_INT(wrong, 0);
@@ -131,7 +131,8 @@ static void cut_padded_and_prefixed_files_are_refused(void)
     memset(more, 'x', b.len + 64);
     for (size_t cut = 1; cut < b.len; cut += b.len / 50 + 1) {
         save(work, b.data, b.len - cut);
-        ASSERT_TRUE(b.len - cut < 4 || verify_bundle(work, keys, false, &report) == VERIFY_FAILED);
+        ASSERT_TRUE(b.len - cut < 4 ||
+                    verify_bundle(work, &(struct verify_options){.keys = keys}, &report) == VERIFY_FAILED);
     }
     memcpy(more, b.data, b.len);
     save(work, more, b.len + 1);

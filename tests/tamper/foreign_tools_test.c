@@ -13,6 +13,7 @@
 #include "shared/fd.h"
 #include "tests/support/evidence_fixture.h"
 #include "tests/support/suite.h"
+#include "tests/support/workflow_story.h"
 
 extern char **environ;
 
@@ -40,14 +41,14 @@ static int tear_down(void)
     return 0;
 }
 
-/* Run the script on zip; its exit code and what it printed. */
-static int check(const char *zip, struct buf *said)
+/* Run the script on zip, with the steps' bundles in steps (NULL: none); its exit code and what it printed. */
+static int check(const char *zip, const char *steps, struct buf *said)
 {
     char unpacked[PATH_MAX], out[PATH_MAX];
     snprintf(unpacked, sizeof(unpacked), "%s/unpacked", fx.root);
     snprintf(out, sizeof(out), "%s/said", fx.root);
     const char *const argv[] = {
-        "/bin/sh", "tests/tamper/foreign_tools.sh", zip, pem, allowed, unpacked, NULL};
+        "/bin/sh", "tests/tamper/foreign_tools.sh", zip, pem, allowed, unpacked, steps, NULL};
     posix_spawn_file_actions_t actions;
     pid_t pid;
     int status = -1;
@@ -61,12 +62,17 @@ static int check(const char *zip, struct buf *said)
     return WEXITSTATUS(status);
 }
 
-static void expect(const char *zip, int code, const char *text)
+static void expect_in(const char *zip, const char *steps, int code, const char *text)
 {
     cleanup_buf struct buf said;
     buf_init(&said, 1u << 20);
-    ASSERT_INT(check(zip, &said), code);
+    ASSERT_INT(check(zip, steps, &said), code);
     ASSERT_CONTAINS(buf_str(&said), text);
+}
+
+static void expect(const char *zip, int code, const char *text)
+{
+    expect_in(zip, NULL, code, text);
 }
 
 static void stock_tools_accept_sealed_bundles(void)
@@ -129,6 +135,32 @@ static void unzip_refuses_a_damaged_container(void)
     expect(work, 1, "REFUSED by unzip");
 }
 
+#define RUN_C "a06d5e72-bf7e-4f80-8192-3d4e5f607182"
+#define RUN_D "b17e6f83-bf7e-4f80-8192-3d4e5f607182"
+
+static void stock_tools_check_a_workflow_and_its_steps(void)
+{
+    struct workflow_story story;
+    char zip[PATH_MAX];
+    workflow_story_tell(&fx, STORY_WORKFLOW, RUN_C, RUN_D, &story);
+    workflow_story_build(&fx, &story, zip);
+    expect(zip, 0, "ACCEPTED");
+    expect_in(zip, fx.out, 0, "ACCEPTED");
+    struct entries e;
+    fixture_unpack(zip, &e);
+    ASSERT_TRUE(fixture_edit(&e, STORY_WORKFLOW, "workflow.json", "\"step\":1", "\"step\":2"));
+    fixture_repack(work, STORY_WORKFLOW, &e);
+    entries_done(&e);
+    expect(work, 1, "REFUSED by ssh-keygen");
+    /* another sound bundle in the place of a step's */
+    cleanup_buf struct buf theirs;
+    buf_init(&theirs, 64u << 20);
+    ASSERT_TRUE(file_read(story.zip_b, &theirs, NULL) == 0);
+    fixture_file(&fx, "out/" RUN_C ".zip", theirs.data, theirs.len);
+    expect_in(zip, fx.out, 1, "REFUSED by sha256sum: a step's bundle");
+    workflow_story_done(&story);
+}
+
 TEST_SUITE_WITH(foreign_tools_test, set_up, tear_down, TEST(stock_tools_accept_sealed_bundles),
-    TEST(stock_tools_refuse_changes), TEST(stock_tools_refuse_a_foreign_key),
-    TEST(unzip_refuses_a_damaged_container))
+    TEST(stock_tools_check_a_workflow_and_its_steps), TEST(stock_tools_refuse_changes),
+    TEST(stock_tools_refuse_a_foreign_key), TEST(unzip_refuses_a_damaged_container))

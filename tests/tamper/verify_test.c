@@ -64,7 +64,8 @@ static void good_bundles_verify(void)
     ASSERT_STR(report.run_id, FIXTURE_RUN_A);
     ASSERT_STR(report.key_id, signer_key_id(fx.signer));
     expect(empty, VERIFY_OK, NULL);
-    ASSERT_INT(verify_bundle(full, keys, true, &report), VERIFY_OK);
+    ASSERT_INT(
+        verify_bundle(full, &(struct verify_options){.keys = keys, .strict = true}, &report), VERIFY_OK);
 }
 
 static void unclosed_run_is_intact_but_not_established(void)
@@ -90,7 +91,8 @@ static void processes_over_the_limit_are_told(void)
     ASSERT_INT(report.records_dropped, 7);
     ASSERT_CONTAINS(reason_of("processes", CHECK_UNABLE), "4 process records agree");
     ASSERT_CONTAINS(reason_of("processes", CHECK_UNABLE), "7 more were over the limit");
-    ASSERT_INT(verify_bundle(dropped, keys, true, &report), VERIFY_UNTRUSTED);
+    ASSERT_INT(verify_bundle(dropped, &(struct verify_options){.keys = keys, .strict = true}, &report),
+        VERIFY_UNTRUSTED);
     expect(full, VERIFY_OK, NULL);
     ASSERT_INT(report.records_dropped, 0);
     ASSERT_CONTAINS(reason_of("processes", CHECK_PASS), "13 process records: events, command log");
@@ -104,13 +106,13 @@ static void processes_of_a_lost_agent_may_go_on(void)
 
 static void no_key_or_another_key_gives_no_trust(void)
 {
-    ASSERT_INT(verify_bundle(full, NULL, false, &report), VERIFY_UNTRUSTED);
+    ASSERT_INT(verify_bundle(full, &(struct verify_options){.keys = NULL}, &report), VERIFY_UNTRUSTED);
     ASSERT_TRUE(report.integrity && !report.trusted);
     struct fixture other;
     fixture_open(&other);
     struct keyring *others = NULL;
     ASSERT_INT(keyring_load_json(other.keyring, &others, NULL), 0);
-    ASSERT_INT(verify_bundle(full, others, false, &report), VERIFY_UNTRUSTED);
+    ASSERT_INT(verify_bundle(full, &(struct verify_options){.keys = others}, &report), VERIFY_UNTRUSTED);
     ASSERT_TRUE(report.integrity && !report.trusted);
     keyring_free(others);
     fixture_close(&other);
@@ -130,7 +132,7 @@ static void expect_ring(const char *from, const char *to, enum verify_exit code)
     buf_append_str(&changed, to);
     buf_append_str(&changed, at + strlen(from));
     ASSERT_INT(keyring_load_json(fixture_file(&fx, "ring.json", changed.data, changed.len), &k, NULL), 0);
-    ASSERT_INT(verify_bundle(full, k, false, &report), code);
+    ASSERT_INT(verify_bundle(full, &(struct verify_options){.keys = k}, &report), code);
     keyring_free(k);
 }
 
@@ -146,21 +148,6 @@ static void expired_and_revoked_keys_give_no_trust(void)
 
 static const char *const logs[] = {"events.jsonl", "command_log.jsonl", "processes.jsonl"};
 #define LOGS (sizeof(logs) / sizeof(logs[0]))
-
-/* Line n of text: from *at to *end (behind its LF). Returns false when there is no such line. */
-static bool find_line(const struct entry *e, size_t n, size_t *at, size_t *end)
-{
-    *at = 0;
-    for (size_t i = 0;; i++) {
-        const char *lf = *at < e->size ? memchr(e->bytes + *at, '\n', e->size - *at) : NULL;
-        if (!lf)
-            return false;
-        *end = (size_t)(lf - e->bytes) + 1;
-        if (i == n)
-            return true;
-        *at = *end;
-    }
-}
 
 static void expect_changed(struct entries *e, const char *reason)
 {
@@ -187,42 +174,18 @@ static void every_removed_line_is_refused(void)
         for (int cover = COVER_NONE; cover <= COVER_CHAIN; cover++) {
             for (size_t n = 0;; n++) {
                 struct entries e;
-                size_t at, end;
                 fixture_unpack(full, &e);
-                const struct entry *log = entries_find(&e, logs[l]);
-                if (!find_line(log, n, &at, &end)) {
+                if (!fixture_drop_line(&e, logs[l], n)) {
                     entries_done(&e);
                     break;
                 }
-                cleanup_buf struct buf b;
-                buf_init(&b, 1u << 20);
-                buf_append(&b, log->bytes, at);
-                buf_append(&b, log->bytes + end, log->size - end);
-                fixture_replace(&e, logs[l], buf_str(&b), b.len);
                 cover_up(&e, logs[l], (enum cover)cover);
                 expect_changed(&e, cover == COVER_NONE ? "manifests: " : logs[l]);
                 removed++;
             }
         }
     }
-    ASSERT_INT(removed, 3 * (22 + 3 + 13));
-}
-
-/* Swap line n of a log with the one after it. Returns false when there are no two. */
-static bool swap_lines(struct entries *e, const char *name, size_t n)
-{
-    size_t at, mid, at2, end;
-    const struct entry *log = entries_find(e, name);
-    if (!find_line(log, n, &at, &mid) || !find_line(log, n + 1, &at2, &end))
-        return false;
-    cleanup_buf struct buf b;
-    buf_init(&b, 1u << 20);
-    buf_append(&b, log->bytes, at);
-    buf_append(&b, log->bytes + mid, end - mid);
-    buf_append(&b, log->bytes + at, mid - at);
-    buf_append(&b, log->bytes + end, log->size - end);
-    fixture_replace(e, name, b.data, b.len);
-    return true;
+    ASSERT_INT(removed, 3 * (23 + 3 + 13));
 }
 
 static void every_swapped_pair_of_lines_is_refused(void)
@@ -233,7 +196,7 @@ static void every_swapped_pair_of_lines_is_refused(void)
             for (size_t n = 0;; n++) {
                 struct entries e;
                 fixture_unpack(full, &e);
-                if (!swap_lines(&e, logs[l], n)) {
+                if (!fixture_swap_lines(&e, logs[l], n)) {
                     entries_done(&e);
                     break;
                 }
@@ -243,7 +206,7 @@ static void every_swapped_pair_of_lines_is_refused(void)
             }
         }
     }
-    ASSERT_INT(swapped, 3 * (21 + 2 + 12));
+    ASSERT_INT(swapped, 3 * (22 + 2 + 12));
 }
 
 /* Every file of the bundle dropped, emptied, and replaced by the file of another run; plainly, and with manifests made anew. */
@@ -329,20 +292,8 @@ static void swapped_blobs_are_refused(void)
 static void forge(const char *file, const char *from, const char *to, const char *reason)
 {
     struct entries e;
-    cleanup_buf struct buf b;
-    buf_init(&b, 1u << 20);
     fixture_unpack(full, &e);
-    const struct entry *old = entries_find(&e, file);
-    const char *at = memmem(old->bytes, old->size, from, strlen(from));
-    ASSERT_TRUE(at != NULL);
-    buf_append(&b, old->bytes, (size_t)(at - old->bytes));
-    buf_append_str(&b, to);
-    at += strlen(from);
-    buf_append(&b, at, old->size - (size_t)(at - old->bytes));
-    fixture_replace(&e, file, b.data, b.len);
-    if (strstr(file, ".jsonl") && strncmp(file, "attestation/", 12) != 0)
-        fixture_rechain(&e, FIXTURE_RUN_A, file);
-    fixture_remake_manifests(&e);
+    ASSERT_TRUE(fixture_edit(&e, FIXTURE_RUN_A, file, from, to));
     expect_changed(&e, reason);
 }
 
@@ -358,7 +309,7 @@ static void forged_content_is_refused(void)
     forge("outputs.json", "results/a.txt", "results/b.txt",
         "outputs.json is not the file whose digest is recorded");
     forge("diff.patch", "+hi", "+ho", "diff.patch is not the file whose digest is recorded");
-    forge("metadata.json", "sha256:aaaa", "sha256:bbbb",
+    forge("metadata.json", "9999\",\"gitCommit\"", "9998\",\"gitCommit\"",
         "imageDigest of metadata.json is not what the statement says");
     forge("metadata.json", FIXTURE_RUN_A, FIXTURE_RUN_B, "metadata.json belongs to another run");
     forge("env_snapshot.json", "sha256:aaaa", "sha256:bbbb", "imageDigest of env_snapshot.json");
@@ -450,7 +401,7 @@ static void more_processes_than_a_recorder_makes_are_refused(void)
     buf_init(&b, 32u << 20);
     fixture_unpack(full, &e);
     const struct entry *log = entries_find(&e, "processes.jsonl");
-    ASSERT_TRUE(find_line(log, 0, &at, &end));
+    ASSERT_TRUE(fixture_find_line(log, 0, &at, &end));
     for (int i = 0; i <= LIMIT_PROCESS_RECORDS; i++)
         buf_append(&b, log->bytes, end);
     fixture_replace(&e, "processes.jsonl", b.data, b.len);
@@ -462,11 +413,11 @@ static void more_processes_than_a_recorder_makes_are_refused(void)
 static void process_outside_its_command_is_refused(void)
 {
     static const size_t moved[] = {
-        1, 5}; /* RunStarted, RunCommandStarted, four RunProcess, RunCommandFinished */
+        2, 6}; /* RunStarted, ToolContext, RunCommandStarted, four RunProcess, RunCommandFinished */
     for (size_t i = 0; i < 2; i++) {
         struct entries e;
         fixture_unpack(full, &e);
-        ASSERT_TRUE(swap_lines(&e, "events.jsonl", moved[i]));
+        ASSERT_TRUE(fixture_swap_lines(&e, "events.jsonl", moved[i]));
         cover_up(&e, "events.jsonl", COVER_CHAIN);
         expect_changed(&e, "RunProcess does not stand between start and finish of its command");
     }

@@ -14,7 +14,9 @@
 #include "tests/support/stack.h"
 #include "tests/support/suite.h"
 
-#define MESSAGE "{\"commands\":[[\"true\"]]}"
+#define MESSAGE        "{\"commands\":[[\"true\"]]}"
+#define OWNER_AGENT    "owners-agent"
+#define OWNER_WORKFLOW "owners-workflow"
 
 static struct stack *stack;
 static struct tenant owner;    /* whose things are tried */
@@ -22,6 +24,7 @@ static struct tenant stranger; /* who tries */
 static char owner_run[40];
 static char owner_key_id[40];
 static char owner_container[40];
+static char owner_workflow_run[40]; /* of one step, whose run is the owner's second */
 
 static int set_up(void)
 {
@@ -38,6 +41,15 @@ static int set_up(void)
     snprintf(body, sizeof(body), "{\"name\":\"owner's\",\"image\":\"%s\"}", docker_image());
     ok = ok && stack_call(stack, owner.key, "POST", "/containers", body, &r) == 201;
     snprintf(owner_container, sizeof(owner_container), "%s", ok ? reply_str(&r, "id") : "");
+    ok = ok && stack_call(stack, owner.key, "PUT", "/agents/" OWNER_AGENT,
+                   "{\"tools\":[\"code_interpreter\"]}", &r) == 201;
+    snprintf(body, sizeof(body), "{\"containerId\":\"%s\"}", owner_container);
+    ok = ok && stack_call(stack, owner.key, "PUT", "/agents/" OWNER_AGENT "/binding", body, &r) == 201;
+    ok = ok && stack_call(stack, owner.key, "PUT", "/workflows/" OWNER_WORKFLOW,
+                   "{\"steps\":[{\"key\":\"a\",\"commands\":[[\"true\"]]}]}", &r) == 201;
+    snprintf(body, sizeof(body), "{\"projectId\":\"%s\"}", owner.project_id);
+    ok = ok && stack_call(stack, owner.key, "POST", "/workflows/" OWNER_WORKFLOW "/runs", body, &r) == 200;
+    snprintf(owner_workflow_run, sizeof(owner_workflow_run), "%s", ok ? reply_str(&r, "id") : "");
     reply_done(&r);
     return ok ? 0 : 1;
 }
@@ -57,12 +69,13 @@ static bool begins(const char *s, const char *start)
     return strncmp(s, start, strlen(start)) == 0;
 }
 
-/* The path of a route with id in place of ":id". */
-static void path_of(const struct http_route *route, const char *id, char ret[256])
+/* The path of a route with name in place of ":id" or ":key". */
+static void path_of(const struct http_route *route, const char *name, char ret[256])
 {
-    const char *colon = strstr(route->pattern, ":id");
+    const char *colon = strchr(route->pattern, ':');
     if (colon)
-        snprintf(ret, 256, "%.*s%s%s", (int)(colon - route->pattern), route->pattern, id, colon + 3);
+        snprintf(ret, 256, "%.*s%s%s", (int)(colon - route->pattern), route->pattern, name,
+            colon + strcspn(colon, "/"));
     else
         snprintf(ret, 256, "%s", route->pattern);
 }
@@ -70,18 +83,35 @@ static void path_of(const struct http_route *route, const char *id, char ret[256
 /* A body that the route takes, NULL when it takes none. */
 static const char *body_of(const struct http_route *route)
 {
+    static char binding[80];
+    static char start[80];
+    snprintf(binding, sizeof(binding), "{\"containerId\":\"%s\"}", owner_container);
+    snprintf(start, sizeof(start), "{\"projectId\":\"%s\"}", owner.project_id);
     if (!route->body_limit)
         return NULL;
-    return strstr(route->pattern, "/message") ? MESSAGE : "{\"name\":\"new\"}";
+    return strstr(route->pattern, "/message")      ? MESSAGE
+           : strstr(route->pattern, "/binding")    ? binding
+           : begins(route->pattern, "/workflows/") ? start
+                                                   : "{\"name\":\"new\"}";
 }
 
-static const char *owner_id_for(const struct http_route *route)
+static const char *owner_name_for(const struct http_route *route)
 {
-    return begins(route->pattern, "/projects/")     ? owner.project_id
-           : begins(route->pattern, "/runs/")       ? owner_run
-           : begins(route->pattern, "/api-keys/")   ? owner_key_id
-           : begins(route->pattern, "/containers/") ? owner_container
-                                                    : NULL;
+    return begins(route->pattern, "/projects/")        ? owner.project_id
+           : begins(route->pattern, "/runs/")          ? owner_run
+           : begins(route->pattern, "/api-keys/")      ? owner_key_id
+           : begins(route->pattern, "/containers/")    ? owner_container
+           : begins(route->pattern, "/agents/")        ? OWNER_AGENT
+           : begins(route->pattern, "/workflows/")     ? OWNER_WORKFLOW
+           : begins(route->pattern, "/workflow-runs/") ? owner_workflow_run
+                                                       : NULL;
+}
+
+/* Keys are each tenant's own: putting one makes it, whoever else has it. */
+static bool makes_its_name(const struct http_route *route)
+{
+    return is(route->method, "PUT") &&
+           (is(route->pattern, "/agents/:key") || is(route->pattern, "/workflows/:key"));
 }
 
 static void another_tenants_ids_answer_like_missing_ones_on_every_route(void)
@@ -94,11 +124,11 @@ static void another_tenants_ids_answer_like_missing_ones_on_every_route(void)
     uuid_make(random);
     for (size_t i = 0; i < route_table_len; i++) {
         const struct http_route *route = &route_table[i];
-        if (!strstr(route->pattern, ":id"))
+        if (!strchr(route->pattern, ':') || makes_its_name(route))
             continue;
-        const char *id = owner_id_for(route);
-        ASSERT_TRUE(id != NULL); /* a new kind of id: teach owner_id_for */
-        path_of(route, id, path);
+        const char *name = owner_name_for(route);
+        ASSERT_TRUE(name != NULL); /* a new kind of name: teach owner_name_for */
+        path_of(route, name, path);
         long status = stack_call(stack, stranger.key, route->method, path, body_of(route), &theirs);
         if (status != 404)
             fprintf(stderr, "%s %s\n", route->method, route->pattern);
@@ -109,7 +139,7 @@ static void another_tenants_ids_answer_like_missing_ones_on_every_route(void)
         ASSERT_STR(theirs.body, missing.body);
         tried++;
     }
-    ASSERT_TRUE(tried >= 12);
+    ASSERT_TRUE(tried >= 25);
     reply_done(&theirs);
     reply_done(&missing);
 }
@@ -120,30 +150,37 @@ static void another_tenant_changed_nothing(void)
     char path[128];
     snprintf(path, sizeof(path), "/projects/%s/runs", owner.project_id);
     ASSERT_INT(stack_call(stack, owner.key, "GET", path, NULL, &r), 200);
-    ASSERT_INT(cJSON_GetArraySize(reply_at(&r, "runs")), 1);
+    ASSERT_INT(cJSON_GetArraySize(reply_at(&r, "runs")), 2);
     ASSERT_TRUE(cJSON_IsNull(reply_at(&r, "runs.0.cancelRequestedAt")));
+    ASSERT_TRUE(cJSON_IsNull(reply_at(&r, "runs.1.cancelRequestedAt")));
+    ASSERT_INT(stack_call(stack, owner.key, "GET", "/workflows/" OWNER_WORKFLOW "/runs", NULL, &r), 200);
+    ASSERT_TRUE(strstr(r.body, owner_workflow_run) != NULL);
     snprintf(path, sizeof(path), "/projects/%s", owner.project_id);
     ASSERT_INT(stack_call(stack, owner.key, "GET", path, NULL, &r), 200);
     ASSERT_STR(reply_str(&r, "workspace.state"), "warm");
     ASSERT_INT(stack_call(stack, owner.key, "GET", "/usage", NULL, &r), 200);
-    ASSERT_INT(reply_num(&r, "used"), 1);
+    ASSERT_INT(reply_num(&r, "used"), 2);
     ASSERT_INT(stack_call(stack, stranger.key, "GET", "/usage", NULL, &r), 200);
     ASSERT_INT(reply_num(&r, "used"), 0);
+    ASSERT_INT(stack_call(stack, owner.key, "GET", "/agents/" OWNER_AGENT, NULL, &r), 200);
+    ASSERT_STR(reply_str(&r, "binding.containerId"), owner_container);
+    ASSERT_INT(stack_call(stack, owner.key, "GET", "/workflows/" OWNER_WORKFLOW, NULL, &r), 200);
+    ASSERT_INT(reply_num(&r, "newest"), 1);
     reply_done(&r);
 }
 
 static void lists_show_nothing_of_another_tenant(void)
 {
     struct reply r = {0};
-    static const char *const secrets_of[] = {
-        owner.user_id, owner.project_id, owner.workspace_id, owner_run, owner_key_id, owner_container};
+    static const char *const secrets_of[] = {owner.user_id, owner.project_id, owner.workspace_id, owner_run,
+        owner_key_id, owner_container, owner_workflow_run, OWNER_AGENT, OWNER_WORKFLOW};
     int tried = 0;
     for (size_t i = 0; i < route_table_len; i++) {
         const struct http_route *route = &route_table[i];
-        if (route->scope == HTTP_SCOPE_NONE || strstr(route->pattern, ":id") || !is(route->method, "GET"))
+        if (route->scope == HTTP_SCOPE_NONE || strchr(route->pattern, ':') || !is(route->method, "GET"))
             continue;
         ASSERT_INT(stack_call(stack, stranger.key, "GET", route->pattern, NULL, &r), 200);
-        for (size_t k = 0; k < 5; k++)
+        for (size_t k = 0; k < sizeof(secrets_of) / sizeof(secrets_of[0]); k++)
             ASSERT_TRUE(!strstr(r.body, secrets_of[k]));
         tried++;
     }
@@ -173,8 +210,8 @@ static void a_key_is_required_on_every_route_with_a_scope(void)
     const char *const keys[] = {NULL, "x", wrong, "arp_"};
     for (size_t i = 0; i < route_table_len; i++) {
         const struct http_route *route = &route_table[i];
-        const char *id = owner_id_for(route);
-        path_of(route, id ? id : "", path);
+        const char *name = owner_name_for(route);
+        path_of(route, name ? name : "", path);
         for (size_t k = 0; k < 4; k++) {
             long status = stack_call(stack, keys[k], route->method, path, body_of(route), &r);
             if (route->scope == HTTP_SCOPE_NONE) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "tests/support/docker.h"
+#include "tests/support/probe.h"
 #include "tests/support/stack.h"
 #include "tests/support/suite.h"
 
@@ -72,6 +73,9 @@ static void a_container_is_made_read_changed_and_deleted(void)
     ASSERT_TRUE(cJSON_IsNull(reply_at(&r, "pids")));
     ASSERT_STR(reply_str(&r, "network"), "internal");
     ASSERT_STR(reply_str(&r, "sandboxProfile"), "default");
+    ASSERT_TRUE(cJSON_IsNull(reply_at(&r, "idleExpirySeconds")));
+    ASSERT_STR(reply_str(&r, "status"), "active");
+    ASSERT_STR(reply_str(&r, "lastUsedAt"), reply_str(&r, "createdAt"));
     ASSERT_INT(stack_call(stack, t.key, "GET", path, NULL, &again), 200);
     ASSERT_STR(again.body, r.body);
 
@@ -90,6 +94,7 @@ static void a_container_is_made_read_changed_and_deleted(void)
     ASSERT_STR(reply_str(&again, "sandboxProfile"), "strict");
     ASSERT_INT(stack_call(stack, t.key, "PATCH", path, "{}", &r), 200);
     ASSERT_STR(reply_str(&r, "name"), "marked");
+    ASSERT_TRUE(strcmp(reply_str(&r, "lastUsedAt"), reply_str(&r, "createdAt")) > 0); /* a change is a use */
 
     ASSERT_INT(stack_call(stack, t.key, "DELETE", path, NULL, &r), 204);
     ASSERT_INT(stack_call(stack, t.key, "GET", path, NULL, &r), 404);
@@ -118,6 +123,11 @@ static void bad_definitions_are_refused_by_name(void)
         {"\"memoryBytes\":1073741825", "invalid_field", "memoryBytes"},
         {"\"pids\":1", "invalid_field", "pids"},
         {"\"pids\":301", "invalid_field", "pids"},
+        {"\"idleExpirySeconds\":0", "invalid_field", "idleExpirySeconds"},
+        {"\"idleExpirySeconds\":-1", "invalid_field", "idleExpirySeconds"},
+        {"\"idleExpirySeconds\":31536001", "invalid_field", "idleExpirySeconds"},
+        {"\"idleExpirySeconds\":1.5", "invalid_field", "idleExpirySeconds"},
+        {"\"idleExpirySeconds\":\"never\"", "invalid_field", "idleExpirySeconds"},
         {"\"network\":\"none\"", "invalid_field", "network"},
         {"\"network\":\"host\"", "invalid_field", "network"},
         {"\"network\":true", "invalid_field", "network"},
@@ -194,6 +204,79 @@ static void an_oci_profile_is_checked_when_it_is_registered(void)
     ASSERT_INT(stack_call(stack, t.key, "PATCH", path, "{\"sandboxProfile\":\"strict\"}", &r), 200);
     ASSERT_STR(reply_str(&r, "sandboxProfile"), "strict");
     reply_done(&r);
+}
+
+/* An expired one is there, keeps its name and place, and comes back with any change; only choosing it is refused. */
+static void an_idle_container_expires_and_comes_back(void)
+{
+    struct tenant t;
+    struct reply r = {0};
+    char path[80], body[256];
+    make_tenant("idle", &t);
+    ASSERT_INT(create(&t, "short", "\"idleExpirySeconds\":1", &r), 201);
+    ASSERT_INT(reply_num(&r, "idleExpirySeconds"), 1);
+    path_to(&r, path);
+    snprintf(body, sizeof(body), "{\"containerId\":\"%s\"}", reply_str(&r, "id"));
+    sleep(2);
+    ASSERT_INT(stack_call(stack, t.key, "GET", path, NULL, &r), 200);
+    ASSERT_STR(reply_str(&r, "status"), "expired");
+    ASSERT_INT(stack_call(stack, t.key, "GET", "/containers", NULL, &r), 200);
+    ASSERT_STR(reply_str(&r, "containers.0.status"), "expired");
+    ASSERT_INT(create(&t, "short", "", &r), 409);
+    ASSERT_INT(stack_call(stack, t.key, "PUT", "/agents/default/binding", body, &r), 400);
+    ASSERT_STR(reply_str(&r, "error.details.field"), "containerId");
+    ASSERT_CONTAINS(reply_str(&r, "error.message"), "expired");
+    ASSERT_INT(stack_call(stack, t.key, "PATCH", path, "{\"idleExpirySeconds\":3600}", &r), 200);
+    ASSERT_STR(reply_str(&r, "status"), "active");
+    ASSERT_INT(stack_call(stack, t.key, "PUT", "/agents/default/binding", body, &r), 201);
+    ASSERT_INT(stack_call(stack, t.key, "PATCH", path, "{\"idleExpirySeconds\":null}", &r), 200);
+    ASSERT_TRUE(cJSON_IsNull(reply_at(&r, "idleExpirySeconds")));
+    ASSERT_INT(stack_call(stack, t.key, "DELETE", path, NULL, &r), 204);
+    reply_done(&r);
+}
+
+static long get(const struct tenant *t, const char *path, struct reply *r)
+{
+    return stack_call(stack, t->key, "GET", path, NULL, r);
+}
+
+/* However long it takes: the container can't be idle meanwhile, and its time begins anew at the run's end. */
+static void a_run_uses_its_container_to_its_end(void)
+{
+    struct tenant t;
+    struct reply r = {0};
+    struct reply run = {0};
+    char path[80], url[256], body[256], run_id[40];
+    make_tenant("busy", &t);
+    ASSERT_INT(create(&t, "busy", "\"idleExpirySeconds\":2", &r), 201);
+    path_to(&r, path);
+    snprintf(body, sizeof(body),
+        "{\"commands\":[[\"sleep\",\"6\"]],\"container_overrides\":{\"default\":\"%s\"}}",
+        reply_str(&r, "id"));
+    snprintf(url, sizeof(url), "%s/projects/%s/message", stack_url(stack), t.project_id);
+    struct call start = {.method = "POST",
+        .url = url,
+        .key = t.key,
+        .body = body,
+        .headers = (const char *const[]){"Prefer: respond-async", NULL}};
+    ASSERT_INT(client_call(&start, &r), 202);
+    snprintf(run_id, sizeof(run_id), "%s", reply_str(&r, "runId"));
+    sleep(4);
+    ASSERT_INT(get(&t, path, &r), 200);
+    ASSERT_STR(reply_str(&r, "status"), "active");
+    ASSERT_TRUE(stack_wait_run(stack, &t, run_id, 60, &run));
+    ASSERT_STR(reply_str(&run, "status"), "succeeded");
+    ASSERT_INT(get(&t, path, &r), 200);
+    ASSERT_STR(reply_str(&r, "lastUsedAt"), reply_str(&run, "finishedAt"));
+    sleep(3);
+    ASSERT_INT(get(&t, path, &r), 200);
+    ASSERT_STR(reply_str(&r, "status"), "expired");
+    start.headers = NULL;
+    ASSERT_INT(client_call(&start, &r), 400);
+    ASSERT_STR(reply_str(&r, "error.code"), "invalid_container_override");
+    ASSERT_STR(reply_str(&r, "error.details.reason"), "expired");
+    reply_done(&r);
+    reply_done(&run);
 }
 
 /* What another image of this machine is called is nothing a tenant can find out. */
@@ -286,31 +369,48 @@ static void pages_hold_each_container_once(void)
     reply_done(&r);
 }
 
-static void a_stranger_changes_nothing(void)
+#define NO_ID "00000000-0000-4000-8000-000000000000"
+
+static void a_stranger_learns_and_changes_nothing(void)
 {
+    static const struct {
+        const char *method;
+        const char *body;
+        long status;
+    } probes[] = {{"GET", NULL, 404}, {"HEAD", NULL, 404}, {"PATCH", "{}", 404}, {"DELETE", NULL, 404},
+        {"PATCH", "{\"name\":\"stolen\"}", 404}, {"POST", "{}", 405},
+        /* A body that is wrong does not tell that the container is there. */
+        {"PATCH", "{\"surprise\":1}", 404}, {"PATCH", "{\"name\":", 404}};
     struct tenant t, stranger;
     struct reply r = {0};
     struct reply before = {0};
-    char path[80];
+    char path[80], id[40];
     make_tenant("owner", &t);
     make_tenant("stranger", &stranger);
-    ASSERT_INT(create(&t, "mine", "", &before), 201);
+    ASSERT_INT(create(&t, "mine", "\"idleExpirySeconds\":3600", &before), 201);
     path_to(&before, path);
-    static const char *const methods[] = {"GET", "PATCH", "DELETE"};
-    for (size_t i = 0; i < 3; i++)
-        ASSERT_INT(
-            stack_call(stack, stranger.key, methods[i], path, i == 1 ? "{\"name\":\"stolen\"}" : NULL, &r),
-            404);
-    /* A body that is wrong does not tell that the container is there. */
-    ASSERT_INT(stack_call(stack, stranger.key, "PATCH", path, "{\"surprise\":1}", &r), 404);
+    snprintf(id, sizeof(id), "%s", reply_str(&before, "id"));
+    for (size_t i = 0; i < sizeof(probes) / sizeof(probes[0]); i++)
+        CU_ASSERT(probe_same(stack, stranger.key, probes[i].method, "/containers/$ID", probes[i].body, id,
+            NO_ID, probes[i].status));
+    ASSERT_INT(stack_call(stack, stranger.key, "GET", "/containers", NULL, &r), 200);
+    ASSERT_INT(cJSON_GetArraySize(reply_at(&r, "containers")), 0);
+    /* Names and places are each tenant's own. */
+    ASSERT_INT(create(&stranger, "mine", "", &r), 201);
     ASSERT_INT(stack_call(stack, t.key, "GET", path, NULL, &r), 200);
     ASSERT_STR(r.body, before.body);
+    /* A deleted one is missing to its owner, too. */
+    ASSERT_INT(stack_call(stack, t.key, "DELETE", path, NULL, &r), 204);
+    for (size_t i = 0; i < sizeof(probes) / sizeof(probes[0]); i++)
+        CU_ASSERT(probe_same(
+            stack, t.key, probes[i].method, "/containers/$ID", probes[i].body, id, NO_ID, probes[i].status));
     reply_done(&r);
     reply_done(&before);
 }
 
 TEST_SUITE_WITH(containers_test, set_up, tear_down, TEST(a_container_is_made_read_changed_and_deleted),
     TEST(bad_definitions_are_refused_by_name), TEST(an_oci_profile_is_checked_when_it_is_registered),
+    TEST(an_idle_container_expires_and_comes_back), TEST(a_run_uses_its_container_to_its_end),
     TEST(only_workspace_images_exist), TEST(names_are_taken_once_and_free_after_deletion),
     TEST(a_tenant_has_so_many_and_no_more), TEST(pages_hold_each_container_once),
-    TEST(a_stranger_changes_nothing))
+    TEST(a_stranger_learns_and_changes_nothing))

@@ -121,6 +121,18 @@ static void arguments_become_one_command(void)
     ASSERT_STR(posted, "{\"prompt\":\"\",\"commands\":[[\"ls\",\"-la\",\"a b\"]]}");
 }
 
+static void agents_and_containers_are_named(void)
+{
+    const char *prompt[] = {"run", "-p", PROJECT, "--agent", "coder", "--prompt", "make", NULL};
+    const char *overrides[] = {
+        "run", "-p", PROJECT, "--override", "coder=a", "-o", "default=b=c", "--", "true", NULL};
+    ASSERT_INT(command_run(7, prompt), 0);
+    ASSERT_STR(posted, "{\"agent\":\"coder\",\"prompt\":\"make\"}");
+    ASSERT_INT(command_run(9, overrides), 0);
+    ASSERT_STR(posted, "{\"prompt\":\"\",\"commands\":[[\"true\"]],\"container_overrides\":{\"coder\":\"a\","
+                       "\"default\":\"b=c\"}}");
+}
+
 static void logs_are_shown_now_or_followed(void)
 {
     const char *now[] = {"logs", "--json", RUN, NULL}, *follow[] = {"logs", "-f", RUN, NULL};
@@ -166,13 +178,16 @@ static void wrong_usage_is_refused(void)
 {
     const char *no_project[] = {"run", "-c", "true", NULL}, *no_command[] = {"run", "-p", PROJECT, NULL},
                *both[] = {"run", "-p", PROJECT, "-c", "true", "--", "ls", NULL},
+               *no_id[] = {"run", "-p", PROJECT, "-o", "coder", "--", "ls", NULL},
                *path[] = {"evidence", "../x", NULL};
     ASSERT_INT(command_run(3, no_project), EXIT_TROUBLE);
     ASSERT_INT(command_run(3, no_command), EXIT_TROUBLE);
     ASSERT_INT(command_run(7, both), EXIT_TROUBLE);
+    ASSERT_INT(command_run(7, no_id), EXIT_TROUBLE);
     ASSERT_INT(command_evidence(2, path), EXIT_TROUBLE);
 }
 
 TEST_SUITE_WITH(commands_test, set_up, tear_down, TEST(broken_stream_is_resumed_without_loss),
-    TEST(arguments_become_one_command), TEST(logs_are_shown_now_or_followed), TEST(evidence_is_waited_for),
+    TEST(arguments_become_one_command), TEST(agents_and_containers_are_named),
+    TEST(logs_are_shown_now_or_followed), TEST(evidence_is_waited_for),
     TEST(trouble_is_told_and_leaves_nothing), TEST(wrong_usage_is_refused))

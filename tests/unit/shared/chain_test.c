@@ -159,6 +159,89 @@ static void hostile_lines_are_refused(void)
     ASSERT_TRUE(!event_peek("{}", 2, &seq, &t));
 }
 
+/* One line of type t under the id, at the start of its chain; members: raw, NULL for none. */
+static void workflow_line(struct buf *b, enum event_type t, const char *members)
+{
+    struct chain c;
+    struct json j;
+    chain_init(&c, RUN, "workflow.jsonl");
+    buf_reset(b);
+    event_open(&j, b, t, RUN);
+    if (members) {
+        buf_append_char(b, ',');
+        buf_append_str(b, members);
+    }
+    event_close(&j, 0, &c);
+}
+
+static int check_as(const struct buf *b, bool of_workflow)
+{
+    struct chain c;
+    struct arp_err err;
+    cleanup_event_info struct event_info e = {0};
+    chain_init(&c, RUN, "workflow.jsonl");
+    return of_workflow ? event_check_workflow(b->data, b->len, RUN, &c, &e, &err)
+                       : event_check(b->data, b->len, RUN, &c, &e, &err);
+}
+
+static void lines_of_a_workflow_run_are_its_own(void)
+{
+    static const struct {
+        enum event_type t;
+        const char *members;
+        const char *sse;
+        int rc; /* of the check as a workflow's line */
+    } rows[] = {
+        {EVENT_WORKFLOW_STARTED, NULL, "workflow-start", 0},
+        {EVENT_WORKFLOW_STEP_STARTED, "\"step\":0,\"runId\":\"r\"", "step-start", 0},
+        {EVENT_WORKFLOW_STEP_STARTED, "\"step\":0", "step-start", ARP_E_FIELD},
+        {EVENT_WORKFLOW_STEP_FINISHED, "\"step\":0,\"status\":\"skipped\"", "step-finish", 0},
+        {EVENT_WORKFLOW_COMPLETED, "\"status\":\"failed\"", "workflow-complete", 0},
+        {EVENT_WORKFLOW_COMPLETED, NULL, "workflow-complete", ARP_E_FIELD},
+    };
+    cleanup_buf struct buf b;
+    buf_init(&b, LIMIT_LINE);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint64_t seq = 1;
+        enum event_type t;
+        workflow_line(&b, rows[i].t, rows[i].members);
+        ASSERT_CONTAINS(b.data, "\"workflowRunId\":\"" RUN "\"");
+        ASSERT_STR(event_sse_name(rows[i].t), rows[i].sse);
+        ASSERT_TRUE(event_peek(b.data, b.len, &seq, &t) && t == rows[i].t && seq == 0);
+        ASSERT_INT(check_as(&b, true), rows[i].rc);
+        ASSERT_TRUE(check_as(&b, false) < 0);
+    }
+}
+
+/* What an agent would send to pass for a workflow's end: the id member of a run with a type of workflows, and the other way round. */
+static void neither_log_takes_the_types_of_the_other(void)
+{
+    static const struct {
+        enum event_type t;
+        const char *id, *other_id;
+        bool of_workflow;
+    } rows[] = {{EVENT_WORKFLOW_COMPLETED, "workflowRunId", "runId", false},
+        {EVENT_RUN_COMPLETED, "runId", "workflowRunId", true},
+        {EVENT_RUN_HEARTBEAT, "runId", "workflowRunId", true}};
+    cleanup_buf struct buf b;
+    cleanup_buf struct buf forged;
+    buf_init(&b, LIMIT_LINE);
+    buf_init(&forged, LIMIT_LINE);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        uint64_t seq;
+        enum event_type t;
+        workflow_line(&b, rows[i].t, "\"status\":\"succeeded\"");
+        const char *at = strstr(b.data, rows[i].id);
+        buf_reset(&forged);
+        buf_append(&forged, b.data, (size_t)(at - b.data));
+        buf_append_str(&forged, rows[i].other_id);
+        buf_append_str(&forged, at + strlen(rows[i].id));
+        ASSERT_INT(check_as(&forged, rows[i].of_workflow), ARP_E_CORRUPT);
+        ASSERT_TRUE(!event_peek(forged.data, forged.len, &seq, &t));
+    }
+}
+
 TEST_SUITE(chain_test, TEST(first_prev_is_the_documented_digest), TEST(lines_written_are_lines_accepted),
     TEST(any_changed_byte_of_the_frame_is_refused), TEST(gap_and_wrong_prev_are_refused),
-    TEST(required_fields_of_the_spec_are_checked), TEST(hostile_lines_are_refused))
+    TEST(required_fields_of_the_spec_are_checked), TEST(hostile_lines_are_refused),
+    TEST(lines_of_a_workflow_run_are_its_own), TEST(neither_log_takes_the_types_of_the_other))

@@ -189,7 +189,40 @@ static void feed_may_begin_after_the_first_line(void)
     feed_unref(f);
 }
 
+/* Lines of several logs, each with numbers of its own, count as one stream. */
+static void lines_of_several_logs_are_found_by_position(void)
+{
+    struct feed *f = feed_new_positions(1u << 20);
+    uint64_t next = 6;
+    ASSERT_TRUE(!feed_next_seq(f, &next));
+    for (uint64_t log = 0; log < 3; log++) {
+        chain_init(&chain, RUN_ID, "events.jsonl");
+        make_lines(4);
+        if (log)
+            ASSERT_INT(feed_publish(f, next + 1, text.data, text.len, NULL), ARP_E_INVALID);
+        ASSERT_INT(feed_publish(f, next, text.data, text.len, NULL), 0);
+        ASSERT_TRUE(feed_next_seq(f, &next));
+    }
+    ASSERT_INT(next, 18);
+    for (uint64_t position = 6; position < 18; position++) {
+        struct feed_chunk *c = NULL;
+        size_t offset = 0, len = 0;
+        char head[96];
+        char stamp[32];
+        ASSERT_INT(feed_next(f, position, false, NULL, &c, &offset), FEED_CHUNK);
+        snprintf(head, sizeof(head), "id: %llu\nevent: token\ndata: {", (unsigned long long)position);
+        snprintf(stamp, sizeof(stamp), "\"seq\":%llu,", (unsigned long long)(position - 6) % 4);
+        const char *frame = feed_chunk_data(c, &len) + offset;
+        ASSERT_TRUE(strncmp(frame, head, strlen(head)) == 0);
+        ASSERT_TRUE(
+            strstr(frame, stamp) != NULL && strstr(frame, stamp) < strchr(frame + strlen(head), '\n'));
+        feed_chunk_unref(c);
+    }
+    ASSERT_INT(feed_publish(f, 18, "{}\n", 3, NULL), ARP_E_INVALID);
+    feed_unref(f);
+}
+
 TEST_SUITE_WITH(feed_test, set_up, tear_down, TEST(any_line_of_a_batch_is_found),
     TEST(lines_that_left_the_ring_are_behind), TEST(newest_chunk_stays_even_when_it_is_over_the_limit),
     TEST(gaps_and_wrong_lines_are_refused), TEST(each_pause_is_followed_by_one_wake),
-    TEST(feed_may_begin_after_the_first_line))
+    TEST(feed_may_begin_after_the_first_line), TEST(lines_of_several_logs_are_found_by_position))

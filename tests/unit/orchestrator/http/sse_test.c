@@ -32,6 +32,7 @@ static struct {
     size_t n;
     struct chain chain;
     struct feed *feed; /* NULL once ended */
+    bool positions;    /* several logs in one stream: each append begins one */
     atomic_uint reads;
     atomic_bool broken;
 } run = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -50,8 +51,16 @@ static void run_reset(bool live)
     chain_init(&run.chain, RUN_ID, "events.jsonl");
     feed_unref(run.feed);
     run.feed = live ? feed_new(RING) : NULL;
+    run.positions = false;
     atomic_store(&run.broken, false);
     pthread_mutex_unlock(&run.lock);
+}
+
+static void run_reset_positions(bool live)
+{
+    run_reset(false);
+    run.feed = live ? feed_new_positions(RING) : NULL;
+    run.positions = true;
 }
 
 /* Persist n lines of about size bytes each, then publish them in one go. */
@@ -63,6 +72,8 @@ static void run_append(size_t n, size_t size)
     char *filler = malloc(size + 1);
     memset(filler, 'f', size);
     filler[size] = '\0';
+    if (run.positions)
+        chain_init(&run.chain, RUN_ID, "events.jsonl");
     for (size_t i = 0; i < n; i++) {
         struct json j;
         size_t start = run.text.len;
@@ -117,7 +128,7 @@ static void free_source(void *ctx)
 static int on_events(void *ctx, struct http_req *req, struct arp_err *err)
 {
     (void)ctx;
-    struct sse_source src = {.read_behind = read_behind, .free_ctx = free_source};
+    struct sse_source src = {.read_behind = read_behind, .free_ctx = free_source, .positions = run.positions};
     int rc = http_req_after(req, &src.after_seq, err);
     if (rc < 0)
         return rc;
@@ -203,7 +214,7 @@ static uint64_t check_events(const char *text, uint64_t first_seq)
         uint64_t got_seq = 0;
         enum event_type type = EVENT_UNKNOWN;
         same = seq < run.n && event_peek(run.text.data + start, end - start - 1, &got_seq, &type) &&
-               got_seq == seq;
+               (got_seq == seq || run.positions);
         snprintf(
             head, sizeof(head), "id: %llu\nevent: %s\ndata: ", (unsigned long long)seq, event_sse_name(type));
         same = same && strncmp(p, head, strlen(head)) == 0;
@@ -261,6 +272,41 @@ static void live_run_is_followed_from_every_position(void)
     for (int64_t after = -1; after < 13; after++)
         expect_events(fds[after + 1], (uint64_t)(after + 1));
     wait_for_streams(0);
+}
+
+/* Ids are positions then: the lines' own numbers begin anew in the middle. */
+static void stream_of_several_logs_is_followed_from_every_position(void)
+{
+    for (int live = 0; live < 2; live++) {
+        run_reset_positions(live);
+        run_append(4, 40);
+        run_append(5, 40);
+        run_append(3, 40);
+        int fds[12];
+        for (int64_t after = -1; after < 11; after++)
+            fds[after + 1] = subscribe(after);
+        if (live) {
+            wait_for_streams(12);
+            run_append(2, 40);
+            run_end();
+        }
+        for (int64_t after = -1; after < 11; after++)
+            expect_events(fds[after + 1], (uint64_t)(after + 1));
+        wait_for_streams(0);
+    }
+}
+
+static void subscriber_behind_the_ring_of_positions_reads_what_is_persisted(void)
+{
+    run_reset_positions(true);
+    for (int i = 0; i < 100; i++)
+        run_append(5, 1000); /* half a MiB through a ring of 64 KiB */
+    int fds[2] = {subscribe(-1), subscribe(7)};
+    wait_for_streams(2);
+    run_append(2, 1000);
+    run_end();
+    expect_events(fds[0], 0);
+    expect_events(fds[1], 8);
 }
 
 static void headers_and_events_arrive_at_once(void)
@@ -542,10 +588,13 @@ static void shutdown_ends_streams_cleanly(void)
 }
 
 TEST_SUITE_WITH(sse_test, set_up, tear_down, TEST(ended_run_is_read_from_every_position),
-    TEST(live_run_is_followed_from_every_position), TEST(headers_and_events_arrive_at_once),
-    TEST(subscriber_behind_the_ring_reads_what_is_persisted), TEST(slow_reader_gets_every_line),
-    TEST(longest_lines_pass), TEST(storm_reaches_200_subscribers_whole_and_in_order),
-    TEST(storm_reaches_chunked_subscribers), TEST(idle_streams_get_a_comment),
-    TEST(stream_of_a_client_that_left_is_found_by_its_comment), TEST(failing_read_cuts_the_stream),
-    TEST(resume_positions_are_checked), TEST(plain_lines_are_the_persisted_bytes),
-    TEST(head_of_a_stream_has_no_body), TEST(shutdown_ends_streams_cleanly))
+    TEST(live_run_is_followed_from_every_position),
+    TEST(stream_of_several_logs_is_followed_from_every_position),
+    TEST(subscriber_behind_the_ring_of_positions_reads_what_is_persisted),
+    TEST(headers_and_events_arrive_at_once), TEST(subscriber_behind_the_ring_reads_what_is_persisted),
+    TEST(slow_reader_gets_every_line), TEST(longest_lines_pass),
+    TEST(storm_reaches_200_subscribers_whole_and_in_order), TEST(storm_reaches_chunked_subscribers),
+    TEST(idle_streams_get_a_comment), TEST(stream_of_a_client_that_left_is_found_by_its_comment),
+    TEST(failing_read_cuts_the_stream), TEST(resume_positions_are_checked),
+    TEST(plain_lines_are_the_persisted_bytes), TEST(head_of_a_stream_has_no_body),
+    TEST(shutdown_ends_streams_cleanly))

@@ -128,6 +128,114 @@ static void stop_cancels_what_does_not_end_and_refuses_what_comes(void)
     live_free(l);
 }
 
+#define WORKFLOW "44444444-4444-4444-8444-444444444444"
+
+static struct live_run *add_workflow(struct live *l)
+{
+    struct arp_err err;
+    struct live_run *r = NULL;
+    ASSERT_INT(live_reserve(l, &err), 0);
+    ASSERT_INT(live_add_workflow(l, USER, WORKFLOW, &r, &err), 0);
+    return r;
+}
+
+/* A run of its step: has a place whatever the limit says. */
+static struct live_run *add_step(struct live *l)
+{
+    struct arp_err err;
+    struct live_run *r = NULL;
+    live_reserve_step(l);
+    ASSERT_INT(live_add(l, USER, RUN, &r, &err), 0);
+    return r;
+}
+
+static void workflow_runs_and_runs_are_not_mistaken_for_one_another(void)
+{
+    struct arp_err err;
+    struct live *l = live_new(1);
+    struct live_run *w = add_workflow(l);
+    struct live_run *step = add_step(l);
+    ASSERT_INT(live_reserve(l, &err), ARP_E_UNAVAILABLE);
+    ASSERT_TRUE(live_find(l, USER, WORKFLOW) == NULL);
+    ASSERT_TRUE(live_find_workflow(l, USER, RUN) == NULL);
+    ASSERT_TRUE(live_find_workflow(l, OTHER, WORKFLOW) == NULL);
+    struct live_run *found = live_find_workflow(l, USER, WORKFLOW);
+    ASSERT_TRUE(found == w);
+    live_unref(found);
+    live_end(l, step);
+    live_unref(step);
+    live_end(l, w);
+    live_unref(w);
+    ASSERT_INT(live_count(l), 0);
+    live_free(l);
+}
+
+static void cancelling_a_workflow_run_cancels_its_step_now_and_the_one_to_come(void)
+{
+    struct live *l = live_new(1);
+    struct live_run *w = add_workflow(l);
+    for (int i = 0; i < 2; i++) {
+        struct live_run *step = add_step(l);
+        if (i == 1)
+            ASSERT_TRUE(!live_cancelled(step));
+        live_set_step(w, step);
+        if (i == 0) {
+            ASSERT_TRUE(!live_cancelled(step));
+            live_cancel(w);
+        }
+        ASSERT_TRUE(live_cancelled(step));
+        live_set_step(w, NULL);
+        live_end(l, step);
+        live_unref(step);
+    }
+    live_end(l, w);
+    live_unref(w);
+    live_free(l);
+}
+
+static void who_waits_for_an_end_is_woken_by_it(void)
+{
+    struct live *l = live_new(1);
+    struct live_run *w = add_workflow(l);
+    struct ender e = {l, add_step(l)};
+    struct live_run *step = live_ref(e.r);
+    pthread_t thread;
+    ASSERT_INT(pthread_create(&thread, NULL, end_when_cancelled, &e), 0);
+    live_cancel(step);
+    live_wait_end(l, step);
+    ASSERT_TRUE(live_find(l, USER, RUN) == NULL);
+    live_wait_end(l, step); /* late */
+    live_unref(step);
+    pthread_join(thread, NULL);
+    live_end(l, w);
+    live_unref(w);
+    live_free(l);
+}
+
+static void *end_when_stopping(void *arg)
+{
+    struct ender *e = arg;
+    int64_t start = clock_mono_ns();
+    while (live_pause(e->l, 60000))
+        ;
+    CU_ASSERT_TRUE(clock_mono_ns() - start < INT64_C(30000000000));
+    live_end(e->l, e->r);
+    live_unref(e->r);
+    return NULL;
+}
+
+static void a_stop_wakes_who_pauses(void)
+{
+    struct live *l = live_new(1);
+    struct ender e = {l, add_workflow(l)};
+    pthread_t thread;
+    ASSERT_TRUE(live_pause(l, 1));
+    ASSERT_INT(pthread_create(&thread, NULL, end_when_stopping, &e), 0);
+    live_stop(l, 60000);
+    pthread_join(thread, NULL);
+    live_free(l);
+}
+
 static void *stop(void *arg)
 {
     live_stop(arg, 0);
@@ -206,4 +314,7 @@ TEST_SUITE(live_test, TEST(an_agent_that_hangs_does_not_take_the_grace_of_others
     TEST(run_is_found_by_its_own_user_only_and_until_it_ends), TEST(places_are_limited_and_come_back),
     TEST(waiters_are_called_once_also_when_they_come_late),
     TEST(cancel_before_the_agent_is_known_keeps_the_run_from_starting),
-    TEST(stop_cancels_what_does_not_end_and_refuses_what_comes))
+    TEST(stop_cancels_what_does_not_end_and_refuses_what_comes),
+    TEST(workflow_runs_and_runs_are_not_mistaken_for_one_another),
+    TEST(cancelling_a_workflow_run_cancels_its_step_now_and_the_one_to_come),
+    TEST(who_waits_for_an_end_is_woken_by_it), TEST(a_stop_wakes_who_pauses))

@@ -3,6 +3,7 @@
  */
 #include "orchestrator/run/request.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,6 +60,47 @@ static void one_string_is_a_shell_script_recorded_as_such(void)
     ASSERT_CONTAINS(buf_str(&p.commands), "[\"sh\",\"-c\",\"make\"],\"shell\":true");
 }
 
+static void what_the_request_leaves_open_is_settled_by_the_agents_engine(void)
+{
+    struct arp_err err;
+    cleanup_run_request struct run_request r = {0};
+    ASSERT_INT(parse("{\"prompt\":\"echo hi\",\"agent\":\"sh-agent\"}", &r, &err), 0);
+    ASSERT_STR(r.agent_key, "sh-agent");
+    ASSERT_CONTAINS(buf_str(&r.context),
+        "\"agentKey\":\"sh-agent\",\"engine\":null,\"prompt\":\"echo hi\",\"commands\":null");
+    ASSERT_INT(run_request_settle(&r, NULL, &cfg, &err), ARP_E_FIELD);
+    ASSERT_STR(err.detail, "\"field\":\"commands\"");
+    ASSERT_INT(run_request_settle(&r, "codex", &cfg, &err), ARP_E_FIELD);
+    ASSERT_STR(err.detail, "\"field\":\"engine\"");
+    ASSERT_INT(run_request_settle(&r, "shell", &cfg, &err), 0);
+    ASSERT_CONTAINS(buf_str(&r.commands), "[\"sh\",\"-c\",\"echo hi\"],\"shell\":true");
+    ASSERT_INT(run_request_settle(&r, NULL, &cfg, &err), 0);
+    cleanup_run_request struct run_request none = {0};
+    ASSERT_INT(parse("{}", &none, &err), 0);
+    ASSERT_STR(none.agent_key, "default");
+    ASSERT_INT(run_request_settle(&none, "shell", &cfg, &err), ARP_E_FIELD);
+    ASSERT_STR(err.detail, "\"field\":\"prompt\"");
+    ASSERT_INT(run_request_settle(&none, NULL, &cfg, &err), ARP_E_FIELD);
+    ASSERT_STR(err.detail, "\"field\":\"commands\"");
+}
+
+/* The request's own word counts, whatever its agent has. */
+static void a_request_that_says_it_all_needs_no_engine_of_an_agent(void)
+{
+    static const char *const bodies[] = {
+        "{\"commands\":[[\"true\"]]}", "{\"engine\":\"shell\",\"prompt\":\"true\"}"};
+    for (size_t i = 0; i < 2; i++) {
+        struct arp_err err;
+        cleanup_run_request struct run_request r = {0};
+        char before[256];
+        ASSERT_INT(parse(bodies[i], &r, &err), 0);
+        snprintf(before, sizeof(before), "%s", buf_str(&r.commands));
+        ASSERT_INT(run_request_settle(&r, "codex", &cfg, &err), 0);
+        ASSERT_STR(buf_str(&r.commands), before);
+        ASSERT_CONTAINS(buf_str(&r.context), "\"engine\":\"shell\"");
+    }
+}
+
 static void same_request_gives_same_context_bytes(void)
 {
     struct arp_err err;
@@ -90,8 +132,7 @@ static void bad_requests_name_the_field(void)
         int code;
         const char *detail;
     } rows[] = {
-        {"{}", ARP_E_FIELD, "\"field\":\"commands\""},
-        {"{\"prompt\":\"do it\"}", ARP_E_FIELD, "\"field\":\"commands\""},
+        {"{\"agent\":7}", ARP_E_FIELD, "\"field\":\"agent\""},
         {"{\"commands\":[]}", ARP_E_FIELD, "\"field\":\"commands\""},
         {"{\"commands\":\"\"}", ARP_E_FIELD, "\"field\":\"commands\""},
         {"{\"commands\":7}", ARP_E_FIELD, "\"field\":\"commands\""},
@@ -162,5 +203,6 @@ static void every_quantity_has_a_limit(void)
 
 TEST_SUITE_WITH(request_test, load_config, free_config, TEST(argv_list_becomes_canonical_commands),
     TEST(one_string_is_a_shell_script_recorded_as_such), TEST(same_request_gives_same_context_bytes),
-    TEST(overrides_are_kept_as_they_came), TEST(bad_requests_name_the_field),
-    TEST(every_quantity_has_a_limit))
+    TEST(what_the_request_leaves_open_is_settled_by_the_agents_engine),
+    TEST(a_request_that_says_it_all_needs_no_engine_of_an_agent), TEST(overrides_are_kept_as_they_came),
+    TEST(bad_requests_name_the_field), TEST(every_quantity_has_a_limit))

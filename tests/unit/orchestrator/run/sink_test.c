@@ -302,6 +302,69 @@ static void run_completed_is_stored_at_once_but_shown_only_at_the_end(void)
     feed_unref(feed);
 }
 
+static void no_agent_speaks_for_a_workflow(void)
+{
+    char run_id[UUID_LEN + 1];
+    struct arp_err err;
+    struct sink s;
+    cleanup_buf struct buf line, forged;
+    buf_init(&line, LIMIT_LINE);
+    buf_init(&forged, LIMIT_LINE);
+    admit(run_id);
+    sink_init(&s, &env, user.id, run_id, NULL);
+    struct chain agent = s.chain;
+    agent_line(&line, &agent, run_id, EVENT_WORKFLOW_COMPLETED, "\"status\":\"succeeded\"");
+    ASSERT_TRUE(feed_line(&s, &line, &err) < 0);
+    const char *at = strstr(buf_str(&line), "workflowRunId");
+    buf_append(&forged, line.data, (size_t)(at - line.data));
+    buf_append_str(&forged, "runId");
+    buf_append_str(&forged, at + strlen("workflowRunId"));
+    ASSERT_INT(feed_line(&s, &forged, &err), ARP_E_CORRUPT);
+    ASSERT_INT(s.chain.next_seq, 0);
+    ASSERT_INT(s.pending.len, 0);
+    sink_done(&s);
+}
+
+/* A step's lines show in its workflow's stream too, at their place; what can't be shown there does not end the run's own stream. */
+static void lines_of_a_step_are_shown_in_both_streams(void)
+{
+    char run_id[UUID_LEN + 1];
+    struct arp_err err;
+    struct sink s;
+    struct feed *feed = feed_new(1 << 20);
+    struct feed *also = feed_new_positions(1 << 20);
+    cleanup_buf struct buf line, seen;
+    buf_init(&line, LIMIT_LINE);
+    buf_init(&seen, 1 << 20);
+    admit(run_id);
+    struct chain workflow;
+    chain_init(&workflow, run_id, "workflow.jsonl");
+    agent_line(&line, &workflow, run_id, EVENT_WORKFLOW_STARTED, NULL);
+    buf_append_char(&line, '\n');
+    ASSERT_INT(feed_publish(also, 0, line.data, line.len, &err), 0);
+    sink_init(&s, &env, user.id, run_id, feed);
+    s.also = also;
+    s.also_base = 1;
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    ASSERT_INT(sink_flush(&s, &err), 0);
+    read_feed(also, &seen);
+    ASSERT_CONTAINS(buf_str(&seen), "id: 1\nevent: run-start\n");
+    uint64_t next;
+    ASSERT_TRUE(feed_next_seq(also, &next) && next == 2);
+    feed_end(also);
+    struct chain agent = s.chain;
+    agent_line(&line, &agent, run_id, EVENT_RUN_COMPLETED, "\"status\":\"succeeded\"");
+    ASSERT_INT(feed_line(&s, &line, &err), 0);
+    ASSERT_INT(sink_flush(&s, &err), 0);
+    sink_show_end(&s);
+    ASSERT_TRUE(s.also == NULL);
+    read_feed(feed, &seen);
+    ASSERT_CONTAINS(buf_str(&seen), "id: 1\nevent: run-complete\n");
+    sink_done(&s);
+    feed_unref(feed);
+    feed_unref(also);
+}
+
 #define CONTEXT "{\"agent_key\":\"default\",\"source\":\"auto\",\"name\":\"n\"}"
 
 static void the_container_context_is_ours_to_say_and_is_taken_up_again(void)
@@ -334,4 +397,5 @@ TEST_SUITE_WITH(sink_test, open_all, close_all, TEST(lines_are_stored_whole_and_
     TEST(the_container_context_is_ours_to_say_and_is_taken_up_again),
     TEST(processes_are_counted_and_have_an_end), TEST(digest_of_the_process_log_is_noted),
     TEST(what_is_no_object_id_is_not_taken_for_a_commit),
-    TEST(run_completed_is_stored_at_once_but_shown_only_at_the_end))
+    TEST(run_completed_is_stored_at_once_but_shown_only_at_the_end), TEST(no_agent_speaks_for_a_workflow),
+    TEST(lines_of_a_step_are_shown_in_both_streams))

@@ -70,7 +70,12 @@ __attribute__((format(printf, 1, 2), unused)) static const char *sqlf(const char
 /* A run of tenant A in the state queued. */
 __attribute__((unused)) static struct run_admitted admit_a(void)
 {
-    struct run_new n = {user_a.id, project_a.id, false, "do it", "shell", "{\"v\":1}", NULL, NULL, NULL};
+    struct run_new n = {.user_id = user_a.id,
+        .project_id = project_a.id,
+        .prompt = "do it",
+        .engine = "shell",
+        .run_context = "{\"v\":1}",
+        .agent_key = "default"};
     struct run_admitted r = {0};
     OK(runs_admit(db, &n, &r, &err));
     return r;

@@ -47,7 +47,12 @@ static void delete_waits_for_runs(void)
     struct run_admitted r;
     bool moved = false;
     OK(projects_insert(db, user_a.id, "busy", NULL, &p, &err));
-    struct run_new n = {user_a.id, p.id, false, "x", "shell", "{}", NULL, NULL, NULL};
+    struct run_new n = {.user_id = user_a.id,
+        .project_id = p.id,
+        .prompt = "x",
+        .engine = "shell",
+        .run_context = "{}",
+        .agent_key = "default"};
     OK(runs_admit(db, &n, &r, &err));
     ASSERT_INT(projects_delete(db, user_a.id, p.id, &err), ARP_E_BUSY);
     struct run_end e = {.status = RUN_FAILED};
