@@ -515,7 +515,11 @@ static void obstacles_are_told_and_nothing_is_done(void)
     OK(delete_idle(&i, &v));
     ASSERT_TRUE(v.warm && !v.young);
     sqlf("UPDATE workspaces SET state = 'cold', container_id = NULL, warm_since = NULL WHERE id = '%s'", id);
-    struct run_new n = {user_a.id, i.p.id, false, "do it", "shell", "{\"v\":1}", NULL, NULL, NULL};
+    struct run_new n = {.user_id = user_a.id,
+        .project_id = i.p.id,
+        .prompt = "do it",
+        .engine = "shell",
+        .run_context = "{\"v\":1}"};
     struct run_admitted run;
     OK(runs_admit(db, &n, &run, &err));
     OK(delete_idle(&i, &v));
