@@ -11,6 +11,7 @@
 #include "orchestrator/routes/app.h"
 #include "orchestrator/routes/handlers.h"
 #include "orchestrator/routes/render.h"
+#include "orchestrator/run/fault.h"
 #include "orchestrator/store/bundles.h"
 #include "orchestrator/store/custody.h"
 #include "shared/clock.h"
@@ -149,6 +150,7 @@ int route_evidence_get(void *ctx, struct http_req *req, struct arp_err *err)
     }
     if (rc)
         return rc;
+    fault_reach("evidence.read");
     switch (b.status) {
     case BUNDLE_READY:
         rc = reply_zip(app, req, &b, err);

@@ -327,7 +327,8 @@ static int collect_workspaces(const struct pass *p, const struct ttl *ttl, struc
         if (rc)
             return rc;
         more = page.n == RETENTION_BATCH;
-        fault_reach("workspace.chosen");
+        if (page.n)
+            fault_reach("workspace.chosen");
         for (size_t i = 0; i < page.n && rc == 0 && !stopping(p); i++)
             rc = collect_workspace(p, &page.v[i], ttl, err);
         retention_workspaces_done(&page);
