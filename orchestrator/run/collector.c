@@ -338,19 +338,20 @@ static int collect_workspaces(const struct pass *p, const struct ttl *ttl, struc
 
 /* --- passes -------------------------------------------------------------------------------------------------------------------- */
 
-static int reconcile(const struct pass *p, struct arp_err *err)
+/* An engine or a store that is away must not keep the other from being looked at, nor what was deleted from being told. */
+static void reconcile(const struct pass *p)
 {
-    struct arp_err why;
+    struct arp_err err;
     bool round = false;
-    fault_reach("pass.reconcile");
-    /* An engine or a store that is away must not keep the other from being looked at. */
-    if (reconcile_engine(p->env, &p->report->reconciled, &why) != 0)
-        log_error(LOG_LEVEL_WARN, NULL, "workspaces could not be reconciled", &why);
     int rc = 0;
+    fault_reach("pass.reconcile");
+    if (reconcile_engine(p->env, &p->report->reconciled, &err) != 0)
+        log_error(LOG_LEVEL_WARN, NULL, "workspaces could not be reconciled", &err);
     do
-        rc = reconcile_evidence(p->reconciler, p->env, &p->report->reconciled, &round, err);
+        rc = reconcile_evidence(p->reconciler, p->env, &p->report->reconciled, &round, &err);
     while (rc == 0 && p->whole && !round && !stopping(p));
-    return rc;
+    if (rc)
+        log_error(LOG_LEVEL_ERROR, NULL, "the evidence store could not be reconciled", &err);
 }
 
 static int work(const struct pass *p, struct arp_err *err)
@@ -369,7 +370,7 @@ static int work(const struct pass *p, struct arp_err *err)
     if (rc == 0)
         rc = collect_workspaces(p, &cold, err);
     if (rc == 0)
-        rc = reconcile(p, err);
+        reconcile(p);
     fault_reach("pass.end");
     return rc;
 }
