@@ -358,6 +358,8 @@ static void pinned_workspace_stays_until_it_is_unpinned(void)
     struct tenant t;
     struct reply r = {0};
     char run[40];
+    restart_with("WORKSPACE_COLD_TTL_DAYS=0", "EVIDENCE_TTL_DAYS=0", MANUAL);
+    ASSERT_TRUE(gc_counts(stack, false, "evidence.deleted") >= 0);
     ASSERT_TRUE(stack_tenant(stack, "pinned", -1, &t));
     ASSERT_TRUE(sealed_run(stack, &t, "[[\"true\"]]", run));
     ASSERT_INT(pin_call(stack, &t, "pin"), 200);
@@ -393,6 +395,8 @@ static void deleted_workspace_answers_gone_until_it_is_opened_anew(void)
     struct tenant t;
     struct reply r = {0};
     char run[40], path[96];
+    restart_with("WORKSPACE_COLD_TTL_DAYS=0", "EVIDENCE_TTL_DAYS=0", MANUAL);
+    ASSERT_TRUE(gc_counts(stack, false, "evidence.deleted") >= 0);
     ASSERT_TRUE(stack_tenant(stack, "anew", -1, &t));
     ASSERT_TRUE(sealed_run(stack, &t, "\"echo kept > kept.txt\"", run));
     ASSERT_TRUE(cool_workspace(stack, &t));

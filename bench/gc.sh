@@ -1,0 +1,104 @@
+#!/bin/sh
+# Retention: what 1000 expired evidence bundles cost at 1 k, 10 k and 100 k rows in the table, and what requests feel of a backlog. Two cases,
+# interleaved: 1000 expired rows among young ones, and a table in which all is expired. Each bundle has its file. Prints medians and ratios and
+# fails when 100 k or 10 k rows cost over 1.3 times what 1 k cost.
+# usage: bench/gc.sh [ROUNDS]        default: 3
+# Needs the packages of .ci/packages.sh and a container engine (a pass asks it what it has).
+set -eu
+cd "$(dirname "$0")/.."
+rounds=${1:-3}
+# shellcheck source=bench/lib.sh
+. bench/lib.sh
+need jq curl psql taskset
+
+make --no-print-directory BUILD="$BUILD" all | grep -v '^make' || true
+.ci/docker.sh start "$bench_dir/docker"
+bench_postgres
+export GC_INTERVAL_SECONDS=604800 EVIDENCE_TTL_DAYS=190
+bench_orchestrator
+url=http://127.0.0.1:$orchestrator_port
+
+project=$(curl -fsS -H "X-API-Key: $key" -H 'Content-Type: application/json' -d '{"name":"bench"}' "$url/projects")
+# The runs of the bundles, once; the bundles are made anew for every measurement.
+sql "INSERT INTO runs (user_id, project_id, workspace_id, status, streaming, prompt, engine, run_context, finished_at)
+  SELECT '$user_id', '$(echo "$project" | jq -r .id)', '$(echo "$project" | jq -r .workspaceId)', 'succeeded', false, 'bench', 'shell', '{}', now()
+  FROM generate_series(1, 100000)"
+sql 'VACUUM ANALYZE runs'
+run=$(sql 'SELECT id FROM runs LIMIT 1')
+
+# fill ROWS EXPIRED: so many bundles, so many of them too old, with their files
+fill() {
+    find "$EVIDENCE_ROOT" -maxdepth 1 -name '*.zip' -delete
+    sql 'TRUNCATE evidence_bundles'
+    sql "INSERT INTO evidence_bundles (run_id, user_id, project_id, workspace_id, status, bundle_path, sha256, size_bytes, sealed_at, created_at)
+      SELECT id, user_id, project_id, workspace_id, 'ready', id || '.zip', repeat('0123456789abcdef', 4), 1, now(),
+        now() - CASE WHEN row_number() OVER () <= $2 THEN interval '200 days' ELSE interval '1 day' END + row_number() OVER () * interval '1 ms'
+      FROM runs LIMIT $1"
+    sql 'VACUUM ANALYZE evidence_bundles'
+    sql 'SELECT bundle_path FROM evidence_bundles' | (cd "$EVIDENCE_ROOT" && xargs touch)
+    sync -f "$EVIDENCE_ROOT"
+}
+
+# pass EXPIRED: one pass, which must delete so many; prints milliseconds per 1000
+pass() {
+    answer=$(curl -fsS -w '\n%{time_total}\n' -H "X-API-Key: $key" -H 'Content-Type: application/json' -d '{"dryRun":false}' "$url/ops/gc") || die 'the pass failed'
+    deleted=$(echo "$answer" | head -n 1 | jq .evidence.deleted)
+    [ "$deleted" -eq "$1" ] || die "$deleted bundles were deleted, not $1"
+    echo "$answer" | tail -n 1 | awk -v n="$1" '{ printf "%.1f\n", $1 * 1e6 / n }'
+}
+
+# Milliseconds of requests, one after the other, until the file named is there.
+requests_until() {
+    until [ -e "$1" ]; do
+        curl -fsS -o /dev/null -w '%{time_total}\n' -H "X-API-Key: $key" "$url/runs/$run"
+    done | awk '{ print $1 * 1000 }'
+}
+
+percentile() { sort -g | awk -v p="$1" '{ v[NR] = $1 } END { i = int(NR * p + 0.999); print v[i < 1 ? 1 : i] }'; }
+
+round=0
+while [ $round -le "$rounds" ]; do
+    for rows in 1000 10000 100000; do
+        fill $rows 1000
+        few=$(pass 1000)
+        # The first round warms up.
+        [ $round -eq 0 ] || echo "few $rows $few" >>"$bench_dir/results"
+        fill $rows $rows
+        if [ $rows -eq 100000 ]; then
+            rm -f "$bench_dir/over"
+            requests_until "$bench_dir/over" >"$bench_dir/during.$round" &
+            asking=$!
+        fi
+        all=$(pass $rows)
+        if [ $rows -eq 100000 ]; then
+            touch "$bench_dir/over"
+            wait $asking
+        fi
+        [ $round -eq 0 ] || echo "all $rows $all" >>"$bench_dir/results"
+    done
+    round=$((round + 1))
+done
+
+rm -f "$bench_dir/over"
+(sleep 5 && touch "$bench_dir/over") &
+requests_until "$bench_dir/over" >"$bench_dir/idle"
+
+value() { awk -v c="$1" -v r="$2" '$1 == c && $2 == r { print $3 }' "$bench_dir/results" | median; }
+
+echo
+machine
+echo "$rounds rounds; medians: milliseconds of a whole pass (POST /ops/gc) per 1000 bundles deleted"
+printf '\n%-34s %9s %9s %9s %12s %12s\n' '' '1 k rows' '10 k' '100 k' '10 k / 1 k' '100 k / 1 k'
+bad=0
+for case in few all; do
+    [ $case = few ] && what='1000 expired among young ones' || what='all expired'
+    a=$(value $case 1000) b=$(value $case 10000) c=$(value $case 100000)
+    echo "$a $b $c" | awk -v w="$what" '{ printf "%-34s %9.1f %9.1f %9.1f %12.2f %12.2f\n", w, $1, $2, $3, $2 / $1, $3 / $1 }'
+    echo "$a $b $c" | awk '{ exit !($2 / $1 <= 1.3 && $3 / $1 <= 1.3) }' || bad=1
+done
+cat "$bench_dir"/during.[1-9]* >"$bench_dir/during"
+printf '\nGET /runs/:id, ms: p50 %.2f, p99 %.2f idle; p50 %.2f, p99 %.2f while 100 k bundles are worked off\n' \
+    "$(percentile 0.5 <"$bench_dir/idle")" "$(percentile 0.99 <"$bench_dir/idle")" \
+    "$(percentile 0.5 <"$bench_dir/during")" "$(percentile 0.99 <"$bench_dir/during")"
+[ $bad -eq 0 ] || die 'a ratio is over 1.3'
+echo 'goal: ratios up to 1.3'
