@@ -16,6 +16,7 @@ int command_verify(int argc, const char **argv);
 int command_run(int argc, const char **argv);
 int command_logs(int argc, const char **argv);
 int command_evidence(int argc, const char **argv);
+int command_custody(int argc, const char **argv);
 int command_keys(int argc, const char **argv);
 
 /* Parse all options of table; unknown ones are told on standard error. Returns the context with the remaining arguments, or NULL. */

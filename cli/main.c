@@ -14,8 +14,9 @@ static const struct {
     {"run", command_run, "start a run in a project and show what happens"},
     {"logs", command_logs, "show the events of a run, -f to its end"},
     {"evidence", command_evidence, "fetch the sealed evidence of a run"},
+    {"custody", command_custody, "fetch what was done with the evidence of a run, with proofs"},
     {"keys", command_keys, "fetch the server's public keys, to keep and verify with"},
-    {"verify", command_verify, "check a bundle, offline"},
+    {"verify", command_verify, "check a bundle, or a custody file, offline"},
 };
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

@@ -47,7 +47,7 @@ CREATE TABLE custody_chains (
     run_id  uuid PRIMARY KEY,
     user_id uuid NOT NULL REFERENCES users (id), -- whose evidence it is
     lines   bigint NOT NULL DEFAULT 0 CHECK (lines >= 0),
-    head    text NOT NULL CHECK (head ~ '^[0-9a-f]{64}$'), -- what the next line's "prev" is
+    head    text NOT NULL CHECK (octet_length(head) = 64), -- what the next line's "prev" is
     last_at timestamptz NOT NULL
 ) WITH (fillfactor = 50);
 
@@ -58,7 +58,7 @@ CREATE TABLE custody (
     user_id uuid NOT NULL,
     ts      timestamptz NOT NULL,
     day     date NOT NULL GENERATED ALWAYS AS ((ts AT TIME ZONE 'UTC')::date) STORED,
-    type    text NOT NULL CHECK (type IN ('created', 'downloaded', 'verified', 'held', 'released', 'purged', 'lost')),
+    type    text NOT NULL CHECK (type IN ('created', 'downloaded', 'verified', 'held', 'released', 'purged', 'lost', 'found')),
     actor   text NOT NULL, -- API key id, or "system"
     hold_id uuid REFERENCES holds (id), -- of held and released
     line    text NOT NULL, -- the chained bytes

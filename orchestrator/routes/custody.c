@@ -34,12 +34,23 @@ static void render_day(struct json *j, const struct custody_head *h)
     json_obj_close(j);
 }
 
-static void render_days(struct json *j, const struct custody_heads *days)
+/* Has one of the lines a proof in that day? A day that was signed after the lines were read has none yet, and is left out. */
+static bool has_proof_in(const struct custody_lines *ls, const char *day)
+{
+    size_t i = 0;
+    while (i < ls->n && strcmp(ls->v[i].day, day) != 0)
+        i++;
+    return i < ls->n;
+}
+
+/* ls: only days in which they are proven; NULL: all. */
+static void render_days(struct json *j, const struct custody_heads *days, const struct custody_lines *ls)
 {
     json_key(j, "days");
     json_arr_open(j);
     for (size_t i = 0; i < days->n; i++)
-        render_day(j, &days->v[i]);
+        if (!ls || has_proof_in(ls, days->v[i].day))
+            render_day(j, &days->v[i]);
     json_arr_close(j);
 }
 
@@ -76,21 +87,12 @@ static void render_chain(
         if (ls->v[i].path)
             render_proof(j, &ls->v[i]);
     json_arr_close(j);
-    render_days(j, days);
+    render_days(j, days, ls);
     if (ls->n == LINES_MAX)
         json_kint(j, "nextAfter", ls->v[ls->n - 1].seq);
     else
         json_knull(j, "nextAfter");
     json_obj_close(j);
-}
-
-/* A run without lines has none yet; that it is there must be asked. */
-static int check_run(const struct app *app, const char *user_id, const char *run_id, struct arp_err *err)
-{
-    struct run run = {0};
-    int rc = runs_get(app->db, user_id, run_id, &run, err);
-    run_done(&run);
-    return rc;
 }
 
 int route_custody_get(void *ctx, struct http_req *req, struct arp_err *err)
@@ -108,8 +110,7 @@ int route_custody_get(void *ctx, struct http_req *req, struct arp_err *err)
     if (rc == 0)
         rc = custody_read(app->db, user_id, run_id, after, LINES_MAX, &ls, err);
     if (rc == 0 && ls.n == 0)
-        rc = check_run(app, user_id, run_id, err);
-    /* After the lines: a day that was signed in between comes without proofs, none is missing. */
+        rc = custody_check_owner(app->db, user_id, run_id, err);
     if (rc == 0 && ls.n > 0)
         rc = custody_days_of(app->db, user_id, run_id, ls.v[0].seq, ls.v[ls.n - 1].seq, &days, err);
     if (rc == 0) {
@@ -189,7 +190,7 @@ int route_custody_days(void *ctx, struct http_req *req, struct arp_err *err)
     cleanup_answer struct answer a;
     struct json *j = answer_open(&a);
     json_obj_open(j);
-    render_days(j, &days);
+    render_days(j, &days, NULL);
     json_kstr(j, "nextCursor", days.n == limit ? days.v[days.n - 1].day : NULL);
     json_obj_close(j);
     custody_heads_done(&days);

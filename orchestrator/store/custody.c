@@ -29,18 +29,25 @@ static int by_args(struct sql_args *a, const char *user_id, const char *run_id, 
 #define KEY     "$3::uuid"
 #define USER    "$4::uuid"
 #define ADDRESS "$5"
+#define LINE_DOWNLOADED                                                                                      \
+    CUSTODY_LINE("b.run_id", "b.user_id", "downloaded", KEY, USER, ADDRESS, "b.sha256", "''")
+#define LINE_VERIFIED                                                                                        \
+    CUSTODY_LINE("b.run_id", "b.user_id", "verified", KEY, USER, ADDRESS, "$6::text",                        \
+        "custody_fact('verdict', $7::text) || custody_fact('matches', b.sha256 = $6::text)")
 
 int custody_downloaded(struct db *db, const char *user_id, const char *run_id, const struct custody_by *by,
     bool first, struct arp_err *err)
 {
     /* The lock comes before the line: what a collector deletes at this moment is waited for and then not found. */
     static const struct sql DOWNLOADED = {"custody_downloaded",
-        "WITH b AS MATERIALIZED (SELECT run_id, user_id, sha256 FROM evidence_bundles"
-        " WHERE user_id = $1 AND run_id = $2 AND status = 'ready' FOR SHARE)"
+        "WITH r AS MATERIALIZED (SELECT run_id, user_id, sha256 FROM evidence_bundles"
+        " WHERE user_id = $1 AND run_id = $2 AND status = 'ready' FOR SHARE),"
+        " w AS MATERIALIZED (SELECT workflow_run_id, user_id, sha256 FROM workflow_bundles"
+        " WHERE user_id = $1 AND workflow_run_id = $2 AND status = 'ready' FOR SHARE),"
+        " b AS (SELECT * FROM r UNION ALL SELECT * FROM w)"
         " SELECT CASE WHEN $6::boolean OR NOT EXISTS (SELECT 1 FROM custody c WHERE c.run_id = b.run_id AND "
-        "c.user_id = $1 AND c.type = 'downloaded' AND c.actor = $3::text)"
-        " THEN " CUSTODY_LINE(
-            "b.run_id", "b.user_id", "downloaded", KEY, USER, ADDRESS, "b.sha256", "''") " END FROM b",
+        "c.user_id = $1 AND c.type = 'downloaded' AND c.actor = $3::text) THEN " LINE_DOWNLOADED
+        " END FROM b",
         false};
     struct sql_args a = {0};
     int rc = by_args(&a, user_id, run_id, by, err);
@@ -52,18 +59,9 @@ int custody_verified(struct db *db, const char *user_id, const char *run_id, con
     const char *verdict, const struct custody_by *by, struct arp_err *err)
 {
     static const struct sql VERIFIED = {"custody_verified",
-        "SELECT " CUSTODY_LINE("b.run_id", "b.user_id", "verified", KEY, USER, ADDRESS, "$6::text",
-            "custody_fact('verdict', $7::text) || custody_fact('matches', b.sha256 = $6::text)") " FROM "
-                                                                                                 "evidence_"
-                                                                                                 "bundles b "
-                                                                                                 "WHERE "
-                                                                                                 "b.user_id "
-                                                                                                 "= $1 AND "
-                                                                                                 "b.run_id = "
-                                                                                                 "$2 AND "
-                                                                                                 "b.sha256 "
-                                                                                                 "IS NOT "
-                                                                                                 "NULL",
+        "WITH b AS (SELECT run_id, user_id, sha256 FROM evidence_bundles WHERE user_id = $1 AND run_id = $2"
+        " UNION ALL SELECT workflow_run_id, user_id, sha256 FROM workflow_bundles WHERE user_id = $1 AND "
+        "workflow_run_id = $2) SELECT " LINE_VERIFIED " FROM b WHERE b.sha256 IS NOT NULL",
         false};
     struct sql_args a = {0};
     int rc = by_args(&a, user_id, run_id, by, err);
@@ -202,6 +200,20 @@ int custody_read(struct db *db, const char *user_id, const char *run_id, int64_t
     if (rc == 0)
         rc = db_many(db, &READ, &a, &res, err);
     return rc < 0 ? rc : rows_to(res, sizeof(*ret->v), map_line, done_line, (void **)&ret->v, &ret->n, err);
+}
+
+int custody_check_owner(struct db *db, const char *user_id, const char *run_id, struct arp_err *err)
+{
+    static const struct sql OWNER = {"custody_check_owner",
+        "SELECT 1 FROM runs WHERE user_id = $1 AND id = $2 UNION ALL SELECT 1 FROM workflow_runs WHERE "
+        "user_id = $1 AND id = $2",
+        true};
+    struct sql_args a = {0};
+    args_text(&a, user_id);
+    args_text(&a, run_id);
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = id_check(run_id, "run", err);
+    return rc < 0 ? rc : db_one(db, &OWNER, &a, "run", &res, err);
 }
 
 /* --- closing days --------------------------------------------------------------------------------------------------------- */

@@ -71,6 +71,9 @@ void custody_lines_done(struct custody_lines *ls);
 int custody_read(struct db *db, const char *user_id, const char *run_id, int64_t after_seq, unsigned limit,
     struct custody_lines *ret, struct arp_err *err);
 
+/* Is there such a run, or workflow run, of the user? Errors: ARP_E_NOT_FOUND. */
+int custody_check_owner(struct db *db, const char *user_id, const char *run_id, struct arp_err *err);
+
 /* --- closing days: for the system ----------------------------------------------------------------------------------------- */
 
 /* Is a day over and not signed? Changes nothing. */

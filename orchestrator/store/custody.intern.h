@@ -30,4 +30,8 @@
     CUSTODY_LINE(row ".run_id", row ".user_id", "lost", "NULL", "NULL", "NULL", row ".sha256",               \
         "custody_fact('reason', (" why ")::text)")
 
+/* row: as above, whose file is back with the right digest. */
+#define CUSTODY_FOUND(row)                                                                                   \
+    CUSTODY_LINE(row ".run_id", row ".user_id", "found", "NULL", "NULL", "NULL", row ".sha256", "''")
+
 #endif

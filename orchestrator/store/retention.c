@@ -129,8 +129,9 @@ int retention_bundle_found(struct db *db, const char *run_id, const char *sha256
     "error_message = '" LOST_MESSAGE "' AND sha256 = $2 AND "
     static const struct sql FOUND = {"retention_bundle_found",
         "WITH b AS (UPDATE evidence_bundles" BACK
-        "run_id = $1 RETURNING 1), w AS (UPDATE workflow_bundles" BACK
-        "workflow_run_id = $1 RETURNING 1) SELECT 1 FROM b UNION ALL SELECT 1 FROM w",
+        "run_id = $1 RETURNING run_id, user_id, sha256), w AS (UPDATE workflow_bundles" BACK
+        "workflow_run_id = $1 RETURNING workflow_run_id AS run_id, user_id, sha256)"
+        " SELECT " CUSTODY_FOUND("b") " FROM b UNION ALL SELECT " CUSTODY_FOUND("w") " FROM w",
         false};
     struct sql_args a = {0};
     args_text(&a, run_id);
