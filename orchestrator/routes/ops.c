@@ -6,6 +6,7 @@
 #include "orchestrator/routes/handlers.h"
 #include "orchestrator/routes/render.h"
 #include "orchestrator/run/collector.h"
+#include "orchestrator/run/rebuild.h"
 #include "orchestrator/run/warm.h"
 
 static void reply_flag(struct http_req *req, unsigned status, const char *state)
@@ -112,6 +113,23 @@ int route_gc(void *ctx, struct http_req *req, struct arp_err *err)
     for (int kind = 0; kind < RECONCILED_COUNT; kind++)
         json_kint(j, reconciled_name((enum reconciled)kind), report.reconciled.n[kind]);
     json_obj_close(j);
+    json_obj_close(j);
+    answer_send(&a, req, 200);
+    return 0;
+}
+
+int route_bundles_retry(void *ctx, struct http_req *req, struct arp_err *err)
+{
+    const struct app *app = ctx;
+    struct rebuild_report report;
+    int rc = rebuild_failed(app->env, &report, err);
+    if (rc)
+        return rc;
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    json_obj_open(j);
+    json_kint(j, "retried", report.retried);
+    json_kint(j, "unstaged", report.unstaged);
     json_obj_close(j);
     answer_send(&a, req, 200);
     return 0;

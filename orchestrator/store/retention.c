@@ -75,6 +75,15 @@ static void cursor_args(struct sql_args *a, const struct retention_cursor *at)
     args_text(a, at->id[0] ? at->id : NO_ID);
 }
 
+/* To behind the last of a page. */
+static void cursor_move(struct retention_cursor *at, const struct retention_bundles *page)
+{
+    if (page->n == 0)
+        return;
+    at->at_us = page->v[page->n - 1].created_us;
+    memcpy(at->id, page->v[page->n - 1].id, sizeof(at->id));
+}
+
 int retention_bundles_expired(struct db *db, enum retention_kind kind, int64_t before_us,
     struct retention_cursor *at, struct retention_bundles *ret, struct arp_err *err)
 {
@@ -91,10 +100,8 @@ int retention_bundles_expired(struct db *db, enum retention_kind kind, int64_t b
     args_int(&a, before_us);
     cursor_args(&a, at);
     int rc = list_bundles(db, kind == RETENTION_RUN ? &RUNS : &WORKFLOWS, &a, ret, err);
-    if (rc == 0 && ret->n > 0) {
-        at->at_us = ret->v[ret->n - 1].created_us;
-        memcpy(at->id, ret->v[ret->n - 1].id, sizeof(at->id));
-    }
+    if (rc == 0)
+        cursor_move(at, ret);
     return rc;
 }
 
@@ -140,6 +147,18 @@ int retention_bundle_found(struct db *db, const char *run_id, const char *sha256
     return db_one(db, &FOUND, &a, "lost bundle", &res, err);
 }
 
+int retention_bundle_retry(struct db *db, const char *user_id, const char *id, struct arp_err *err)
+{
+    static const struct sql RETRY = {"retention_bundle_retry",
+        "UPDATE evidence_bundles SET status = 'pending', error_message = NULL, claim_holder = NULL, "
+        "claim_expires_at = NULL, updated_at = now() WHERE user_id = $1 AND id = $2 AND status = 'error'",
+        false};
+    struct sql_args a = {0};
+    args_text(&a, user_id);
+    args_text(&a, id);
+    return db_change(db, &RETRY, &a, "bundle in error", err);
+}
+
 int retention_owners(struct db *db, const struct retention_name *names, size_t n,
     struct retention_owner *ret_owners, struct arp_err *err)
 {
@@ -179,6 +198,22 @@ int retention_owners(struct db *db, const struct retention_name *names, size_t n
             .deleted = row_bool(res, i, 6)};
         snprintf(o->lost_sha256, sizeof(o->lost_sha256), "%s", row_bytes(res, i, 7, NULL));
     }
+    return rc;
+}
+
+int retention_bundles_failed(
+    struct db *db, struct retention_cursor *at, struct retention_bundles *ret, struct arp_err *err)
+{
+    static const struct sql FAILED = {"retention_bundles_failed",
+        "SELECT " COLUMNS_RUN ", false FROM " TABLES_RUN
+        " WHERE b.status = 'error' AND (b.created_at, b.id) > (" SQL_TIME(
+            "$1") ", $2::uuid) ORDER BY b.created_at, b.id LIMIT " BATCH,
+        true};
+    struct sql_args a = {0};
+    cursor_args(&a, at);
+    int rc = list_bundles(db, &FAILED, &a, ret, err);
+    if (rc == 0)
+        cursor_move(at, ret);
     return rc;
 }
 
