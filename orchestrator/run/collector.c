@@ -154,7 +154,7 @@ static int finish_evidence(const struct pass *p, enum retention_kind kind, struc
     return rc;
 }
 
-/* Take the held ones out of a page. */
+/* Count a page and put its held ones behind the others: page, which is the caller's view of the array, then ends before them. */
 static void count_held(struct retention_bundles *page, struct collected *count)
 {
     size_t n = 0;
@@ -168,7 +168,6 @@ static void count_held(struct retention_bundles *page, struct collected *count)
         page->v[i] = page->v[n];
         page->v[n++] = b;
     }
-    /* The rest of the array is still to be freed: the caller keeps the whole length. */
     page->n = n;
 }
 
