@@ -195,6 +195,16 @@ static void restart_with(const char *workspace_ttl, const char *evidence_ttl, co
 
 #define MANUAL "GC_INTERVAL_SECONDS=3600"
 
+/* With nothing to live for a time, have all deleted that earlier tests left: whatever is warm yet is cold soon. */
+static void restart_clean(void)
+{
+    restart_with("WORKSPACE_COLD_TTL_DAYS=0", "EVIDENCE_TTL_DAYS=0", MANUAL);
+    for (int i = 0;
+         i < 30 * 20 && strcmp(pg_sql("SELECT count(*) FROM workspaces WHERE state = 'warm'"), "0") != 0; i++)
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    ASSERT_TRUE(gc_counts(stack, false, "evidence.deleted") >= 0);
+}
+
 /* An evidence answer says that it was deleted, when, and by which policy. */
 static void assert_gone(const struct tenant *t, const char *run, const char *policy)
 {
@@ -216,8 +226,7 @@ static void ttl_zero_deletes_all_that_is_cold_and_sealed(void)
     struct tenant t;
     struct reply r = {0};
     char run[40], path[80];
-    restart_with("WORKSPACE_COLD_TTL_DAYS=0", "EVIDENCE_TTL_DAYS=0", MANUAL);
-    ASSERT_TRUE(gc_counts(stack, false, "evidence.deleted") >= 0); /* what earlier tests left */
+    restart_clean();
     ASSERT_TRUE(stack_tenant(stack, "zero", -1, &t));
     ASSERT_TRUE(sealed_run(stack, &t, "\"echo work > work.txt\"", run));
     ASSERT_TRUE(zip_exists(stack, run));
@@ -346,8 +355,7 @@ static void assert_kept_until_released(const char *what, const char *name)
 
 static void what_is_held_stays_until_it_is_released(void)
 {
-    restart_with("WORKSPACE_COLD_TTL_DAYS=0", "EVIDENCE_TTL_DAYS=0", MANUAL);
-    ASSERT_TRUE(gc_counts(stack, false, "evidence.deleted") >= 0);
+    restart_clean();
     assert_kept_until_released("runs", "held-run");
     assert_kept_until_released("projects", "held-project");
     assert_kept_until_released("users", "held-user");
@@ -358,8 +366,7 @@ static void pinned_workspace_stays_until_it_is_unpinned(void)
     struct tenant t;
     struct reply r = {0};
     char run[40];
-    restart_with("WORKSPACE_COLD_TTL_DAYS=0", "EVIDENCE_TTL_DAYS=0", MANUAL);
-    ASSERT_TRUE(gc_counts(stack, false, "evidence.deleted") >= 0);
+    restart_clean();
     ASSERT_TRUE(stack_tenant(stack, "pinned", -1, &t));
     ASSERT_TRUE(sealed_run(stack, &t, "[[\"true\"]]", run));
     ASSERT_INT(pin_call(stack, &t, "pin"), 200);
@@ -395,8 +402,7 @@ static void deleted_workspace_answers_gone_until_it_is_opened_anew(void)
     struct tenant t;
     struct reply r = {0};
     char run[40], path[96];
-    restart_with("WORKSPACE_COLD_TTL_DAYS=0", "EVIDENCE_TTL_DAYS=0", MANUAL);
-    ASSERT_TRUE(gc_counts(stack, false, "evidence.deleted") >= 0);
+    restart_clean();
     ASSERT_TRUE(stack_tenant(stack, "anew", -1, &t));
     ASSERT_TRUE(sealed_run(stack, &t, "\"echo kept > kept.txt\"", run));
     ASSERT_TRUE(cool_workspace(stack, &t));
