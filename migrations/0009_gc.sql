@@ -26,3 +26,6 @@ ALTER TABLE workspaces
     ADD CHECK (state = 'deleted' OR (deleted_reason IS NULL AND gc_volume_name IS NULL));
 CREATE INDEX workspaces_expiring ON workspaces (last_active_at, id) WHERE state = 'cold';
 CREATE INDEX workspaces_removing ON workspaces (id) WHERE gc_volume_name IS NOT NULL;
+
+-- Bundles that could not be built, for another try.
+CREATE INDEX evidence_bundles_failed ON evidence_bundles (created_at, id) WHERE status = 'error';

@@ -11,6 +11,7 @@
 #include "orchestrator/routes/app.h"
 #include "orchestrator/routes/handlers.h"
 #include "orchestrator/routes/render.h"
+#include "orchestrator/run/fault.h"
 #include "orchestrator/store/bundles.h"
 #include "orchestrator/store/custody.h"
 #include "orchestrator/store/workflow_bundles.h"
@@ -231,6 +232,7 @@ int route_evidence_get(void *ctx, struct http_req *req, struct arp_err *err)
         run_done(&run);
         return rc;
     }
+    fault_reach("evidence.read");
     if (rc == 0)
         rc = reply(app, req, state_of_run, &s, err);
     state_done(&s);

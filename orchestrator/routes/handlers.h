@@ -89,6 +89,7 @@ http_handler route_custody_days;
 
 /* ops.c */
 http_handler route_gc;
+http_handler route_bundles_retry;
 http_handler route_healthz;
 http_handler route_readyz;
 http_handler route_metrics;

@@ -7,6 +7,7 @@
 #include "orchestrator/routes/openapi.h"
 #include "orchestrator/routes/render.h"
 #include "orchestrator/run/collector.h"
+#include "orchestrator/run/rebuild.h"
 #include "orchestrator/run/warm.h"
 
 static void reply_flag(struct http_req *req, unsigned status, const char *state)
@@ -126,5 +127,22 @@ int route_openapi(void *ctx, struct http_req *req, struct arp_err *err)
     buf_init(&out, RENDER_MAX);
     buf_append(&out, openapi_json, openapi_json_len);
     http_reply_json(req, 200, &out);
+    return 0;
+}
+
+int route_bundles_retry(void *ctx, struct http_req *req, struct arp_err *err)
+{
+    const struct app *app = ctx;
+    struct rebuild_report report;
+    int rc = rebuild_failed(app->env, &report, err);
+    if (rc)
+        return rc;
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    json_obj_open(j);
+    json_kint(j, "retried", report.retried);
+    json_kint(j, "unstaged", report.unstaged);
+    json_obj_close(j);
+    answer_send(&a, req, 200);
     return 0;
 }

@@ -125,5 +125,7 @@ const struct http_route route_table[] = {
         "signed days of custody, newest first, in pages"},
     {"POST", "/ops/gc", HTTP_SCOPE_ADMIN, SMALL_BODY, HTTP_BLOCKING, route_gc,
         "one pass of retention, now, or what it would do"},
+    {"POST", "/ops/bundles/retry", HTTP_SCOPE_ADMIN, 0, HTTP_BLOCKING, route_bundles_retry,
+        "build the bundles again that could not be built"},
 };
 const size_t route_table_len = sizeof(route_table) / sizeof(route_table[0]);

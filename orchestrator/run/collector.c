@@ -154,7 +154,7 @@ static int finish_evidence(const struct pass *p, enum retention_kind kind, struc
     return rc;
 }
 
-/* Take the held ones out of a page. */
+/* Count a page and put its held ones behind the others: page, which is the caller's view of the array, then ends before them. */
 static void count_held(struct retention_bundles *page, struct collected *count)
 {
     size_t n = 0;
@@ -168,7 +168,6 @@ static void count_held(struct retention_bundles *page, struct collected *count)
         page->v[i] = page->v[n];
         page->v[n++] = b;
     }
-    /* The rest of the array is still to be freed: the caller keeps the whole length. */
     page->n = n;
 }
 
@@ -327,7 +326,8 @@ static int collect_workspaces(const struct pass *p, const struct ttl *ttl, struc
         if (rc)
             return rc;
         more = page.n == RETENTION_BATCH;
-        fault_reach("workspace.chosen");
+        if (page.n)
+            fault_reach("workspace.chosen");
         for (size_t i = 0; i < page.n && rc == 0 && !stopping(p); i++)
             rc = collect_workspace(p, &page.v[i], ttl, err);
         retention_workspaces_done(&page);
@@ -337,19 +337,20 @@ static int collect_workspaces(const struct pass *p, const struct ttl *ttl, struc
 
 /* --- passes -------------------------------------------------------------------------------------------------------------------- */
 
-static int reconcile(const struct pass *p, struct arp_err *err)
+/* An engine or a store that is away must not keep the other from being looked at, nor what was deleted from being told. */
+static void reconcile(const struct pass *p)
 {
-    struct arp_err why;
+    struct arp_err err;
     bool round = false;
-    fault_reach("pass.reconcile");
-    /* An engine or a store that is away must not keep the other from being looked at. */
-    if (reconcile_engine(p->env, &p->report->reconciled, &why) != 0)
-        log_error(LOG_LEVEL_WARN, NULL, "workspaces could not be reconciled", &why);
     int rc = 0;
+    fault_reach("pass.reconcile");
+    if (reconcile_engine(p->env, &p->report->reconciled, &err) != 0)
+        log_error(LOG_LEVEL_WARN, NULL, "workspaces could not be reconciled", &err);
     do
-        rc = reconcile_evidence(p->reconciler, p->env, &p->report->reconciled, &round, err);
+        rc = reconcile_evidence(p->reconciler, p->env, &p->report->reconciled, &round, &err);
     while (rc == 0 && p->whole && !round && !stopping(p));
-    return rc;
+    if (rc)
+        log_error(LOG_LEVEL_ERROR, NULL, "the evidence store could not be reconciled", &err);
 }
 
 static int work(const struct pass *p, struct arp_err *err)
@@ -368,7 +369,7 @@ static int work(const struct pass *p, struct arp_err *err)
     if (rc == 0)
         rc = collect_workspaces(p, &cold, err);
     if (rc == 0)
-        rc = reconcile(p, err);
+        reconcile(p);
     fault_reach("pass.end");
     return rc;
 }

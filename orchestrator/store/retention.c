@@ -75,6 +75,15 @@ static void cursor_args(struct sql_args *a, const struct retention_cursor *at)
     args_text(a, at->id[0] ? at->id : NO_ID);
 }
 
+/* To behind the last of a page. */
+static void cursor_move(struct retention_cursor *at, const struct retention_bundles *page)
+{
+    if (page->n == 0)
+        return;
+    at->at_us = page->v[page->n - 1].created_us;
+    memcpy(at->id, page->v[page->n - 1].id, sizeof(at->id));
+}
+
 int retention_bundles_expired(struct db *db, enum retention_kind kind, int64_t before_us,
     struct retention_cursor *at, struct retention_bundles *ret, struct arp_err *err)
 {
@@ -91,10 +100,8 @@ int retention_bundles_expired(struct db *db, enum retention_kind kind, int64_t b
     args_int(&a, before_us);
     cursor_args(&a, at);
     int rc = list_bundles(db, kind == RETENTION_RUN ? &RUNS : &WORKFLOWS, &a, ret, err);
-    if (rc == 0 && ret->n > 0) {
-        at->at_us = ret->v[ret->n - 1].created_us;
-        memcpy(at->id, ret->v[ret->n - 1].id, sizeof(at->id));
-    }
+    if (rc == 0)
+        cursor_move(at, ret);
     return rc;
 }
 
@@ -140,6 +147,18 @@ int retention_bundle_found(struct db *db, const char *run_id, const char *sha256
     return db_one(db, &FOUND, &a, "lost bundle", &res, err);
 }
 
+int retention_bundle_retry(struct db *db, const char *user_id, const char *id, struct arp_err *err)
+{
+    static const struct sql RETRY = {"retention_bundle_retry",
+        "UPDATE evidence_bundles SET status = 'pending', error_message = NULL, claim_holder = NULL, "
+        "claim_expires_at = NULL, updated_at = now() WHERE user_id = $1 AND id = $2 AND status = 'error'",
+        false};
+    struct sql_args a = {0};
+    args_text(&a, user_id);
+    args_text(&a, id);
+    return db_change(db, &RETRY, &a, "bundle in error", err);
+}
+
 int retention_owners(struct db *db, const struct retention_name *names, size_t n,
     struct retention_owner *ret_owners, struct arp_err *err)
 {
@@ -182,6 +201,22 @@ int retention_owners(struct db *db, const struct retention_name *names, size_t n
     return rc;
 }
 
+int retention_bundles_failed(
+    struct db *db, struct retention_cursor *at, struct retention_bundles *ret, struct arp_err *err)
+{
+    static const struct sql FAILED = {"retention_bundles_failed",
+        "SELECT " COLUMNS_RUN ", false FROM " TABLES_RUN
+        " WHERE b.status = 'error' AND (b.created_at, b.id) > (" SQL_TIME(
+            "$1") ", $2::uuid) ORDER BY b.created_at, b.id LIMIT " BATCH,
+        true};
+    struct sql_args a = {0};
+    cursor_args(&a, at);
+    int rc = list_bundles(db, &FAILED, &a, ret, err);
+    if (rc == 0)
+        cursor_move(at, ret);
+    return rc;
+}
+
 /* Array literals of their ids and their users, side by side: "{a,b}". */
 static int arrays_of(
     const struct retention_bundles *bs, struct buf *ids, struct buf *users, struct arp_err *err)
@@ -198,11 +233,12 @@ static int arrays_of(
     return rc ? rc : buf_error(users, err);
 }
 
-/* $1 ids, $2 users, $3 before, $4 reason, $5 policy. A bundle that somebody else has locked, and one of a user whose holds are just being
- * changed, is passed over. */
-#define WANTED "unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS want (id, user_id, place)"
+/* $1 ids, $2 users, $3 before, $4 reason, $5 policy. = ANY is looked up by the key however many rows there are; a join with unnest is now and
+ * then planned by an index on the user, which finds all the user has. A bundle that somebody else has locked, and one of a user whose holds
+ * are just being changed, is passed over. */
+#define WANTED(id) id " = ANY ($1::uuid[])"
 #define DELETABLE                                                                                            \
-    " JOIN users u ON u.id = b.user_id WHERE b.status = 'ready' AND b.created_at < " SQL_TIME(               \
+    " AND b.user_id = ANY ($2::uuid[]) AND b.status = 'ready' AND b.created_at < " SQL_TIME(                 \
         "$3") " FOR UPDATE OF b SKIP LOCKED FOR SHARE OF u SKIP LOCKED)"
 #define DELETED                                                                                              \
     "status = 'deleted', deleted_at = now(), updated_at = now(), deleted_reason = $4, deleted_policy = $5"
@@ -210,16 +246,19 @@ static int arrays_of(
 #define PURGED " SELECT place, " CUSTODY_PURGED("moved", "$4", "$5") " FROM moved"
 
 static const struct sql DELETE_RUNS = {"retention_bundles_delete",
-    "WITH locked AS MATERIALIZED (SELECT want.place, b.id, b.run_id, b.user_id, b.project_id FROM " WANTED
-    " JOIN evidence_bundles b ON b.id = want.id AND b.user_id = want.user_id" DELETABLE
+    "WITH locked AS MATERIALIZED (SELECT array_position($1::uuid[], b.id) AS place, b.id, b.run_id, "
+    "b.user_id,"
+    " b.project_id FROM evidence_bundles b JOIN users u ON u.id = b.user_id WHERE " WANTED("b.id") DELETABLE
     ", moved AS (UPDATE evidence_bundles t SET " DELETED
     " FROM locked b WHERE t.id = b.id AND t.user_id = b.user_id AND NOT " HELD_RUN
     " RETURNING b.place, t.run_id, t.user_id, t.sha256, t.size_bytes)" PURGED,
     false};
 
 static const struct sql DELETE_WORKFLOWS = {"retention_workflow_bundles_delete",
-    "WITH locked AS MATERIALIZED (SELECT want.place, b.workflow_run_id, b.user_id FROM " WANTED
-    " JOIN workflow_bundles b ON b.workflow_run_id = want.id AND b.user_id = want.user_id" DELETABLE
+    "WITH locked AS MATERIALIZED (SELECT array_position($1::uuid[], b.workflow_run_id) AS place, "
+    "b.workflow_run_id,"
+    " b.user_id FROM workflow_bundles b JOIN users u ON u.id = b.user_id WHERE " WANTED("b.workflow_run_id")
+        DELETABLE
     ", moved AS (UPDATE workflow_bundles t SET " DELETED
     " FROM locked b JOIN workflow_runs p ON p.id = b.workflow_run_id AND p.user_id = b.user_id"
     " WHERE t.workflow_run_id = b.workflow_run_id AND t.user_id = b.user_id AND NOT " HELD_WORKFLOW
@@ -268,12 +307,14 @@ int retention_bundles_removed(
     struct db *db, enum retention_kind kind, const struct retention_bundles *bs, struct arp_err *err)
 {
     static const struct sql RUNS = {"retention_bundles_removed",
-        "UPDATE evidence_bundles t SET file_removed_at = now() FROM " WANTED
-        " WHERE t.id = want.id AND t.user_id = want.user_id AND t.status = 'deleted'",
+        "UPDATE evidence_bundles SET file_removed_at = now() WHERE " WANTED(
+            "id") " AND user_id = ANY ($2::uuid[]) AND "
+                  "status = 'deleted'",
         false};
     static const struct sql WORKFLOWS = {"retention_workflow_bundles_removed",
-        "UPDATE workflow_bundles t SET file_removed_at = now() FROM " WANTED
-        " WHERE t.workflow_run_id = want.id AND t.user_id = want.user_id AND t.status = 'deleted'",
+        "UPDATE workflow_bundles SET file_removed_at = now() WHERE " WANTED(
+            "workflow_run_id") " AND user_id = ANY "
+                               "($2::uuid[]) AND status = 'deleted'",
         false};
     cleanup_buf struct buf ids, users;
     int rc = arrays_of(bs, &ids, &users, err);

@@ -60,7 +60,7 @@ static void bundle_without_a_signer_is_an_error_and_is_sealed_after_a_restart(vo
     struct tenant t;
     struct record rec;
     struct reply r = {0};
-    char run[40], zip[256], sql[256];
+    char run[40], zip[256];
     cJSON *said = NULL, *again = NULL;
     ASSERT_TRUE(stack_tenant(stack, "signer", -1, &t));
     ASSERT_INT(stack_run(stack, &t, "[[\"true\"]]", &r), 200);
@@ -79,12 +79,10 @@ static void bundle_without_a_signer_is_an_error_and_is_sealed_after_a_restart(vo
     ASSERT_TRUE(access(zip, F_OK) != 0);
     stack_terminate(stack);
     ASSERT_TRUE(stack_restart(stack));
-    snprintf(sql, sizeof(sql),
-        "UPDATE evidence_bundles SET status = 'pending', error_message = NULL, claim_holder = NULL, "
-        "claim_expires_at = NULL WHERE run_id "
-        "= '%s'",
-        run);
-    ASSERT_TRUE(pg_sql(sql) != NULL);
+    ASSERT_INT(stack_call(stack, t.key, "POST", "/ops/bundles/retry", NULL, &r), 403);
+    ASSERT_INT(stack_call(stack, stack_admin_key(stack), "POST", "/ops/bundles/retry", NULL, &r), 200);
+    ASSERT_INT(reply_num(&r, "retried"), 1);
+    ASSERT_INT(reply_num(&r, "unstaged"), 0);
     ASSERT_TRUE(record_open(stack, &t, run, &rec));
     ASSERT_INT(arpctl_verify(rec.zip, keyring_file(stack), &again), 0);
     ASSERT_STR(str_at(again, "keyId"), str_at(said, "keyId"));

@@ -174,7 +174,7 @@ static bool wait_listening(struct stack *s)
     return false;
 }
 
-bool stack_restart(struct stack *s)
+static bool start(struct stack *s)
 {
     int log = open(s->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log < 0)
@@ -182,7 +182,27 @@ bool stack_restart(struct stack *s)
     s->log_from = (long)lseek(log, 0, SEEK_END);
     s->pid = spawn(s, "serve", log, log);
     close(log);
-    if (s->pid > 0 && wait_listening(s))
+    return s->pid > 0;
+}
+
+bool stack_restart_to_crash(struct stack *s, int *ret_status)
+{
+    bool ended = false;
+    if (!start(s))
+        return false;
+    for (int i = 0; i < START_S * 50 && !ended; i++) {
+        ended = waitpid(s->pid, ret_status, WNOHANG) == s->pid;
+        pause_ms(20);
+    }
+    if (!ended)
+        stack_kill(s);
+    s->pid = 0;
+    return ended;
+}
+
+bool stack_restart(struct stack *s)
+{
+    if (start(s) && wait_listening(s))
         return true;
     char *text = stack_log(s);
     fprintf(stderr, "orchestrator did not start:\n%s\n", text ? text : "");

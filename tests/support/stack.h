@@ -22,6 +22,8 @@ void stack_kill(struct stack *s);
 bool stack_restart(struct stack *s);
 /* "NAME=value" for the processes started from now on. */
 void stack_set(struct stack *s, const char *setting);
+/* Start a program that is to end by itself, listening or not, and wait a minute at most; *ret_status: as of waitpid. */
+bool stack_restart_to_crash(struct stack *s, int *ret_status);
 /* From the next start on, run this program of the build folder instead of arp-orchestrator. */
 void stack_use(struct stack *s, const char *program);
 /* SIGTERM and wait; returns the exit code. stack_restart brings it back. */

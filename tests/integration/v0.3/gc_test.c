@@ -1,7 +1,6 @@
 /*
- * Thrust 5 of devguide v0.3, as far as it exists: idle workspaces are made cold, the engine is reconciled with the rows at start, and
- * nothing else is ever deleted. The collectors of old workspaces and bundles (TTL, pinned, legal hold, arp_workspace_gc_total,
- * arp_evidence_gc_total) and their tests come with retention.
+ * Thrust 5 of devguide v0.3: idle workspaces are made cold, cold ones and evidence that are old enough are deleted, what is pinned or held
+ * stays, and what was deleted says so. Crashes: tests/fault/gc_test.c; forced interleavings: gc_race_test.c; left-overs: reconcile_test.c.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,13 +10,15 @@
 #include "tests/support/docker.h"
 #include "tests/support/pg.h"
 #include "tests/support/record.h"
+#include "tests/support/retention.h"
 #include "tests/support/suite.h"
 
 static struct stack *stack;
 
 static int set_up(void)
 {
-    static const char *const env[] = {"ARP_IDLE_TIMEOUT_SECONDS=1", "ARP_LEASE_SECONDS=3", NULL};
+    static const char *const env[] = {"ARP_IDLE_TIMEOUT_SECONDS=1", "ARP_LEASE_SECONDS=3",
+        "ARP_BUNDLE_SCAN_SECONDS=1", "GC_INTERVAL_SECONDS=3600", NULL};
     stack = stack_start(env);
     return stack ? 0 : 1;
 }
@@ -180,8 +181,311 @@ static void row_whose_container_vanished_is_cold_after_a_start(void)
     reply_done(&r);
 }
 
+/* --- retention ----------------------------------------------------------------------------------------------------------------- */
+
+/* Start again with these times to live. */
+static void restart_with(const char *workspace_ttl, const char *evidence_ttl, const char *interval)
+{
+    stack_terminate(stack);
+    stack_set(stack, workspace_ttl);
+    stack_set(stack, evidence_ttl);
+    stack_set(stack, interval);
+    ASSERT_TRUE(stack_restart(stack));
+}
+
+#define MANUAL "GC_INTERVAL_SECONDS=3600"
+
+/* With nothing to live for a time, have all deleted that earlier tests left: whatever is warm yet is cold soon. */
+static void restart_clean(void)
+{
+    restart_with("WORKSPACE_COLD_TTL_DAYS=0", "EVIDENCE_TTL_DAYS=0", MANUAL);
+    for (int i = 0;
+         i < 30 * 20 && strcmp(pg_sql("SELECT count(*) FROM workspaces WHERE state = 'warm'"), "0") != 0; i++)
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    ASSERT_TRUE(gc_counts(stack, false, "evidence.deleted") >= 0);
+}
+
+/* An evidence answer says that it was deleted, when, and by which policy. */
+static void assert_gone(const struct tenant *t, const char *run, const char *policy)
+{
+    struct reply r = {0};
+    char path[80];
+    snprintf(path, sizeof(path), "/runs/%s/evidence", run);
+    ASSERT_INT(stack_call(stack, t->key, "GET", path, NULL, &r), 410);
+    ASSERT_STR(reply_str(&r, "error.code"), "gone");
+    ASSERT_STR(reply_str(&r, "error.details.policy"), policy);
+    ASSERT_STR(reply_str(&r, "error.details.reason"), "retention");
+    ASSERT_TRUE(
+        reply_str(&r, "error.details.deletedAt") && strlen(reply_str(&r, "error.details.deletedAt")) == 24);
+    ASSERT_INT(strlen(reply_str(&r, "error.details.sha256")), 64);
+    reply_done(&r);
+}
+
+static void ttl_zero_deletes_all_that_is_cold_and_sealed(void)
+{
+    struct tenant t;
+    struct reply r = {0};
+    char run[40], path[80];
+    restart_clean();
+    ASSERT_TRUE(stack_tenant(stack, "zero", -1, &t));
+    ASSERT_TRUE(sealed_run(stack, &t, "\"echo work > work.txt\"", run));
+    ASSERT_TRUE(zip_exists(stack, run));
+    ASSERT_TRUE(wait_cold(&t));
+    ASSERT_TRUE(docker_volume(t.workspace_id)[0] != '\0');
+    double workspaces = stack_metric(stack, "arp_workspace_gc_total");
+    double evidence = stack_metric(stack, "arp_evidence_gc_total");
+    ASSERT_INT(gc_pass(stack, false, &r), 200);
+    ASSERT_INT(reply_num(&r, "workspaces.candidates"), 1);
+    ASSERT_INT(reply_num(&r, "workspaces.deleted"), 1);
+    ASSERT_INT(reply_num(&r, "evidence.candidates"), 1);
+    ASSERT_INT(reply_num(&r, "evidence.deleted"), 1);
+    /* States. */
+    ASSERT_STR(
+        workspace_column(&t, "concat_ws(' ', state, volume_name IS NULL, gc_volume_name IS NULL, deleted_at "
+                             "IS NOT NULL, deleted_reason, deleted_policy)"),
+        "deleted t t t retention WORKSPACE_COLD_TTL_DAYS=0");
+    ASSERT_STR(
+        bundle_column(run, "concat_ws(' ', status, deleted_reason, deleted_policy, sha256 IS NOT NULL, "
+                           "file_removed_at IS NOT NULL)"),
+        "deleted retention EVIDENCE_TTL_DAYS=0 t t");
+    /* Files, volume, container. */
+    ASSERT_TRUE(!zip_exists(stack, run));
+    ASSERT_STR(docker_volume(t.workspace_id), "");
+    ASSERT_STR(docker_container(t.workspace_id), "");
+    /* Metrics, logs. */
+    ASSERT_INT(stack_metric(stack, "arp_workspace_gc_total") - workspaces, 1);
+    ASSERT_INT(stack_metric(stack, "arp_evidence_gc_total") - evidence, 1);
+    ASSERT_TRUE(log_wait(stack, "\"msg\":\"workspace deleted\"", t.workspace_id));
+    ASSERT_TRUE(log_wait(stack, "\"msg\":\"evidence deleted\"", run));
+    ASSERT_TRUE(log_wait(stack, run, "EVIDENCE_TTL_DAYS=0"));
+    ASSERT_TRUE(log_wait(stack, "\"level\":\"warn\"", "EVIDENCE_TTL_DAYS is below 184"));
+    /* The run stays, its evidence says what became of it, custody keeps the digest. */
+    assert_gone(&t, run, "EVIDENCE_TTL_DAYS=0");
+    snprintf(path, sizeof(path), "/runs/%s", run);
+    ASSERT_INT(stack_call(stack, t.key, "GET", path, NULL, &r), 200);
+    ASSERT_STR(reply_str(&r, "status"), "succeeded");
+    char sql[256];
+    snprintf(sql, sizeof(sql), "SELECT line FROM custody WHERE run_id = '%s' AND type = 'purged'", run);
+    ASSERT_CONTAINS(pg_sql(sql), "\"policy\":\"EVIDENCE_TTL_DAYS=0\"");
+    /* Nothing is left to do. */
+    ASSERT_INT(gc_pass(stack, false, &r), 200);
+    ASSERT_INT(reply_num(&r, "workspaces.candidates") + reply_num(&r, "evidence.candidates"), 0);
+    reply_done(&r);
+}
+
+static void the_thread_does_it_by_itself(void)
+{
+    struct tenant t;
+    char run[40];
+    restart_with("WORKSPACE_COLD_TTL_DAYS=0", "EVIDENCE_TTL_DAYS=0", "GC_INTERVAL_SECONDS=1");
+    ASSERT_TRUE(stack_tenant(stack, "thread", -1, &t));
+    struct reply r = {0};
+    ASSERT_INT(stack_run(stack, &t, "[[\"true\"]]", &r), 200);
+    snprintf(run, sizeof(run), "%s", reply_str(&r, "runId"));
+    ASSERT_TRUE(bundle_wait(run, "status = 'deleted' AND file_removed_at IS NOT NULL", "t"));
+    ASSERT_TRUE(workspace_wait(&t, "state = 'deleted' AND gc_volume_name IS NULL", "t"));
+    ASSERT_TRUE(!zip_exists(stack, run));
+    ASSERT_STR(docker_volume(t.workspace_id), "");
+    reply_done(&r);
+}
+
+static void days_are_counted_from_the_last_use_and_the_sealing(void)
+{
+    struct tenant young, old;
+    char young_run[40], old_run[40], sql[256];
+    restart_with("WORKSPACE_COLD_TTL_DAYS=30", "EVIDENCE_TTL_DAYS=190", MANUAL);
+    ASSERT_TRUE(stack_tenant(stack, "days-young", -1, &young));
+    ASSERT_TRUE(stack_tenant(stack, "days-old", -1, &old));
+    ASSERT_TRUE(sealed_run(stack, &young, "[[\"true\"]]", young_run));
+    ASSERT_TRUE(sealed_run(stack, &old, "[[\"true\"]]", old_run));
+    ASSERT_TRUE(wait_cold(&young) && wait_cold(&old));
+    for (int i = 0; i < 2; i++) {
+        snprintf(sql, sizeof(sql),
+            "UPDATE workspaces SET last_active_at = now() - interval '%s' WHERE id = '%s'",
+            i ? "30 days 1 minute" : "29 days 23 hours", i ? old.workspace_id : young.workspace_id);
+        pg_sql(sql);
+        snprintf(sql, sizeof(sql),
+            "UPDATE evidence_bundles SET created_at = now() - interval '%s' WHERE run_id = '%s'",
+            i ? "190 days 1 minute" : "189 days 23 hours", i ? old_run : young_run);
+        pg_sql(sql);
+    }
+    ASSERT_INT(gc_counts(stack, true, "evidence.deleted"), 1);
+    ASSERT_INT(gc_counts(stack, true, "workspaces.deleted"), 1);
+    ASSERT_STR(bundle_column(old_run, "status"), "ready"); /* a dry run */
+    ASSERT_STR(workspace_column(&old, "state"), "cold");
+    ASSERT_INT(gc_counts(stack, false, "workspaces.deleted"), 1);
+    ASSERT_STR(bundle_column(old_run, "status"), "deleted");
+    ASSERT_STR(workspace_column(&old, "state"), "deleted");
+    assert_gone(&old, old_run, "EVIDENCE_TTL_DAYS=190");
+    ASSERT_STR(bundle_column(young_run, "status"), "ready");
+    ASSERT_STR(workspace_column(&young, "state"), "cold");
+    ASSERT_TRUE(zip_exists(stack, young_run));
+    ASSERT_TRUE(docker_volume(young.workspace_id)[0] != '\0');
+}
+
+/* With a pin and a hold of the scope, a pass leaves all as it is and says so; without them the next one deletes. */
+static void assert_kept_until_released(const char *what, const char *name)
+{
+    struct tenant t;
+    struct reply r = {0};
+    char run[40];
+    ASSERT_TRUE(stack_tenant(stack, name, -1, &t));
+    ASSERT_TRUE(sealed_run(stack, &t, "[[\"true\"]]", run));
+    const char *id = strcmp(what, "runs") == 0 ? run : strcmp(what, "users") == 0 ? t.user_id : t.project_id;
+    const char *key = strcmp(what, "users") == 0 ? stack_admin_key(stack) : t.key;
+    long placed = hold_call(stack, key, what, id, "lawsuit");
+    ASSERT_TRUE(placed == 200 || placed == 201);
+    ASSERT_TRUE(wait_cold(&t));
+    ASSERT_INT(gc_pass(stack, false, &r), 200);
+    ASSERT_INT(reply_num(&r, "evidence.skippedHeld"), 1);
+    ASSERT_INT(reply_num(&r, "evidence.deleted"), 0);
+    ASSERT_INT(reply_num(&r, "workspaces.skippedHeld"), 1);
+    ASSERT_INT(reply_num(&r, "workspaces.deleted"), 0);
+    ASSERT_STR(bundle_column(run, "status"), "ready");
+    ASSERT_STR(workspace_column(&t, "state"), "cold");
+    ASSERT_TRUE(zip_exists(stack, run) && docker_volume(t.workspace_id)[0]);
+    ASSERT_INT(hold_call(stack, key, what, id, NULL), 204);
+    ASSERT_INT(gc_pass(stack, false, &r), 200);
+    ASSERT_INT(reply_num(&r, "evidence.deleted"), 1);
+    ASSERT_INT(reply_num(&r, "workspaces.deleted"), 1);
+    ASSERT_TRUE(!zip_exists(stack, run));
+    ASSERT_STR(docker_volume(t.workspace_id), "");
+    reply_done(&r);
+}
+
+static void what_is_held_stays_until_it_is_released(void)
+{
+    restart_clean();
+    assert_kept_until_released("runs", "held-run");
+    assert_kept_until_released("projects", "held-project");
+    assert_kept_until_released("users", "held-user");
+}
+
+static void pinned_workspace_stays_until_it_is_unpinned(void)
+{
+    struct tenant t;
+    struct reply r = {0};
+    char run[40];
+    restart_clean();
+    ASSERT_TRUE(stack_tenant(stack, "pinned", -1, &t));
+    ASSERT_TRUE(sealed_run(stack, &t, "[[\"true\"]]", run));
+    ASSERT_INT(pin_call(stack, &t, "pin"), 200);
+    ASSERT_TRUE(wait_cold(&t));
+    ASSERT_INT(gc_pass(stack, false, &r), 200);
+    ASSERT_INT(reply_num(&r, "workspaces.skippedPinned"), 1);
+    ASSERT_INT(reply_num(&r, "workspaces.deleted"), 0);
+    ASSERT_TRUE(docker_volume(t.workspace_id)[0] != '\0');
+    ASSERT_STR(bundle_column(run, "status"), "deleted"); /* a pin is on the workspace */
+    ASSERT_INT(pin_call(stack, &t, "unpin"), 200);
+    ASSERT_INT(gc_counts(stack, false, "workspaces.deleted"), 1);
+    ASSERT_STR(docker_volume(t.workspace_id), "");
+    ASSERT_INT(pin_call(stack, &t, "pin"), 410);
+    reply_done(&r);
+}
+
+static void warm_and_running_ones_are_no_candidates(void)
+{
+    struct tenant t;
+    char run[40];
+    struct reply r = {0};
+    ASSERT_TRUE(stack_tenant(stack, "running", -1, &t));
+    ASSERT_TRUE(run_begin(stack, &t, "{\"commands\":[[\"sleep\",\"3\"],[\"echo\",\"whole\"]]}", run));
+    ASSERT_TRUE(run_wait_event(stack, &t, run, "RunCommandStarted"));
+    ASSERT_INT(gc_counts(stack, false, "workspaces.candidates"), 0);
+    ASSERT_TRUE(stack_wait_run(stack, &t, run, 60, &r));
+    ASSERT_STR(reply_str(&r, "status"), "succeeded");
+    reply_done(&r);
+}
+
+static void deleted_workspace_answers_gone_until_it_is_opened_anew(void)
+{
+    struct tenant t;
+    struct reply r = {0};
+    char run[40], path[96];
+    restart_clean();
+    ASSERT_TRUE(stack_tenant(stack, "anew", -1, &t));
+    ASSERT_TRUE(sealed_run(stack, &t, "\"echo kept > kept.txt\"", run));
+    ASSERT_TRUE(cool_workspace(stack, &t));
+    ASSERT_INT(gc_counts(stack, false, "workspaces.deleted"), 1);
+    ASSERT_INT(stack_run(stack, &t, "[[\"true\"]]", &r), 410);
+    ASSERT_STR(reply_str(&r, "error.code"), "gone");
+    ASSERT_STR(reply_str(&r, "error.details.workspaceId"), t.workspace_id);
+    ASSERT_STR(reply_str(&r, "error.details.policy"), "WORKSPACE_COLD_TTL_DAYS=0");
+    ASSERT_TRUE(reply_str(&r, "error.details.deletedAt") != NULL);
+    snprintf(path, sizeof(path), "/projects/%s", t.project_id);
+    ASSERT_INT(stack_call(stack, t.key, "GET", path, NULL, &r), 200);
+    ASSERT_STR(reply_str(&r, "workspace.state"), "deleted");
+    ASSERT_STR(reply_str(&r, "workspace.deletedReason"), "retention");
+    snprintf(path, sizeof(path), "/projects/%s/close", t.project_id);
+    ASSERT_INT(stack_call(stack, t.key, "POST", path, NULL, &r), 410);
+    snprintf(path, sizeof(path), "/projects/%s/open", t.project_id);
+    ASSERT_INT(stack_call(stack, t.key, "POST", path, NULL, &r), 200);
+    ASSERT_STR(reply_str(&r, "state"), "warm");
+    ASSERT_STR(reply_str(&r, "id"), t.workspace_id);
+    ASSERT_INT(
+        stack_run(stack, &t, "\"test ! -e kept.txt && git log --oneline | wc -l | grep -x 1\"", &r), 200);
+    ASSERT_STR(reply_str(&r, "status"), "succeeded");
+    reply_done(&r);
+}
+
+static void owner_deletes_a_workspace_unless_it_must_be_kept(void)
+{
+    struct tenant t, other;
+    struct reply r = {0};
+    char run[40], path[96];
+    ASSERT_TRUE(stack_tenant(stack, "manual", -1, &t));
+    ASSERT_TRUE(stack_tenant(stack, "manual-other", -1, &other));
+    ASSERT_TRUE(sealed_run(stack, &t, "[[\"true\"]]", run));
+    snprintf(path, sizeof(path), "/workspaces/%s", t.workspace_id);
+    ASSERT_INT(stack_call(stack, other.key, "DELETE", path, NULL, &r), 404);
+    ASSERT_INT(pin_call(stack, &t, "pin"), 200);
+    ASSERT_INT(stack_call(stack, t.key, "DELETE", path, NULL, &r), 409);
+    ASSERT_STR(reply_str(&r, "error.details.reason"), "pinned");
+    ASSERT_INT(pin_call(stack, &t, "unpin"), 200);
+    ASSERT_INT(hold_call(stack, t.key, "runs", run, "audit"), 201);
+    ASSERT_INT(stack_call(stack, t.key, "DELETE", path, NULL, &r), 409);
+    ASSERT_STR(reply_str(&r, "error.details.reason"), "held");
+    ASSERT_TRUE(docker_volume(t.workspace_id)[0] != '\0');
+    ASSERT_INT(hold_call(stack, t.key, "runs", run, NULL), 204);
+    ASSERT_INT(stack_call(stack, t.key, "DELETE", path, NULL, &r), 204);
+    ASSERT_STR(docker_volume(t.workspace_id), "");
+    ASSERT_STR(docker_container(t.workspace_id), "");
+    ASSERT_CONTAINS(workspace_column(&t, "concat_ws(' ', state, deleted_reason, deleted_policy)"),
+        "deleted manual by key ");
+    ASSERT_INT(stack_call(stack, t.key, "DELETE", path, NULL, &r), 410);
+    ASSERT_STR(bundle_column(run, "status"), "ready");
+    snprintf(path, sizeof(path), "/projects/%s", t.project_id);
+    ASSERT_INT(stack_call(stack, t.key, "DELETE", path, NULL, &r), 204);
+    reply_done(&r);
+}
+
+static void passes_are_the_admins_and_one_at_a_time(void)
+{
+    struct tenant t;
+    struct reply r = {0};
+    ASSERT_TRUE(stack_tenant(stack, "scope", -1, &t));
+    ASSERT_INT(stack_call(stack, t.key, "POST", "/ops/gc", "{}", &r), 403);
+    ASSERT_INT(stack_call(stack, stack_admin_key(stack), "POST", "/ops/gc", "{\"dryrun\":true}", &r), 400);
+    /* Another orchestrator on this database is at it. */
+    pg_sql("UPDATE leases SET holder = 'elsewhere', epoch = epoch + 1, expires_at = now() + interval '1 "
+           "hour' WHERE "
+           "name = 'gc'");
+    ASSERT_INT(stack_call(stack, stack_admin_key(stack), "POST", "/ops/gc", "{}", &r), 409);
+    ASSERT_STR(reply_str(&r, "error.code"), "conflict");
+    ASSERT_INT(stack_call(stack, stack_admin_key(stack), "POST", "/ops/gc", "{\"dryRun\":true}", &r), 200);
+    ASSERT_TRUE(cJSON_IsTrue(reply_at(&r, "dryRun")));
+    pg_sql("UPDATE leases SET expires_at = now() WHERE name = 'gc'");
+    ASSERT_INT(stack_call(stack, stack_admin_key(stack), "POST", "/ops/gc", "{}", &r), 200);
+    reply_done(&r);
+}
+
 TEST_SUITE_WITH(gc_test, set_up, tear_down, TEST(idle_workspace_loses_its_container_and_keeps_its_volume),
     TEST(cooling_deletes_neither_rows_nor_bundles), TEST(workspace_with_a_run_in_progress_stays_warm),
     TEST(idle_workspaces_of_all_tenants_are_cooled),
     TEST(orphan_container_is_removed_at_start_and_its_volume_kept),
-    TEST(row_whose_container_vanished_is_cold_after_a_start))
+    TEST(row_whose_container_vanished_is_cold_after_a_start),
+    TEST(ttl_zero_deletes_all_that_is_cold_and_sealed), TEST(the_thread_does_it_by_itself),
+    TEST(days_are_counted_from_the_last_use_and_the_sealing), TEST(what_is_held_stays_until_it_is_released),
+    TEST(pinned_workspace_stays_until_it_is_unpinned), TEST(warm_and_running_ones_are_no_candidates),
+    TEST(deleted_workspace_answers_gone_until_it_is_opened_anew),
+    TEST(owner_deletes_a_workspace_unless_it_must_be_kept), TEST(passes_are_the_admins_and_one_at_a_time))
