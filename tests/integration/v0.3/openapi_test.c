@@ -576,6 +576,9 @@ static void holds_custody_and_retention(void)
     q = (struct question){stack_admin_key(stack), "POST", path, "{\"dryRun\":true}", NULL, false};
     snprintf(path, sizeof(path), "/ops/gc");
     ASSERT_INT(put(&q, &r), 200);
+    q = (struct question){stack_admin_key(stack), "POST", path, NULL, NULL, false};
+    snprintf(path, sizeof(path), "/ops/bundles/retry");
+    ASSERT_INT(put(&q, &r), 200);
     q = (struct question){t.key, "POST", path, NULL, NULL, false};
     fill_in("/workspaces/:id/pin", t.workspace_id, path);
     ASSERT_INT(put(&q, &r), 200);
