@@ -281,6 +281,7 @@ static int run_step(struct driver *d, const struct workflow_step *step, struct a
         return 0;
     }
     live_set_step(d->d.live, run);
+    workflow_run_done(&d->run); /* large, with all the diffs, and a step is long: the next turn looks anew */
     live_wait_end(d->d.env->live, run);
     live_set_step(d->d.live, NULL);
     live_unref(run);
