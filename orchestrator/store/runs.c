@@ -110,7 +110,8 @@ void runs_done(struct runs *rs)
 
 /* The quota row's lock lines up all admissions of one user; the update's condition is judged on the row as it is then, so never more
  * than the limit get one. The container's row is locked before: whoever deletes it comes before, and then nothing is admitted, or after, and
- * then the run keeps it. No row comes back when the project or the container is missing, the key is known or the quota is used up. When
+ * then the run keeps it. A step's row is locked as well: of two drivers, one of whom lost its lease unaware, the step is whose move came
+ * first. No row comes back when the project or the container is missing, the key is known or the quota is used up. When
  * another admission with the same key wins between this statement's snapshot and its insert, the unique index fails the statement as a whole
  * and so returns the quota too. */
 static const struct sql ADMIT = {"runs_admit",
@@ -121,8 +122,12 @@ static const struct sql ADMIT = {"runs_admit",
     " AND NOT EXISTS (SELECT 1 FROM runs e WHERE e.user_id = $1 AND e.idempotency_key = $8::text)),"
     " held AS (SELECT c.id FROM containers c JOIN place ON c.user_id = place.user_id WHERE c.id = $9::uuid "
     "AND " SQL_CONTAINER_ALIVE " FOR NO KEY UPDATE OF c),"
+    " step AS (SELECT s.step FROM workflow_run_steps s WHERE s.workflow_run_id = $12::uuid AND s.user_id = "
+    "$1 "
+    "AND s.step = $13::integer AND s.status = 'running' FOR SHARE),"
     " quota AS (INSERT INTO usage_daily AS d (user_id, day, runs) SELECT user_id, " TODAY
     ", 1 FROM place WHERE daily_run_limit > 0 AND ($9::uuid IS NULL OR EXISTS (SELECT 1 FROM held))"
+    " AND ($12::uuid IS NULL OR EXISTS (SELECT 1 FROM step))"
     " ON CONFLICT (user_id, day) DO UPDATE SET runs = d.runs + 1 WHERE d.runs < (SELECT daily_run_limit FROM "
     "place)"
     " RETURNING user_id),"
@@ -144,7 +149,9 @@ static const struct sql ADMIT_WHY = {"runs_admit_why",
     " + 1)::timestamp AT TIME ZONE 'UTC',"
     " r.id, r.workspace_id, r.created_at, r.project_id = p.id AND r.prompt = $4,"
     " $5::uuid IS NULL OR EXISTS (SELECT 1 FROM containers c WHERE c.user_id = u.id AND c.id = $5::uuid "
-    "AND " SQL_CONTAINER_ALIVE ") FROM users u"
+    "AND " SQL_CONTAINER_ALIVE "),"
+    " $6::uuid IS NULL OR EXISTS (SELECT 1 FROM workflow_run_steps s WHERE s.workflow_run_id = $6::uuid AND "
+    "s.user_id = u.id AND s.step = $7::integer AND s.status = 'running') FROM users u"
     " LEFT JOIN projects p ON p.user_id = u.id AND p.id = $2 AND p.deleted_at IS NULL"
     " LEFT JOIN usage_daily d ON d.user_id = u.id AND d.day = " TODAY
     " LEFT JOIN runs r ON r.user_id = u.id AND r.idempotency_key = $3 WHERE u.id = $1",
@@ -164,6 +171,15 @@ static int fail_quota(int64_t limit, int64_t used, int64_t resets_us, struct arp
     return code;
 }
 
+static void args_step(struct sql_args *a, const struct run_new *n)
+{
+    args_text(a, n->workflow_run_id);
+    if (n->workflow_run_id)
+        args_int(a, n->workflow_step);
+    else
+        args_text(a, NULL);
+}
+
 /* The earlier run into ret (0), the reason of the refusal, or 1: nothing stands against it any more, try again. */
 static int admit_why(struct db *db, const struct run_new *n, struct run_admitted *ret, struct arp_err *err)
 {
@@ -173,6 +189,7 @@ static int admit_why(struct db *db, const struct run_new *n, struct run_admitted
     args_text(&a, n->idempotency_key);
     args_text(&a, n->prompt);
     args_text(&a, n->container_id);
+    args_step(&a, n);
     cleanup_pgresult PGresult *res = NULL;
     int rc = db_one(db, &ADMIT_WHY, &a, "user", &res, err);
     if (rc < 0)
@@ -190,6 +207,8 @@ static int admit_why(struct db *db, const struct run_new *n, struct run_admitted
     }
     if (!row_bool(res, 0, 8))
         return arp_fail(err, ARP_E_GONE, 0, "the container of the run was deleted or has expired");
+    if (!row_bool(res, 0, 9))
+        return arp_fail(err, ARP_E_CONFLICT, 0, "the step is not in progress");
     int64_t limit = row_int(res, 0, 1);
     int64_t used = row_int(res, 0, 2);
     return used >= limit ? fail_quota(limit, used, row_time(res, 0, 3), err) : 1;
@@ -209,11 +228,7 @@ static int admit_once(struct db *db, const struct run_new *n, struct run_admitte
     args_text(&a, n->container_id);
     args_text(&a, n->id);
     args_text(&a, n->agent_key);
-    args_text(&a, n->workflow_run_id);
-    if (n->workflow_run_id)
-        args_int(&a, n->workflow_step);
-    else
-        args_text(&a, NULL);
+    args_step(&a, n);
     cleanup_pgresult PGresult *res = NULL;
     int rc = db_many(db, &ADMIT, &a, &res, err);
     if (rc < 0 && !(rc == ARP_E_CONFLICT && n->idempotency_key))

@@ -82,7 +82,7 @@ struct run_admitted {
  * chain, or does nothing.
  * Errors: ARP_E_NOT_FOUND (project), ARP_E_GONE (the container was deleted or has expired, or there is none), ARP_E_QUOTA (details limit, used,
  * resetsAt), ARP_E_CONFLICT (the idempotency key belongs to a run of another project or with another prompt; the id or the workflow's step has
- * its run already), ARP_E_INVALID, ARP_E_UTF8. */
+ * its run already; the step is not running), ARP_E_INVALID, ARP_E_UTF8. */
 int runs_admit(struct db *db, const struct run_new *n, struct run_admitted *ret, struct arp_err *err);
 
 struct run_start {

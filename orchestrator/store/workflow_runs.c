@@ -24,7 +24,7 @@
 #define LARGE_COLUMNS_N 5
 #define STEP_COLUMNS                                                                                         \
     ", s.step, s.key, s.agent_key, s.status, s.error_message, s.reason, s.started_at, s.finished_at, r.id, " \
-    "r.status, r.final_text, r.diff, r.container_context, b.status, b.sha256, b.size_bytes, c.lines"
+    "r.status, r.final_text, r.container_context, b.status, b.sha256, b.size_bytes, c.lines"
 #define WHOLE_TABLES                                                                                         \
     "workflow_runs w JOIN workflow_versions v ON v.user_id = w.user_id AND v.key = w.workflow_key AND "      \
     "v.version = w.workflow_version"                                                                         \
@@ -79,19 +79,18 @@ static bool map_step(const PGresult *r, int row, void *element)
     row_uuid(r, row, at + 8, s->run_id);
     if (s->run_id[0])
         s->run_status = (enum run_status)row_enum(r, row, at + 9, run_statuses, 5);
-    s->bundle_bytes = row_int(r, row, at + 15);
-    s->run_lines = row_int(r, row, at + 16);
+    s->bundle_bytes = row_int(r, row, at + 14);
+    s->run_lines = row_int(r, row, at + 15);
     return row_text(r, row, at + 1, &s->key) && row_text(r, row, at + 2, &s->agent_key) &&
            row_text(r, row, at + 4, &s->error_message) && row_text(r, row, at + 5, &s->reason) &&
-           row_text(r, row, at + 10, &s->final_text) && row_text(r, row, at + 11, &s->diff) &&
-           row_json(r, row, at + 12, &s->container_context) && row_text(r, row, at + 13, &s->bundle_status) &&
-           row_text(r, row, at + 14, &s->bundle_sha256);
+           row_text(r, row, at + 10, &s->final_text) && row_json(r, row, at + 11, &s->container_context) &&
+           row_text(r, row, at + 12, &s->bundle_status) && row_text(r, row, at + 13, &s->bundle_sha256);
 }
 
 static void step_done(void *element)
 {
     struct workflow_step *s = element;
-    char *const texts[] = {s->key, s->agent_key, s->error_message, s->reason, s->final_text, s->diff,
+    char *const texts[] = {s->key, s->agent_key, s->error_message, s->reason, s->final_text,
         s->container_context, s->bundle_status, s->bundle_sha256};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free(texts[i]);

@@ -32,7 +32,6 @@ struct workflow_step {
     char run_id[UUID_LEN + 1]; /* "" when it has no run; so for what follows */
     enum run_status run_status;
     char *final_text;
-    char *diff;
     char *container_context; /* JSON text */
     char *bundle_status;     /* "pending", "ready", "error", "deleted"; NULL while the run is in progress */
     char *bundle_sha256;     /* hex */

@@ -178,6 +178,8 @@ static int need_ref(void *ctx, const struct template_ref *ref, struct arp_err *e
     if (&c->d->steps[at] == c->step)
         return arp_fail(err, ARP_E_FIELD, 0, "step '%s' refers to itself", ref->step);
     c->step->needs |= BIT(at);
+    if (ref->value == TEMPLATE_DIFF)
+        c->step->diffs |= BIT(at);
     return 0;
 }
 

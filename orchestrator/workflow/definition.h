@@ -28,6 +28,7 @@ struct step_definition {
     bool continue_on_failure;
     uint64_t declared; /* bit i: steps[i] stands in "needs" */
     uint64_t needs;    /* the same and what its templates refer to: all of these come before it */
+    uint64_t diffs;    /* those whose diff its templates put in */
 };
 
 struct workflow_definition {

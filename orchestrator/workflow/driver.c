@@ -209,10 +209,40 @@ static int begin_step(struct driver *d, const struct workflow_step *step, struct
     return rc;
 }
 
+/* What the templates of a step are filled in from. */
+struct values {
+    const struct driver *d;
+    char *diffs[LIMIT_WORKFLOW_STEPS]; /* owned; those its templates name, as they are large */
+};
+
+static void values_done(struct values *v)
+{
+    for (size_t i = 0; i < LIMIT_WORKFLOW_STEPS; i++)
+        free(v->diffs[i]);
+}
+
+static int read_diffs(struct values *v, const struct workflow_step *step, struct arp_err *err)
+{
+    const struct driver *d = v->d;
+    uint64_t wanted = d->definition.steps[step->step].diffs;
+    int rc = 0;
+    for (size_t i = 0; i < d->run.step_count && rc == 0; i++) {
+        struct run run = {0};
+        if (!(wanted >> i & 1) || !d->run.steps[i].run_id[0])
+            continue;
+        rc = runs_get(d->d.env->db, d->d.user_id, d->run.steps[i].run_id, &run, err);
+        v->diffs[i] = run.diff;
+        run.diff = NULL;
+        run_done(&run);
+    }
+    return rc;
+}
+
 /* What a template's reference stands for. */
 static const char *value_of(void *ctx, const struct template_ref *ref)
 {
-    const struct driver *d = ctx;
+    const struct values *v = ctx;
+    const struct driver *d = v->d;
     if (ref->value == TEMPLATE_INPUT)
         return d->run.input;
     int at = workflow_definition_find(&d->definition, ref->step);
@@ -223,7 +253,7 @@ static const char *value_of(void *ctx, const struct template_ref *ref)
     case TEMPLATE_FINAL_TEXT:
         return s->final_text;
     case TEMPLATE_DIFF:
-        return s->diff;
+        return v->diffs[at];
     default:
         return step_status_name(s->status);
     }
@@ -231,11 +261,15 @@ static const char *value_of(void *ctx, const struct template_ref *ref)
 
 /* The step as a message: from here on it is a run like any other. */
 static int step_request(
-    struct driver *d, const struct workflow_step *step, struct run_request *ret, struct arp_err *err)
+    const struct driver *d, const struct workflow_step *step, struct run_request *ret, struct arp_err *err)
 {
     cleanup_buf struct buf body;
     buf_init(&body, MESSAGE_MAX);
-    int rc = workflow_definition_message(&d->definition, (size_t)step->step, value_of, d, &body, err);
+    struct values v = {.d = d};
+    int rc = read_diffs(&v, step, err);
+    if (rc == 0)
+        rc = workflow_definition_message(&d->definition, (size_t)step->step, value_of, &v, &body, err);
+    values_done(&v);
     return rc ? rc : run_request_parse(body.data, body.len, d->d.env->cfg, ret, err);
 }
 
@@ -281,6 +315,7 @@ static int run_step(struct driver *d, const struct workflow_step *step, struct a
         return 0;
     }
     live_set_step(d->d.live, run);
+    workflow_run_done(&d->run); /* large, with all the texts, and a step is long: the next turn looks anew */
     live_wait_end(d->d.env->live, run);
     live_set_step(d->d.live, NULL);
     live_unref(run);
@@ -426,14 +461,12 @@ static int finish(struct driver *d, const struct workflow_move *m, struct arp_er
 
 /* --- the whole ---------------------------------------------------------------------------------------------------------------- */
 
-static int act(struct driver *d, const struct workflow_move *m, struct arp_err *err)
+/* The moves of one step. */
+static int act_on_step(
+    struct driver *d, const struct workflow_move *m, const struct workflow_step *step, struct arp_err *err)
 {
-    const struct workflow_drive *w = &d->d;
-    const struct workflow_step *step = m->step >= 0 ? &d->run.steps[m->step] : NULL;
     struct step_end skipped = {.status = STEP_SKIPPED, .reason = m->reason};
     switch (m->next) {
-    case NEXT_BEGIN:
-        return workflow_runs_set_started(w->env->db, w->user_id, w->id, err);
     case NEXT_STEP_BEGIN:
         return begin_step(d, step, err);
     case NEXT_STEP_RUN:
@@ -444,17 +477,27 @@ static int act(struct driver *d, const struct workflow_move *m, struct arp_err *
         return m->reason ? end_step_without_run(d, step, m->reason, err) : end_step(d, step, err);
     case NEXT_STEP_SKIP:
         return write_step_end(d, step, &skipped, &(struct workflow_step_run){0}, err);
-    case NEXT_FINISH:
-        return finish(d, m, err);
-    case NEXT_WAIT:
+    default:
         return arp_fail(
             err, ARP_E_UNAVAILABLE, 0, "the run of step '%s' has to be recovered first", step->key);
+    }
+}
+
+static int act(struct driver *d, const struct workflow_move *m, struct arp_err *err)
+{
+    const struct workflow_drive *w = &d->d;
+    switch (m->next) {
+    case NEXT_BEGIN:
+        return workflow_runs_set_started(w->env->db, w->user_id, w->id, err);
+    case NEXT_FINISH:
+        return finish(d, m, err);
     case NEXT_NOTHING: /* an end whose answer from the database was lost */
         let_workspace_go(d);
         d->ended = true;
         return show_stored(d, err);
+    default:
+        return act_on_step(d, m, &d->run.steps[m->step], err);
     }
-    return 0;
 }
 
 /* What a server that stops does not begin any more; what has been done is still written down. */

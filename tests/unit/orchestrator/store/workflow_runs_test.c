@@ -458,13 +458,39 @@ static void a_step_shows_what_its_run_came_to(void)
     OK(workflow_runs_get(db, user_a.id, id, &w, &err));
     ASSERT_INT(w.steps[0].run_status, RUN_SUCCEEDED);
     ASSERT_STR(w.steps[0].final_text, "done");
-    ASSERT_STR(w.steps[0].diff, "+x\n");
     ASSERT_STR(w.steps[0].container_context, "{\"source\": \"auto\"}");
     ASSERT_STR(w.steps[0].bundle_status, "ready");
     ASSERT_INT(w.steps[0].bundle_bytes, 5000000000);
     ASSERT_INT(strlen(w.steps[0].bundle_sha256), 64);
     ASSERT_STR(w.steps[1].run_id, "");
     workflow_run_done(&w);
+}
+
+static void a_step_gets_a_run_only_while_it_is_running(void)
+{
+    char id[UUID_LEN + 1];
+    insert_started(id);
+    struct run_new n = {.user_id = user_a.id,
+        .project_id = project_a.id,
+        .prompt = "",
+        .engine = "shell",
+        .run_context = "{}",
+        .agent_key = "default",
+        .workflow_run_id = id,
+        .workflow_step = 0};
+    struct run_admitted a;
+    int64_t used = atoll(sqlf("SELECT coalesce(sum(runs), 0) FROM usage_daily"));
+    ASSERT_INT(runs_admit(db, &n, &a, &err), ARP_E_CONFLICT); /* pending */
+    OK(start_step(id, 0, 1));
+    n.workflow_step = 1;
+    ASSERT_INT(runs_admit(db, &n, &a, &err), ARP_E_CONFLICT);
+    OK(end_step(id, 0, STEP_FAILED, 2));
+    n.workflow_step = 0;
+    ASSERT_INT(runs_admit(db, &n, &a, &err), ARP_E_CONFLICT); /* ended by who took it over */
+    ASSERT_INT(atoll(sqlf("SELECT coalesce(sum(runs), 0) FROM usage_daily")), used);
+    OK(start_step(id, 1, 3));
+    n.workflow_step = 1;
+    OK(runs_admit(db, &n, &a, &err));
 }
 
 static void other_tenants_learn_and_change_nothing(void)
@@ -585,5 +611,6 @@ TEST_SUITE_WITH(workflow_runs_test, set_up, fixture_down, TEST(what_was_inserted
     TEST(a_run_that_never_started_can_only_fail), TEST(moves_that_the_state_forbids_change_nothing),
     TEST(lines_follow_one_another), TEST(two_drivers_can_not_write_the_same_line),
     TEST(cancellation_is_noted_once_while_it_runs), TEST(a_step_shows_what_its_run_came_to),
-    TEST(other_tenants_learn_and_change_nothing), TEST(pages_meet_without_gap_or_repeat),
-    TEST(a_run_without_a_lease_is_an_orphan), TEST(names_match_their_enums))
+    TEST(a_step_gets_a_run_only_while_it_is_running), TEST(other_tenants_learn_and_change_nothing),
+    TEST(pages_meet_without_gap_or_repeat), TEST(a_run_without_a_lease_is_an_orphan),
+    TEST(names_match_their_enums))

@@ -131,6 +131,20 @@ static void steps_come_after_what_they_need_else_by_place(void)
     expect_order("{\"key\":\"a\",\"commands\":[{\"argv\":[\"{{steps.b.diff}}\"]}]}," S("b", ""), "ba");
 }
 
+static void a_step_names_whose_diffs_it_puts_in(void)
+{
+    cleanup_workflow_definition struct workflow_definition d;
+    ASSERT_INT(
+        parse_steps(S("a", "") "," S("b",
+                        "") ",{\"key\":\"c\",\"prompt\":\"{{steps.a.finalText}}\",\"commands\":[[\"x\",\"{{"
+                            "steps.b.diff}}\"]]}",
+            &d),
+        0);
+    ASSERT_INT(d.steps[0].diffs, 0);
+    ASSERT_INT(d.steps[2].diffs, 2);
+    ASSERT_INT(d.steps[2].needs, 3);
+}
+
 /* steps "s0".."s<n-1>", each needing the one after it; the last needs what last says. */
 static char *chain_of(int n, const char *last)
 {
@@ -436,7 +450,8 @@ static void filled_in_texts_are_bounded(void)
 
 TEST_SUITE_WITH(definition_test, load_config, free_config, TEST(defaults_are_written_out_in_a_fixed_order),
     TEST(what_is_given_is_kept), TEST(a_canonical_text_gives_itself),
-    TEST(steps_come_after_what_they_need_else_by_place), TEST(the_longest_chain_has_64_steps),
-    TEST(circles_name_a_step_that_is_in_them), TEST(bad_steps_are_refused_by_name),
-    TEST(bad_templates_name_step_and_place), TEST(bad_documents_are_refused), TEST(sizes_are_limited),
-    TEST(a_step_becomes_a_message), TEST(filled_in_texts_are_bounded))
+    TEST(steps_come_after_what_they_need_else_by_place), TEST(a_step_names_whose_diffs_it_puts_in),
+    TEST(the_longest_chain_has_64_steps), TEST(circles_name_a_step_that_is_in_them),
+    TEST(bad_steps_are_refused_by_name), TEST(bad_templates_name_step_and_place),
+    TEST(bad_documents_are_refused), TEST(sizes_are_limited), TEST(a_step_becomes_a_message),
+    TEST(filled_in_texts_are_bounded))
