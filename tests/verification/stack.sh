@@ -3,7 +3,7 @@
 # usage: tests/verification/stack.sh start DIR                    make it; DIR/env then holds URL, ADMIN (key), DATABASE_URL, EVIDENCE_ROOT
 #        tests/verification/stack.sh restart DIR [NAME=VALUE...]  the orchestrator again, with these settings, on the same data and port
 #        tests/verification/stack.sh stop DIR                     stop it, remove what it made at the engine; DIR stays
-# ARP_BUILD (build), ARP_TEST_IMAGE (arp-workspace:v0.3), ARP_TEST_NETWORK (arp-verify). Needs root, a running engine and the image.
+# VERIFY_IMAGE (arp-workspace:v0.3), VERIFY_NETWORK (arp-verify). Needs root, a running engine and the image.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -16,8 +16,8 @@ action=$1
 mkdir -p "$2"
 dir=$(cd "$2" && pwd -P)
 shift 2
-program=${ARP_BUILD:-build}/arp-orchestrator
-network=${ARP_TEST_NETWORK:-arp-verify}
+program=build/arp-orchestrator
+network=${VERIFY_NETWORK:-arp-verify}
 
 running() { [ -s "$dir/pid" ] && [ "$(cat "/proc/$(cat "$dir/pid")/comm" 2>/dev/null)" = arp-orchestrato ] && ! grep -q '^State:[[:space:]]*Z' "/proc/$(cat "$dir/pid")/status"; }
 halt() {
@@ -30,7 +30,7 @@ run() {
     command=$1
     shift
     exec env -i PATH="$PATH" DATABASE_URL="$(cat "$dir/postgres/url")" ARP_STATE_DIR="$dir/state" EVIDENCE_ROOT="$dir/evidence" ARP_MIGRATIONS_DIR="$PWD/migrations" \
-        ARP_LISTEN_PORT="$(cat "$dir/port" 2>/dev/null || echo 0)" ARP_NETWORK="$network" WORKSPACE_IMAGE="${ARP_TEST_IMAGE:-arp-workspace:v0.3}" "$@" "$program" "$command"
+        ARP_LISTEN_PORT="$(cat "$dir/port" 2>/dev/null || echo 0)" ARP_NETWORK="$network" WORKSPACE_IMAGE="${VERIFY_IMAGE:-arp-workspace:v0.3}" "$@" "$program" "$command"
 }
 # Start it and wait for its word that it listens.
 serve() {

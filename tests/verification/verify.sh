@@ -9,14 +9,15 @@
 #   @test SUITE NAME…  test program below BUILD/tests and the tests of it that prove the row
 #   @as ID…            rows whose commands and tests show this one too
 # A block "```sh" is run from the top of the tree by sh -eu; the variables it sets are there in the blocks after it; its output follows it. One
-# that ends with another code than 0 fails its row. What a block "```sh recorded" says is taken from the document by check, which only looks
+# that ends with another code than 0 fails its row. Of what a block "```sh recorded" says the last line is kept, and it is taken from the document by check, which only looks
 # that ci_v0.3.sh runs the block's command in a step of its own: it is for what takes minutes.
-# Both modes end with "N passed, N failed" (rows). ARP_BUILD, ARP_TEST_IMAGE, ARP_TEST_NETWORK as for stack.sh. Needs root, engine, image.
+# Both modes end with "N passed, N failed" (rows). ARP_TEST_IMAGE, ARP_TEST_NETWORK as for the suites. Needs build/ with its suites, root, the
+# engine and the image.
 set -eu
 cd "$(dirname "$0")/../.."
 here=tests/verification
 page=DevGuide_v0.3_verification.md
-build=${ARP_BUILD:-build}
+build=build
 
 case $#:${1:-} in
 1:record | 1:check) mode=$1 ;;
@@ -29,6 +30,9 @@ work=$(mktemp -d /tmp/arp-verify.XXXXXX)
 chmod 711 "$work"
 # Directories that blocks make are in it, so that all stacks are found at the end.
 export TMPDIR="$work"
+# The programs refuse ARP_ names that they don't know, and blocks start them as a person would.
+export VERIFY_IMAGE="${ARP_TEST_IMAGE:-arp-workspace:v0.3}" VERIFY_NETWORK="${ARP_TEST_NETWORK:-arp-verify}"
+unset ARP_TEST_IMAGE ARP_TEST_NETWORK ARP_TEST_DATABASE_URL ARP_BUILD
 cleanup() {
     for stack in "$work"/*/; do
         [ ! -d "$stack/postgres" ] || $here/stack.sh stop "$stack" || true
@@ -61,7 +65,7 @@ name_tests() { # ROW PROGRAM NAME...
         grep -qxF "$name" "$list" || bad "$row" "$program has no test $name"
         text="$text${text:+, }\`$name\`"
     done
-    printf "Proved by \`%s\`: %s.\n" "$program" "$text" >>"$work/rows/$row.tests"
+    printf -- "- Proved by \`%s\`: %s.\n" "$program" "$text" >>"$work/rows/$row.tests"
 }
 
 # Run the block in $work/block; its output to $work/said. The variables of one block are there in the next.
@@ -105,10 +109,15 @@ play() { # FILE
             case $status:$mode:$block in
             '[ ]'*) block='' ; continue ;;
             *:check:'```sh recorded') recall_block "$row" ;;
-            *recorded) run_block "$row" 3600 ;;
+            *recorded)
+                run_block "$row" 3600
+                tail -n 1 "$work/said" >"$work/last" && mv "$work/last" "$work/said"
+                [ $code -ne 0 ] || echo '(exit code 0)' >>"$work/said"
+                ;;
             *) run_block "$row" 60 ;;
             esac
             { echo '```sh'; cat "$work/block"; echo '```'; } >>"$work/rows/$row.body"
+            sed -i '$a\' "$work/said" # a last line without its end gets one
             [ ! -s "$work/said" ] || { echo; echo '```text'; cat "$work/said"; echo '```'; } >>"$work/rows/$row.body"
             block=''
             continue
@@ -164,13 +173,15 @@ section() { # ROW
     status=$(cat "$work/rows/$1.status" 2>/dev/null) || status=
     printf '<a id="%s"></a>\n\n### %s %.3s %s\n\n' "$(anchor "$1")" "$1" "$status" "$(criterion "$1")"
     [ "$status" = '[x]' ] || printf 'Not shown: %s\n\n' "${status#??? }"
-    if [ -s "$work/rows/$1.tests" ]; then sort "$work/rows/$1.tests" && echo; fi
+    sort "$work/rows/$1.tests" 2>/dev/null || true
     if [ -s "$work/rows/$1.as" ]; then
-        printf 'Shown by the evidence of'
+        printf -- '- Shown by the evidence of'
         while read -r other; do printf ' [%s](#%s)' "$other" "$(anchor "$other")"; done <"$work/rows/$1.as"
-        printf '.\n\n'
+        echo .
     fi
-    cat -s "$work/rows/$1.body"
+    echo
+    [ "$status" != '[x]' ] || cat "$work/rows/$1.body"
+    echo
 }
 # Everything, in the order of rows/: a line "@table PATTERN" of a text becomes a table, and rows follow the text of their file.
 document() {
@@ -182,6 +193,7 @@ document() {
             *) printf '%s\n' "$line" ;;
             esac
         done <"$work/rows/$name.body"
+        echo
         sed -n 's/^@row //p' "$file" | while read -r id; do section "$id"; done
     done | cat -s
 }
