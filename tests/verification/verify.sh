@@ -117,7 +117,7 @@ play() { # FILE
             *) run_block "$row" 60 ;;
             esac
             { echo '```sh'; cat "$work/block"; echo '```'; } >>"$work/rows/$row.body"
-            sed -i '$a\' "$work/said" # a last line without its end gets one
+            [ -z "$(tail -c 1 "$work/said")" ] || echo >>"$work/said" # a last line without its end
             [ ! -s "$work/said" ] || { echo; echo '```text'; cat "$work/said"; echo '```'; } >>"$work/rows/$row.body"
             block=''
             continue
