@@ -60,6 +60,9 @@ step 'packages'
 step 'build, unit tests, include directions, format'
 counted make --no-print-directory -j "$(nproc)" check
 
+step 'static analysis'
+quiet make --no-print-directory analyze
+
 step 'clang build'
 quiet make --no-print-directory -j "$(nproc)" BUILD=build-clang CC=clang-14 all
 
@@ -86,6 +89,10 @@ for suite in integration/v0.1 integration/v0.2 integration/v0.3 tamper fault esc
     # shellcheck disable=SC2086
     counted tests/run.sh build $programs
 done
+
+step 'DevGuide_v0.3_verification.md: each row shown again'
+counted tests/verification/verify_test.sh
+counted tests/verification/verify.sh check
 
 step 'suites against the sanitized orchestrator'
 export ARP_BUILD=build-asan

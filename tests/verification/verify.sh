@@ -2,6 +2,7 @@
 # DevGuide_v0.3_verification.md, made and held to the truth.
 # usage: tests/verification/verify.sh record    run every row's commands on a real stack and write the document with what they said
 #        tests/verification/verify.sh check     run them again: each row must say what the document says, ids, times, digests and sizes aside
+#        … DIR PAGE BUILD                       with another list of rows, document and build: for verify_test.sh
 # criteria.txt is the list of what has to be shown, rows/*.md what shows it: text, and blocks of shell, with
 #   @row ID            of criteria.txt; what stands before the first is the document's own text
 #   @status [x]        or "[ ] reason": such a row is not run
@@ -15,17 +16,17 @@
 # engine and the image.
 set -eu
 cd "$(dirname "$0")/../.."
-here=tests/verification
-page=DevGuide_v0.3_verification.md
-build=build
 
 case $#:${1:-} in
-1:record | 1:check) mode=$1 ;;
+[14]:record | [14]:check) mode=$1 ;;
 *)
-    echo 'usage: verify.sh record|check' >&2
+    echo 'usage: verify.sh record|check [DIR PAGE BUILD]' >&2
     exit 2
     ;;
 esac
+rows=${2:-tests/verification}
+page=${3:-DevGuide_v0.3_verification.md}
+build=${4:-build}
 work=$(mktemp -d /tmp/arp-verify.XXXXXX)
 chmod 711 "$work"
 # Directories that blocks make are in it, so that all stacks are found at the end.
@@ -35,7 +36,7 @@ export VERIFY_IMAGE="${ARP_TEST_IMAGE:-arp-workspace:v0.3}" VERIFY_NETWORK="${AR
 unset ARP_TEST_IMAGE ARP_TEST_NETWORK ARP_TEST_DATABASE_URL ARP_BUILD
 cleanup() {
     for stack in "$work"/*/; do
-        [ ! -d "$stack/postgres" ] || $here/stack.sh stop "$stack" || true
+        [ ! -d "$stack/postgres" ] || tests/verification/stack.sh stop "$stack" || true
     done
     rm -rf "$work"
 }
@@ -49,7 +50,7 @@ bad() {
     shift
     printf '%s\n' "$*" >>"$work/rows/$row.bad"
 }
-criterion() { awk -F '\t' -v id="$1" '$1 == id { print $2 }' $here/criteria.txt; }
+criterion() { awk -F '\t' -v id="$1" '$1 == id { print $2 }' "$rows/criteria.txt"; }
 
 # --- rows ---------------------------------------------------------------------------------------------------------------------
 
@@ -126,7 +127,7 @@ play() { # FILE
         case $line in
         '@row '*)
             row=${line#@row } status=''
-            grep -q "^$row	" $here/criteria.txt || bad "$row" 'is in no list of criteria'
+            grep -q "^$row	" "$rows/criteria.txt" || bad "$row" 'is in no list of criteria'
             [ ! -e "$work/rows/$row.body" ] || bad "$row" 'is there twice'
             : >"$work/rows/$row.body"
             : >"$work/rows/$row.as"
@@ -164,7 +165,7 @@ anchor() { printf 'row-%s' "$1" | tr . -; }
 # The table's row, status and notes of each criterion whose id fits a pattern.
 table() { # PATTERN
     printf '| ID | Criterion | Status | Notes |\n| -- | --------- | ------ | ----- |\n'
-    grep -E "^$1	" $here/criteria.txt | while IFS='	' read -r id text; do
+    grep -E "^$1	" "$rows/criteria.txt" | while IFS='	' read -r id text; do
         notes=$(cat "$work/rows/$id.notes" 2>/dev/null) || notes=
         printf '| %s | %s | %.3s | %s[evidence](#%s) |\n' "$id" "$text" "$(cat "$work/rows/$id.status" 2>/dev/null)" "${notes:+$notes }" "$(anchor "$id")"
     done
@@ -185,7 +186,7 @@ section() { # ROW
 }
 # Everything, in the order of rows/: a line "@table PATTERN" of a text becomes a table, and rows follow the text of their file.
 document() {
-    for file in "$here"/rows/*.md; do
+    for file in "$rows"/rows/*.md; do
         name=text-$(basename "$file" .md)
         [ ! -e "$work/rows/$name.body" ] || while IFS= read -r line; do
             case $line in
@@ -222,10 +223,10 @@ split() { # FILE DIR
 
 : >"$work/variables"
 : >"$work/order"
-for file in "$here"/rows/*.md; do play "$file"; done
+for file in "$rows"/rows/*.md; do play "$file"; done
 while IFS='	' read -r id text; do
     if [ -e "$work/rows/$id.body" ]; then judge_row "$id"; else bad "$id" "\"$text\" has no row"; fi
-done <$here/criteria.txt
+done <"$rows/criteria.txt"
 document >"$work/page"
 if [ "$mode" = check ]; then
     split "$work/page" "$work/new"
@@ -240,7 +241,7 @@ fi
 
 passed=0
 failed=0
-for id in $(cut -f 1 $here/criteria.txt; find "$work/rows" -name '*.bad' | sed 's#.*/##; s/\.bad$//' | sort); do
+for id in $(cut -f 1 "$rows/criteria.txt"; find "$work/rows" -name '*.bad' | sed 's#.*/##; s/\.bad$//' | sort); do
     [ ! -e "$work/rows/$id.counted" ] || continue
     : >"$work/rows/$id.counted"
     if [ -e "$work/rows/$id.bad" ]; then
