@@ -61,7 +61,7 @@ step 'build, unit tests, include directions, format'
 counted make --no-print-directory -j "$(nproc)" check
 
 step 'static analysis'
-quiet make --no-print-directory analyze
+quiet make --no-print-directory -j "$(nproc)" analyze
 
 step 'clang build'
 quiet make --no-print-directory -j "$(nproc)" BUILD=build-clang CC=clang-14 all
