@@ -1,7 +1,7 @@
 #!/bin/sh
 # Everything that must be true of this tree, on a machine that may have nothing installed: packages, build, unit tests, the real stack
-# (Postgres, container engine, workspace image), all v0.1 + v0.2 + v0.3 suites, each row of the verification document. Fails fast, leaves nothing running, ends with
-# "N passed, N failed". Needs root or sudo.
+# (Postgres, container engine, workspace image), all v0.1 + v0.2 + v0.3 suites, each row of the verification document. Fails fast, leaves
+# nothing running, ends with "N passed, N failed". Needs root or sudo.
 set -eu
 cd "$(dirname "$0")"
 [ "$(id -u)" -eq 0 ] || exec sudo -E "./$(basename "$0")" "$@"
