@@ -1,6 +1,7 @@
 #!/bin/sh
 # DevGuide_v0.3_verification.md, made and held to the truth.
 # usage: tests/verification/verify.sh record    run every row's commands on a real stack and write the document with what they said
+#        tests/verification/verify.sh refresh   the same without the blocks that take minutes: what they said stays
 #        tests/verification/verify.sh check     run them again: each row must say what the document says, ids, times, digests and sizes aside
 #        … DIR PAGE BUILD                       with another list of rows, document and build: for verify_test.sh
 # criteria.txt is the list of what has to be shown, rows/*.md what shows it: text, and blocks of shell, with
@@ -10,17 +11,17 @@
 #   @test SUITE NAME…  test program below BUILD/tests and the tests of it that prove the row
 #   @as ID…            rows whose commands and tests show this one too
 # A block "```sh" is run from the top of the tree by sh -eu; the variables it sets are there in the blocks after it; its output follows it. One
-# that ends with another code than 0 fails its row. Of what a block "```sh recorded" says the last line is kept, and it is taken from the document by check, which only looks
-# that ci_v0.3.sh runs the block's command in a step of its own: it is for what takes minutes.
-# Both modes end with "N passed, N failed" (rows). ARP_TEST_IMAGE, ARP_TEST_NETWORK as for the suites. Needs build/ with its suites, root, the
+# that ends with another code than 0 fails its row. Of what a block "```sh recorded" says the last line is kept, and refresh and check take it
+# from the document and only look that ci_v0.3.sh runs the block's command in a step of its own: it is for what takes minutes.
+# All modes end with "N passed, N failed" (rows). ARP_TEST_IMAGE, ARP_TEST_NETWORK as for the suites. Needs build/ with its suites, root, the
 # engine and the image.
 set -eu
 cd "$(dirname "$0")/../.."
 
 case $#:${1:-} in
-[14]:record | [14]:check) mode=$1 ;;
+[14]:record | [14]:refresh | [14]:check) mode=$1 ;;
 *)
-    echo 'usage: verify.sh record|check [DIR PAGE BUILD]' >&2
+    echo 'usage: verify.sh record|refresh|check [DIR PAGE BUILD]' >&2
     exit 2
     ;;
 esac
@@ -109,7 +110,7 @@ play() { # FILE
             fi
             case $status:$mode:$block in
             '[ ]'*) block='' ; continue ;;
-            *:check:'```sh recorded') recall_block "$row" ;;
+            *:check:'```sh recorded' | *:refresh:'```sh recorded') recall_block "$row" ;;
             *recorded)
                 run_block "$row" 3600 'unset TMPDIR' # the tests' sockets need short paths
                 tail -n 1 "$work/said" >"$work/last" && mv "$work/last" "$work/said"
@@ -233,7 +234,7 @@ if [ "$mode" = check ]; then
     split "$page" "$work/old"
     for id in text $(cat "$work/order"); do
         diff -U 2 "$work/old/$id" "$work/new/$id" >"$work/diff" 2>&1 || {
-            bad "$id" "is not what $page says (- there, + now); if it should be so: $0 record"
+            bad "$id" "is not what $page says (- there, + now); if it should be so: $0 refresh"
             sed 1,2d "$work/diff" >>"$work/rows/$id.bad"
         }
     done
@@ -254,6 +255,6 @@ for id in $(cut -f 1 "$rows/criteria.txt"; find "$work/rows" -name '*.bad' | sed
         printf 'open row %s %s\n' "$id" "$(cat "$work/rows/$id.status")"
     fi
 done
-if [ "$mode" = record ] && [ $failed -eq 0 ]; then cat "$work/page" >"$page"; fi
+if [ "$mode" != check ] && [ $failed -eq 0 ]; then cat "$work/page" >"$page"; fi
 printf '%d passed, %d failed\n' $passed $failed
 [ $failed -eq 0 ] && [ $passed -gt 0 ]
