@@ -1,7 +1,7 @@
 #!/bin/sh
 # Everything that must be true of this tree, on a machine that may have nothing installed: packages, build, unit tests, the real stack
-# (Postgres, container engine, workspace image), all v0.1 + v0.2 + v0.3 suites. Fails fast, leaves nothing running, ends with
-# "N passed, N failed". Needs root or sudo.
+# (Postgres, container engine, workspace image), all v0.1 + v0.2 + v0.3 suites, each row of the verification document. Fails fast, leaves
+# nothing running, ends with "N passed, N failed". Needs root or sudo.
 set -eu
 cd "$(dirname "$0")"
 [ "$(id -u)" -eq 0 ] || exec sudo -E "./$(basename "$0")" "$@"
@@ -60,6 +60,9 @@ step 'packages'
 step 'build, unit tests, include directions, format'
 counted make --no-print-directory -j "$(nproc)" check
 
+step 'static analysis'
+quiet make --no-print-directory -j "$(nproc)" analyze
+
 step 'clang build'
 quiet make --no-print-directory -j "$(nproc)" BUILD=build-clang CC=clang-14 all
 
@@ -86,6 +89,10 @@ for suite in integration/v0.1 integration/v0.2 integration/v0.3 tamper fault esc
     # shellcheck disable=SC2086
     counted tests/run.sh build $programs
 done
+
+step 'DevGuide_v0.3_verification.md: each row shown again'
+counted tests/verification/verify_test.sh
+counted tests/verification/verify.sh check
 
 step 'suites against the sanitized orchestrator'
 export ARP_BUILD=build-asan

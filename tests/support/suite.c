@@ -10,6 +10,11 @@
 int suite_main(const char *name, const struct suite_test *tests, unsigned n, int (*set_up)(void),
     int (*tear_down)(void), int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "--list") == 0) {
+        for (unsigned i = 0; i < n; i++)
+            puts(tests[i].name);
+        return 0;
+    }
     if (CU_initialize_registry() != CUE_SUCCESS)
         return 2;
     CU_pSuite suite = CU_add_suite(name, set_up, tear_down);

@@ -3,7 +3,7 @@
  *   static void chain_refuses_gap(void) { ... }
  *   TEST_SUITE(chain_test, TEST(chain_refuses_gap), ...)
  * The program prints CUnit's failures and ends with the line "N passed, N failed" (N counts tests); its exit code is 0 only when
- * all passed and at least one ran. A name as argv[1] runs only the test of that name.
+ * all passed and at least one ran. A name as argv[1] runs only the test of that name; --list prints the names and runs nothing.
  */
 #ifndef ARP_TESTS_SUPPORT_SUITE_H
 #define ARP_TESTS_SUPPORT_SUITE_H
