@@ -29,3 +29,4 @@ CREATE INDEX workspaces_removing ON workspaces (id) WHERE gc_volume_name IS NOT 
 
 -- Bundles that could not be built, for another try.
 CREATE INDEX evidence_bundles_failed ON evidence_bundles (created_at, id) WHERE status = 'error';
+CREATE INDEX workflow_bundles_failed ON workflow_bundles (created_at, workflow_run_id) WHERE status = 'error';

@@ -1,6 +1,6 @@
 /*
- * Another try for bundles that could not be built, when what was in the way (a full disk, a signer that died) is out of it. Only those whose
- * staged evidence is still there: same staging, same bytes, same seal, so trying again is harmless.
+ * Another try for bundles that could not be built, when what was in the way (a full disk, a signer that died) is out of it. Of runs only those
+ * whose staged evidence is still there; a workflow run's is made from rows. Same input, same bytes, same seal: trying again is harmless.
  */
 #ifndef ARP_ORCHESTRATOR_RUN_REBUILD_H
 #define ARP_ORCHESTRATOR_RUN_REBUILD_H

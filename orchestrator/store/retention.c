@@ -147,16 +147,19 @@ int retention_bundle_found(struct db *db, const char *run_id, const char *sha256
     return db_one(db, &FOUND, &a, "lost bundle", &res, err);
 }
 
-int retention_bundle_retry(struct db *db, const char *user_id, const char *id, struct arp_err *err)
+int retention_bundle_retry(
+    struct db *db, enum retention_kind kind, const char *user_id, const char *id, struct arp_err *err)
 {
-    static const struct sql RETRY = {"retention_bundle_retry",
-        "UPDATE evidence_bundles SET status = 'pending', error_message = NULL, claim_holder = NULL, "
-        "claim_expires_at = NULL, updated_at = now() WHERE user_id = $1 AND id = $2 AND status = 'error'",
-        false};
+#define AGAIN(id)                                                                                            \
+    " SET status = 'pending', error_message = NULL, claim_holder = NULL, claim_expires_at = NULL, "          \
+    "updated_at = now() WHERE user_id = $1 AND " id " = $2 AND status = 'error'"
+    static const struct sql RUN = {"retention_bundle_retry", "UPDATE evidence_bundles" AGAIN("id"), false};
+    static const struct sql WORKFLOW = {
+        "retention_workflow_bundle_retry", "UPDATE workflow_bundles" AGAIN("workflow_run_id"), false};
     struct sql_args a = {0};
     args_text(&a, user_id);
     args_text(&a, id);
-    return db_change(db, &RETRY, &a, "bundle in error", err);
+    return db_change(db, kind == RETENTION_RUN ? &RUN : &WORKFLOW, &a, "bundle in error", err);
 }
 
 int retention_owners(struct db *db, const struct retention_name *names, size_t n,
@@ -201,17 +204,19 @@ int retention_owners(struct db *db, const struct retention_name *names, size_t n
     return rc;
 }
 
-int retention_bundles_failed(
-    struct db *db, struct retention_cursor *at, struct retention_bundles *ret, struct arp_err *err)
+int retention_bundles_failed(struct db *db, enum retention_kind kind, struct retention_cursor *at,
+    struct retention_bundles *ret, struct arp_err *err)
 {
-    static const struct sql FAILED = {"retention_bundles_failed",
-        "SELECT " COLUMNS_RUN ", false FROM " TABLES_RUN
-        " WHERE b.status = 'error' AND (b.created_at, b.id) > (" SQL_TIME(
-            "$1") ", $2::uuid) ORDER BY b.created_at, b.id LIMIT " BATCH,
-        true};
+#define FAILED(id)                                                                                           \
+    " WHERE b.status = 'error' AND (b.created_at, b." id                                                     \
+    ") > (" SQL_TIME("$1") ", $2::uuid) ORDER BY b.created_at, b." id " LIMIT " BATCH
+    static const struct sql RUNS = {
+        "retention_bundles_failed", "SELECT " COLUMNS_RUN ", false FROM " TABLES_RUN FAILED("id"), true};
+    static const struct sql WORKFLOWS = {"retention_workflow_bundles_failed",
+        "SELECT " COLUMNS_WORKFLOW ", false FROM " TABLES_WORKFLOW FAILED("workflow_run_id"), true};
     struct sql_args a = {0};
     cursor_args(&a, at);
-    int rc = list_bundles(db, &FAILED, &a, ret, err);
+    int rc = list_bundles(db, kind == RETENTION_RUN ? &RUNS : &WORKFLOWS, &a, ret, err);
     if (rc == 0)
         cursor_move(at, ret);
     return rc;

@@ -72,11 +72,12 @@ int retention_bundle_lost(
 /* error -> ready: a lost one's file is back, with this digest. Errors: ARP_E_NOT_FOUND (it is not lost, or had another digest). */
 int retention_bundle_found(struct db *db, const char *run_id, const char *sha256, struct arp_err *err);
 
-/* The next RETENTION_BATCH at most of the runs' bundles that are in error, oldest first; moves at. */
-int retention_bundles_failed(
-    struct db *db, struct retention_cursor *at, struct retention_bundles *ret, struct arp_err *err);
+/* The next RETENTION_BATCH at most of those that are in error, oldest first; moves at. */
+int retention_bundles_failed(struct db *db, enum retention_kind kind, struct retention_cursor *at,
+    struct retention_bundles *ret, struct arp_err *err);
 /* error -> pending. Errors: ARP_E_NOT_FOUND (not in error any more). */
-int retention_bundle_retry(struct db *db, const char *user_id, const char *id, struct arp_err *err);
+int retention_bundle_retry(
+    struct db *db, enum retention_kind kind, const char *user_id, const char *id, struct arp_err *err);
 
 /* What the rows say of something in the evidence store that carries the id of a run or a workflow run. */
 struct retention_name {

@@ -92,5 +92,35 @@ static void bundle_without_a_signer_is_an_error_and_is_sealed_after_a_restart(vo
     reply_done(&r);
 }
 
+static void workflow_bundle_without_a_signer_is_sealed_after_a_restart_with_its_steps(void)
+{
+    struct tenant t;
+    struct reply r = {0};
+    char body[128], id[40], path[96];
+    ASSERT_TRUE(stack_tenant(stack, "flow", -1, &t));
+    ASSERT_INT(stack_call(stack, t.key, "PUT", "/workflows/f",
+                   "{\"steps\":[{\"key\":\"one\",\"commands\":[[\"true\"]]}]}", &r),
+        201);
+    pid_t signer = signer_pid();
+    ASSERT_TRUE(signer > 0);
+    kill(signer, SIGKILL);
+    snprintf(body, sizeof(body), "{\"projectId\":\"%s\"}", t.project_id);
+    ASSERT_INT(stack_call(stack, t.key, "POST", "/workflows/f/runs", body, &r), 200);
+    ASSERT_STR(reply_str(&r, "status"), "succeeded");
+    snprintf(id, sizeof(id), "%s", reply_str(&r, "id"));
+    snprintf(path, sizeof(path), "/workflow-runs/%s/evidence", id);
+    ASSERT_INT(stack_wait(stack, t.key, path, 500, 30, &r), 500);
+    stack_terminate(stack);
+    ASSERT_TRUE(stack_restart(stack));
+    ASSERT_INT(stack_call(stack, stack_admin_key(stack), "POST", "/ops/bundles/retry", NULL, &r), 200);
+    ASSERT_INT(reply_num(&r, "retried"), 2);
+    ASSERT_INT(stack_wait(stack, t.key, path, 200, 30, &r), 200);
+    char sql[128];
+    snprintf(sql, sizeof(sql), "SELECT complete FROM workflow_bundles WHERE workflow_run_id = '%s'", id);
+    ASSERT_STR(pg_sql(sql), "t"); /* its step's bundle was there before */
+    reply_done(&r);
+}
+
 TEST_SUITE_WITH(signer_lost_test, set_up, tear_down,
-    TEST(bundle_without_a_signer_is_an_error_and_is_sealed_after_a_restart))
+    TEST(bundle_without_a_signer_is_an_error_and_is_sealed_after_a_restart),
+    TEST(workflow_bundle_without_a_signer_is_sealed_after_a_restart_with_its_steps))
