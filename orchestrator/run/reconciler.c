@@ -54,6 +54,20 @@ static int64_t orphan_age_us(int64_t nano_days)
     return ttl_us > YOUNG_US ? ttl_us : YOUNG_US;
 }
 
+/* Does this look like the database of another installation, an empty one, or one that is much too old? A single stranger alone stays too. */
+static bool doubtful(size_t strangers, size_t all)
+{
+    return strangers > all / 2;
+}
+
+static void log_doubt(const char *what, size_t strangers, size_t all)
+{
+    struct arp_err why;
+    arp_fail(&why, ARP_E_CORRUPT, 0, "%zu of %zu %s have no row: is this the database of this installation?",
+        strangers, all, what);
+    log_error(LOG_LEVEL_ERROR, NULL, "what has no row is not removed", &why);
+}
+
 /* --- engine -------------------------------------------------------------------------------------------------------------------- */
 
 /* The engine's item of a workspace; items are sorted by workspace id. */
@@ -110,9 +124,15 @@ static int reconcile_rows(const struct run_env *env, const struct runtime_item *
     }
 }
 
-/* What goes of an item that has no live row. Errors: those of the store. */
-static int judge_item(const struct run_env *env, const struct runtime_item *item, bool *ret_container,
-    bool *ret_volume, struct arp_err *err)
+/* An item that has no live row. */
+struct verdict {
+    bool missing;           /* no row at all */
+    bool container, volume; /* what of it goes */
+};
+
+/* Errors: those of the store. */
+static int judge_item(
+    const struct run_env *env, const struct runtime_item *item, struct verdict *ret, struct arp_err *err)
 {
     struct workspace ws = {0};
     int rc = workspaces_find(env->db, item->workspace_id, &ws, err);
@@ -123,34 +143,57 @@ static int judge_item(const struct run_env *env, const struct runtime_item *item
     workspace_done(&ws);
     int64_t age = orphan_age_us(env->cfg->workspace_cold_ttl_nano_days);
     bool old = item->volume_created_us > 0 && item->volume_created_us < clock_now_us() - age;
-    *ret_container = (missing || deleted) && item->container_id[0];
-    *ret_volume = item->has_volume && (deleted || (missing && old));
+    ret->missing = missing;
+    ret->container = (missing || deleted) && item->container_id[0];
+    ret->volume = item->has_volume && (deleted || (missing && old));
     return 0;
+}
+
+/* When the rows look like those of another installation: items without one count as known, and so stay. */
+static int keep_strangers(
+    const struct run_env *env, const struct runtime_item *items, size_t n, bool *known, struct arp_err *err)
+{
+    struct verdict *v = calloc(n + 1, sizeof(*v));
+    size_t strangers = 0;
+    bool would_go = false;
+    int rc = v ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "reconcile");
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        rc = known[i] ? 0 : judge_item(env, &items[i], &v[i], err);
+        strangers += v[i].missing;
+        would_go = would_go || (v[i].missing && (v[i].container || v[i].volume));
+    }
+    bool doubt = rc == 0 && doubtful(strangers, n);
+    for (size_t i = 0; i < n && doubt; i++)
+        known[i] = known[i] || v[i].missing;
+    if (doubt && would_go)
+        log_doubt("workspaces at the engine", strangers, n);
+    free(v);
+    return rc;
 }
 
 /* With the workspace locked, unless it is a dry run. */
 static int remove_item(const struct run_env *env, const struct runtime_item *item,
     struct reconcile_report *report, struct arp_err *err)
 {
-    bool container, volume;
-    int rc = judge_item(env, item, &container, &volume, err);
-    if (rc || (!container && !volume))
+    struct verdict v = {0};
+    int rc = judge_item(env, item, &v, err);
+    if (rc || (!v.container && !v.volume))
         return rc;
-    if (!report->dry_run && volume)
+    if (!report->dry_run && v.volume)
         rc = runtime_destroy(env->runtime, item->workspace_id, err);
     else if (!report->dry_run)
         rc = runtime_cool(env->runtime, item->workspace_id, err);
     if (rc)
         return rc;
-    if (container)
+    if (v.container)
         reconcile_note(env, report, RECONCILED_CONTAINER);
-    if (volume)
+    if (v.volume)
         reconcile_note(env, report, RECONCILED_VOLUME);
     struct log_ctx ctx = {0};
     memcpy(ctx.workspace_id, item->workspace_id, sizeof(ctx.workspace_id));
-    if (!report->dry_run && container)
+    if (!report->dry_run && v.container)
         log_warn(&ctx, "container without a workspace row removed");
-    if (!report->dry_run && volume)
+    if (!report->dry_run && v.volume)
         log_warn(&ctx, "volume without a workspace row removed");
     return 0;
 }
@@ -184,6 +227,8 @@ int reconcile_engine(const struct run_env *env, struct reconcile_report *report,
         return arp_fail(err, ARP_E_NOMEM, 0, "reconcile");
     }
     rc = reconcile_rows(env, items, n, known, report, err);
+    if (rc == 0)
+        rc = keep_strangers(env, items, n, known, err);
     for (size_t i = 0; i < n && rc == 0 && !live_stopping(env->live); i++)
         rc = known[i] ? 0 : reconcile_item(env, &items[i], report, err);
     free(known);
@@ -370,13 +415,35 @@ static int settle_one(const struct run_env *env, int dir_fd, const struct found 
     return 0;
 }
 
+/* Ids of the batch that no row knows, and ids; each counts once, whatever there is of it. */
+static void count_strangers(
+    const struct batch *b, const struct retention_owner *owners, size_t *ret_strangers, size_t *ret_all)
+{
+    *ret_strangers = *ret_all = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        size_t first = 0;
+        while (strcmp(b->name[first].id, b->name[i].id) != 0)
+            first++;
+        *ret_all += first == i;
+        *ret_strangers += first == i && !owners[i].known;
+    }
+}
+
 static int settle(const struct run_env *env, int dir_fd, const struct batch *b,
     struct reconcile_report *report, struct arp_err *err)
 {
     struct retention_owner owners[RETENTION_BATCH] = {0};
+    size_t strangers, all;
     int rc = b->n ? retention_owners(env->db, b->name, b->n, owners, err) : 0;
-    for (size_t i = 0; i < b->n && rc == 0; i++)
-        rc = settle_one(env, dir_fd, &b->found[i], b->name[i].id, &owners[i], report, err);
+    count_strangers(b, owners, &strangers, &all);
+    for (size_t i = 0; i < b->n && rc == 0; i++) {
+        if (owners[i].known || !doubtful(strangers, all)) {
+            rc = settle_one(env, dir_fd, &b->found[i], b->name[i].id, &owners[i], report, err);
+        } else if (!report->doubted && is_left_over(env, &b->found[i], &owners[i])) {
+            log_doubt("ids in the evidence store", strangers, all);
+            report->doubted = true;
+        }
+    }
     return rc;
 }
 

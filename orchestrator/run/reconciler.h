@@ -2,7 +2,8 @@
  * Reconciling: what the engine and the evidence store hold against what the rows say. Each thing found is put right by removing it, or by
  * saying in its row what is true. Nothing is removed that a crash of the moment may have left to somebody who goes on with it: what has a
  * live lock or claim, and what is younger than an hour. What has no row at all (a database restored from a backup does not know what came
- * later) is kept as long as it would be kept with one. Several orchestrators may do it at the same time.
+ * later) is kept as long as it would be kept with one; and when most of what is listed has none, all of that is kept and an error logged: the
+ * database is then not that of this installation. Several orchestrators may do it at the same time.
  */
 #ifndef ARP_ORCHESTRATOR_RUN_RECONCILER_H
 #define ARP_ORCHESTRATOR_RUN_RECONCILER_H
@@ -36,6 +37,7 @@ const char *reconciled_name(enum reconciled kind);
 /* How many of each kind were put right; with dry_run, would be. */
 struct reconcile_report {
     bool dry_run;
+    bool doubted; /* it was logged in this pass that most ids in the evidence store have no row */
     int64_t n[RECONCILED_COUNT];
 };
 /* Count one, in the metric too unless it is a dry run. */

@@ -150,6 +150,10 @@ static void orphan_container_is_removed_at_start_and_its_volume_kept(void)
     static const char lost[] = "3b9f2c64-6f0e-4e3c-9a53-0d3f1c2b4a5e";
     static const char foreign[] = "8d2f7a10-51c4-4b7e-8f6d-7c9e0b1a2d3f";
     static const char elsewhere[] = "00000000-aaaa-4bbb-8ccc-0123456789ab";
+    struct tenant known; /* alone, a container would be left: the database might be the wrong one */
+    char run[40];
+    ASSERT_TRUE(stack_tenant(stack, "beside", -1, &known));
+    run_to(&known, "[[\"true\"]]", "succeeded", run);
     stack_terminate(stack);
     make_orphan(stack_installation(stack), lost);
     make_orphan(elsewhere, foreign);

@@ -68,6 +68,17 @@ static void make_dir(const char *name, const char *file, int hours)
     age(name, hours);
 }
 
+static void make_container(const char *workspace_id)
+{
+    char name[96], instance[80], workspace[80];
+    const char *image = getenv("ARP_TEST_IMAGE");
+    snprintf(name, sizeof(name), "arp-%.8s-ws-%s", stack_installation(stack), workspace_id);
+    snprintf(instance, sizeof(instance), "arp.instance=%s", stack_installation(stack));
+    snprintf(workspace, sizeof(workspace), "arp.workspace=%s", workspace_id);
+    ASSERT_TRUE(DOCKER("run", "-d", "--network", "none", "--name", name, "--label", instance, "--label",
+                    workspace, "--entrypoint", "sleep", image ? image : "arp-workspace:v0.3", "600") != NULL);
+}
+
 static const char *named(const char *before, const char *id, const char *after)
 {
     static char name[128];
@@ -98,10 +109,54 @@ static void assert_reconciles(const char *kind, int n)
     ASSERT_INT(gc_counts(stack, false, path), 0);
 }
 
+#define DOUBT "what has no row is not removed"
+
+/* Old enough to go, every one; but for all the database knows, everything here is a stranger's. Has to run first. */
+static void empty_database_removes_nothing(void)
+{
+    static const char *const kinds[] = {"zip", "build", "staging", "temp", "container", "volume"};
+    ASSERT_STR(pg_sql("SELECT (SELECT count(*) FROM workspaces) + (SELECT count(*) FROM runs)"), "0");
+    make_file(STRANGER ".zip", 400 * 24);
+    make_dir(".build-" YOUNGER, "bundle.zip", 400 * 24);
+    make_dir("staging/" STRANGER, "events.jsonl", 400 * 24);
+    make_dir("staging/.tmp-" STRANGER, "events.jsonl", 400 * 24);
+    make_container(STRANGER);
+    for (int dry = 1; dry >= 0; dry--)
+        for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+            char path[64];
+            snprintf(path, sizeof(path), "reconciled.%s", kinds[i]);
+            ASSERT_INT(gc_counts(stack, dry, path), 0);
+        }
+    ASSERT_TRUE(log_wait(stack, DOUBT, "2 of 2 ids in the evidence store have no row: is this the database"));
+    ASSERT_TRUE(log_wait(stack, DOUBT, "1 of 1 workspaces at the engine have no row: is this the database"));
+    ASSERT_TRUE(evidence_has(stack, STRANGER ".zip"));
+    ASSERT_TRUE(evidence_has(stack, ".build-" YOUNGER "/bundle.zip"));
+    ASSERT_TRUE(evidence_has(stack, "staging/" STRANGER "/events.jsonl"));
+    ASSERT_TRUE(evidence_has(stack, "staging/.tmp-" STRANGER "/events.jsonl"));
+    ASSERT_TRUE(docker_container(STRANGER)[0] != '\0');
+    /* Beside one that is known, it is a stray: they go. */
+    char run[40];
+    struct tenant t = tenant_with_run("beside", run);
+    ASSERT_TRUE(sealed_run(stack, &t, "[[\"true\"]]", run));
+    ASSERT_INT(gc_counts(stack, true, "reconciled.build"), 1);
+    ASSERT_INT(gc_counts(stack, true, "reconciled.container"), 1);
+    ASSERT_INT(gc_counts(stack, false, "reconciled.zip"), 1);
+    ASSERT_STR(docker_container(STRANGER), "");
+    ASSERT_TRUE(!evidence_has(stack, STRANGER ".zip"));
+    ASSERT_TRUE(!evidence_has(stack, ".build-" YOUNGER));
+    ASSERT_TRUE(evidence_has(stack, "staging/" STRANGER)); /* staging knows of nothing else */
+    char *ignored = NULL;
+    ASSERT_INT(RUN_ARGV(stack_evidence_root(stack), &ignored, "rm", "-r", "staging/" STRANGER,
+                   "staging/.tmp-" STRANGER),
+        0);
+    free(ignored);
+}
+
 static void zip_of_no_run_goes_when_it_is_as_old_as_evidence_may_get(void)
 {
-    char run[40];
-    tenant_with_run("zips", run);
+    char run[40], other[40];
+    struct tenant t = tenant_with_run("zips", run);
+    ASSERT_TRUE(sealed_run(stack, &t, "[[\"true\"]]", other)); /* as many known ones as strangers */
     make_file(STRANGER ".zip", 191 * 24);
     make_file(YOUNGER ".zip", 189 * 24);   /* a restored database may not know it yet, or no more */
     make_file("notes.zip", 400 * 24);      /* not ours */
@@ -181,8 +236,9 @@ static void store_that_looks_empty_is_not_believed(void)
 
 static void build_that_nobody_is_at_is_removed(void)
 {
-    char run[40], sql[512];
-    tenant_with_run("builds", run);
+    char run[40], other[40], sql[512];
+    struct tenant t = tenant_with_run("builds", run);
+    ASSERT_TRUE(sealed_run(stack, &t, "[[\"true\"]]", other));
     make_dir(".build-" STRANGER, "bundle.zip", 2);
     make_dir(".build-" YOUNGER, "bundle.zip", 0);
     /* Old, but its builder still renews the claim. */
@@ -283,7 +339,7 @@ static void container_that_its_row_does_not_know_is_stopped(void)
     ASSERT_TRUE(docker_volume(t.workspace_id)[0] != '\0');
 }
 
-TEST_SUITE_WITH(reconcile_test, set_up, tear_down,
+TEST_SUITE_WITH(reconcile_test, set_up, tear_down, TEST(empty_database_removes_nothing),
     TEST(zip_of_no_run_goes_when_it_is_as_old_as_evidence_may_get),
     TEST(zip_of_deleted_evidence_that_came_back_goes_again),
     TEST(row_without_its_zip_is_an_error_until_the_zip_is_back), TEST(store_that_looks_empty_is_not_believed),
