@@ -160,6 +160,21 @@ BEGIN
 END
 $$;
 
+-- Note the live holds that cover a run in its chain, where they are not: how many were. The caller has locked the owner's row in users FOR
+-- SHARE, before he took the chain: who places or releases a hold takes the one for itself and then the others. Volatile on purpose: what was
+-- released before the lock was had is not live here, what is released after it finds these lines.
+CREATE FUNCTION custody_note_holds(the_user uuid, the_project uuid, the_run uuid) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    done bigint;
+BEGIN
+    PERFORM custody_of_hold(h, the_run, 'held') FROM holds h WHERE h.user_id = the_user AND h.released_at IS NULL AND h.run_id IS NULL
+        AND (h.project_id IS NULL OR h.project_id = the_project)
+        AND NOT EXISTS (SELECT 1 FROM custody c WHERE c.hold_id = h.id AND c.run_id = the_run);
+    GET DIAGNOSTICS done = ROW_COUNT;
+    RETURN done;
+END
+$$;
+
 -- Note a hold, or its release, in the chains of at most so many runs. A hold may cover any number, and a statement must end in time: the
 -- rest is for the next call. A run that gets its evidence while the hold is live is noted then (bundles_set_ready).
 CREATE FUNCTION hold_note(h holds, most integer) RETURNS void LANGUAGE plpgsql VOLATILE AS $$

@@ -93,18 +93,18 @@ static int change_claimed(struct db *db, const struct sql *q, const struct sql_a
 #define SEALED_AT    SQL_TIME("$8")
 #define LINE_CREATED CUSTODY_CREATED("b")
 
+/* The owner's row first, then the bundle's, then the chain's: those who hold and release take the first and the last in that order. */
 int bundles_set_ready(struct db *db, const char *user_id, const char *id, const char *holder,
     const struct bundle_ready *b, struct arp_err *err)
 {
     static const struct sql READY = {"bundles_set_ready",
-        "WITH b AS (UPDATE evidence_bundles SET status = 'ready', bundle_path = $4, sha256 = $5, size_bytes "
-        "= $6, complete = $7, sealed_at = " SEALED_AT ", claim_holder = NULL, claim_expires_at = NULL,"
-        " error_message = NULL, updated_at = now()" CLAIMED
-        " RETURNING *), c AS MATERIALIZED (SELECT b.*, " LINE_CREATED " AS seq FROM b)"
-        " SELECT c.seq, (SELECT count(custody_of_hold(h, c.run_id, 'held')) FROM holds h"
-        " WHERE h.user_id = c.user_id AND h.released_at IS NULL AND h.run_id IS NULL AND (h.project_id IS "
-        "NULL OR h.project_id = c.project_id)"
-        " AND NOT EXISTS (SELECT 1 FROM custody l WHERE l.hold_id = h.id AND l.run_id = c.run_id)) FROM c",
+        "WITH u AS MATERIALIZED (SELECT id AS owner FROM users WHERE id = $1 FOR SHARE),"
+        " b AS (UPDATE evidence_bundles SET status = 'ready', bundle_path = $4, sha256 = $5, size_bytes = $6,"
+        " complete = $7, sealed_at = " SEALED_AT ", claim_holder = NULL, claim_expires_at = NULL,"
+        " error_message = NULL, updated_at = now() FROM u" CLAIMED
+        " AND user_id = u.owner RETURNING evidence_bundles.*),"
+        " c AS MATERIALIZED (SELECT b.*, " LINE_CREATED " AS seq FROM b)"
+        " SELECT c.seq, custody_note_holds(c.user_id, c.project_id, c.run_id) FROM c",
         false};
     struct sql_args a = {0};
     claim_args(&a, user_id, id, holder);

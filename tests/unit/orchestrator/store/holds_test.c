@@ -11,7 +11,6 @@
 #include "orchestrator/store/bundles.h"
 #include "orchestrator/store/custody.intern.h"
 #include "orchestrator/store/holds.intern.h"
-#include "shared/clock.h"
 #include "tests/unit/orchestrator/store/fixture.h"
 
 #define SHA "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
@@ -81,8 +80,10 @@ static void make_key(void)
     by_a.user_id = user_a.id;
 }
 
-/* A run of A whose bundle is ready. */
-static struct run_admitted ready_run(void)
+static const struct bundle_ready built = {"x.zip", SHA, 4096, true, 1795305600000000};
+
+/* A run of A whose bundle is being built, by "w". The bundle's id goes to ret_bundle. */
+static struct run_admitted pending_run(char ret_bundle[UUID_LEN + 1])
 {
     make_key();
     struct run_admitted a = admit_a();
@@ -92,9 +93,17 @@ static struct run_admitted ready_run(void)
     OK(runs_finish(db, user_a.id, a.id, &e, &moved, &err));
     OK(bundles_claim_pending(db, "w", 60000, &b, &err));
     ASSERT_STR(b.run_id, a.id);
-    struct bundle_ready done = {"x.zip", SHA, 4096, true, clock_now_us()};
-    OK(bundles_set_ready(db, user_a.id, b.id, "w", &done, &err));
+    memcpy(ret_bundle, b.id, sizeof(b.id));
     bundle_done(&b);
+    return a;
+}
+
+/* A run of A whose bundle is ready. */
+static struct run_admitted ready_run(void)
+{
+    char bundle[UUID_LEN + 1];
+    struct run_admitted a = pending_run(bundle);
+    OK(bundles_set_ready(db, user_a.id, bundle, "w", &built, &err));
     return a;
 }
 
@@ -345,10 +354,107 @@ static void a_hold_over_more_than_one_statement_notes_is_in_force_to_its_end(voi
     hold_done(&p.hold);
 }
 
+/* A bundle becomes ready, or the hold on the project is released, on a thread of its own. */
+struct change {
+    char bundle[UUID_LEN + 1]; /* "": release */
+    struct arp_err err;
+    int rc;
+};
+
+static void *change(void *arg)
+{
+    struct change *c = arg;
+    struct hold_target t = target(HOLD_PROJECT, project_a.id);
+    c->rc = c->bundle[0] ? bundles_set_ready(db, user_a.id, c->bundle, "w", &built, &c->err)
+                         : holds_release(db, &t, &by_a, &c->err);
+    return NULL;
+}
+
+static pthread_t begin_to_wait(struct change *c, const char *like)
+{
+    pthread_t thread;
+    char sql[256];
+    snprintf(sql, sizeof(sql),
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%%s%%'", like);
+    pthread_create(&thread, NULL, change, c);
+    wait_until(sql, "1");
+    return thread;
+}
+
+#define READY_SQL   "sealed_at ="
+#define RELEASE_SQL "hold_release("
+
+static void hold_project(void)
+{
+    struct hold_target t = target(HOLD_PROJECT, project_a.id);
+    struct hold_placed p;
+    OK(holds_place(db, &t, "case", &by_a, &p, &err));
+    hold_done(&p.hold);
+}
+
+/* The bundle becomes ready while a release has begun (the user's row is taken) and has not said so in any chain. */
+static const char *ready_behind_a_release(bool noted)
+{
+    struct change ready = {0};
+    char release[256], lock[128];
+    clean();
+    make_key();
+    if (!noted)
+        hold_project();
+    struct run_admitted r = pending_run(ready.bundle);
+    if (noted)
+        hold_project();
+    PGconn *releaser = connect_again();
+    snprintf(release, sizeof(release), "SELECT hold_release('%s', '%s', NULL, '%s', NULL, 1000)", user_a.id,
+        project_a.id, key_a);
+    snprintf(lock, sizeof(lock), "SELECT 1 FROM users WHERE id = '%s' FOR NO KEY UPDATE", user_a.id);
+    on(releaser, "BEGIN");
+    ASSERT_INT(on(releaser, lock), 1);
+    pthread_t thread = begin_to_wait(&ready, READY_SQL);
+    ASSERT_INT(on(releaser, release), 1);
+    on(releaser, "COMMIT");
+    pthread_join(thread, NULL);
+    PQfinish(releaser);
+    ASSERT_INT(ready.rc, 0);
+    return types_of(r.id);
+}
+
+static void a_hold_released_while_a_bundle_becomes_ready_is_not_noted(void)
+{
+    ASSERT_STR(ready_behind_a_release(false), "created");
+    /* the release takes the chain: the bundle's builder must not have it while he waits for the user's row */
+    ASSERT_STR(ready_behind_a_release(true), "held released created");
+}
+
+static void a_release_behind_a_bundle_that_becomes_ready_finds_its_line(void)
+{
+    struct change ready = {0}, release = {0};
+    char lock[160];
+    clean();
+    make_key();
+    hold_project();
+    struct run_admitted r = pending_run(ready.bundle);
+    PGconn *gate = connect_again();
+    snprintf(lock, sizeof(lock), "SELECT 1 FROM evidence_bundles WHERE id = '%s' FOR UPDATE", ready.bundle);
+    on(gate, "BEGIN");
+    ASSERT_INT(on(gate, lock), 1);
+    pthread_t builder = begin_to_wait(&ready, READY_SQL);
+    pthread_t releaser = begin_to_wait(&release, RELEASE_SQL);
+    on(gate, "COMMIT");
+    pthread_join(builder, NULL);
+    pthread_join(releaser, NULL);
+    PQfinish(gate);
+    ASSERT_INT(ready.rc, 0);
+    ASSERT_INT(release.rc, 0);
+    ASSERT_STR(types_of(r.id), "created held released");
+}
+
 FIXTURE_SUITE(holds_test, TEST(a_hold_is_made_once_listed_and_released),
     TEST(targets_of_others_and_of_nobody_are_not_found), TEST(each_scope_holds_what_it_covers_and_no_more),
     TEST(a_run_that_gets_its_evidence_under_a_hold_says_so),
     TEST(a_hold_in_progress_is_passed_over_and_then_seen),
     TEST(a_collector_that_began_before_the_hold_still_sees_it),
     TEST(a_hold_behind_a_collector_says_what_is_gone),
-    TEST(a_hold_over_more_than_one_statement_notes_is_in_force_to_its_end))
+    TEST(a_hold_over_more_than_one_statement_notes_is_in_force_to_its_end),
+    TEST(a_hold_released_while_a_bundle_becomes_ready_is_not_noted),
+    TEST(a_release_behind_a_bundle_that_becomes_ready_finds_its_line))
