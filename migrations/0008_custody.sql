@@ -196,12 +196,12 @@ BEGIN
 END
 $$;
 
--- hold_note for one that is not noted yet; false: there is none.
+-- hold_note for one that is not noted yet; false: there is none. NO KEY: a line being written that refers to the hold does not keep it away.
 CREATE FUNCTION hold_note_next(most integer) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     h holds;
 BEGIN
-    SELECT * INTO h FROM holds WHERE NOT noted ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED;
+    SELECT * INTO h FROM holds WHERE NOT noted ORDER BY created_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN false;
     END IF;

@@ -449,6 +449,28 @@ static void a_release_behind_a_bundle_that_becomes_ready_finds_its_line(void)
     ASSERT_STR(types_of(r.id), "created held released");
 }
 
+static void lines_being_written_do_not_keep_a_hold_from_being_noted(void)
+{
+    clean();
+    struct run_admitted r = ready_run();
+    struct hold_target t = target(HOLD_RUN, r.id);
+    struct hold_placed p;
+    OK(holds_place(db, &t, "case", &by_a, &p, &err));
+    sqlf("UPDATE holds SET noted = false WHERE id = '%s'", p.hold.id);
+    PGconn *writer = connect_again();
+    char line[512]; /* as "held" in another run's chain: its foreign key shares the hold's row */
+    snprintf(line, sizeof(line),
+        "SELECT custody_append('" NO_ID "', '%s', 'held', NULL, NULL, NULL, NULL, '', '%s')", user_a.id,
+        p.hold.id);
+    on(writer, "BEGIN");
+    ASSERT_INT(on(writer, line), 1);
+    OK(holds_note_more(db, &err));
+    ASSERT_STR(sqlf("SELECT noted FROM holds WHERE id = '%s'", p.hold.id), "t");
+    on(writer, "ROLLBACK");
+    PQfinish(writer);
+    hold_done(&p.hold);
+}
+
 FIXTURE_SUITE(holds_test, TEST(a_hold_is_made_once_listed_and_released),
     TEST(targets_of_others_and_of_nobody_are_not_found), TEST(each_scope_holds_what_it_covers_and_no_more),
     TEST(a_run_that_gets_its_evidence_under_a_hold_says_so),
@@ -457,4 +479,5 @@ FIXTURE_SUITE(holds_test, TEST(a_hold_is_made_once_listed_and_released),
     TEST(a_hold_behind_a_collector_says_what_is_gone),
     TEST(a_hold_over_more_than_one_statement_notes_is_in_force_to_its_end),
     TEST(a_hold_released_while_a_bundle_becomes_ready_is_not_noted),
-    TEST(a_release_behind_a_bundle_that_becomes_ready_finds_its_line))
+    TEST(a_release_behind_a_bundle_that_becomes_ready_finds_its_line),
+    TEST(lines_being_written_do_not_keep_a_hold_from_being_noted))
