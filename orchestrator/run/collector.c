@@ -459,10 +459,10 @@ int collector_pass(struct collector *c, bool dry_run, struct collector_report *r
 /* --- thread -------------------------------------------------------------------------------------------------------------------- */
 
 /* Sleep until the next pass is due; false when the collector stops. */
-static bool nap(struct collector *c)
+static bool nap(struct collector *c, int64_t seconds)
 {
     struct timespec until;
-    clock_deadline(c->env->cfg->gc_interval_s * 1000, &until);
+    clock_deadline(seconds * 1000, &until);
     pthread_mutex_lock(&c->lock);
     while (!c->stop && pthread_cond_timedwait(&c->wake, &c->lock, &until) != ETIMEDOUT)
         ;
@@ -474,16 +474,21 @@ static bool nap(struct collector *c)
 static void *collector_main(void *arg)
 {
     struct collector *c = arg;
+    const struct config *cfg = c->env->cfg;
     bool whole = true;
+    int64_t next;
     do {
         struct arp_err err;
         struct collector_report report;
+        next = cfg->gc_interval_s;
         int rc = pass_once(c, false, whole, &report, &err);
         if (rc == 0)
             whole = false;
         else if (rc != ARP_E_CONFLICT)
             log_error(LOG_LEVEL_ERROR, NULL, "retention pass ended early", &err);
-    } while (nap(c));
+        else if (whole && cfg->lease_s < next)
+            next = cfg->lease_s; /* a predecessor that crashed in a pass holds it no longer than that */
+    } while (nap(c, next));
     return NULL;
 }
 

@@ -483,6 +483,22 @@ static void passes_are_the_admins_and_one_at_a_time(void)
     reply_done(&r);
 }
 
+#define GC_HOLDER "SELECT holder FROM leases WHERE name = 'gc'"
+
+/* The interval is an hour: without a second try soon, nothing would be collected until then. */
+static void first_pass_waits_for_a_crashed_predecessors_lease_only(void)
+{
+    restart_with("WORKSPACE_COLD_TTL_DAYS=30", "EVIDENCE_TTL_DAYS=190", "GC_INTERVAL_SECONDS=3600");
+    stack_terminate(stack);
+    pg_sql("UPDATE leases SET holder = 'crashed', epoch = epoch + 1, expires_at = now() + interval '6 s' "
+           "WHERE name = 'gc'");
+    ASSERT_TRUE(stack_restart(stack));
+    ASSERT_STR(pg_sql(GC_HOLDER), "crashed");
+    for (int i = 0; i < 150 && strcmp(pg_sql(GC_HOLDER), "crashed") == 0; i++)
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    ASSERT_TRUE(strcmp(pg_sql(GC_HOLDER), "crashed") != 0);
+}
+
 TEST_SUITE_WITH(gc_test, set_up, tear_down, TEST(idle_workspace_loses_its_container_and_keeps_its_volume),
     TEST(cooling_deletes_neither_rows_nor_bundles), TEST(workspace_with_a_run_in_progress_stays_warm),
     TEST(idle_workspaces_of_all_tenants_are_cooled),
@@ -492,4 +508,5 @@ TEST_SUITE_WITH(gc_test, set_up, tear_down, TEST(idle_workspace_loses_its_contai
     TEST(days_are_counted_from_the_last_use_and_the_sealing), TEST(what_is_held_stays_until_it_is_released),
     TEST(pinned_workspace_stays_until_it_is_unpinned), TEST(warm_and_running_ones_are_no_candidates),
     TEST(deleted_workspace_answers_gone_until_it_is_opened_anew),
-    TEST(owner_deletes_a_workspace_unless_it_must_be_kept), TEST(passes_are_the_admins_and_one_at_a_time))
+    TEST(owner_deletes_a_workspace_unless_it_must_be_kept), TEST(passes_are_the_admins_and_one_at_a_time),
+    TEST(first_pass_waits_for_a_crashed_predecessors_lease_only))
