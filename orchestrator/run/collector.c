@@ -57,7 +57,7 @@ struct ttl {
     int64_t before_us;
 };
 
-static struct ttl ttl_of(const char *option, int64_t nano_days)
+static struct ttl ttl_of(const char *option, int64_t nano_days, int64_t now_us)
 {
     struct ttl t;
     char fraction[16];
@@ -66,7 +66,7 @@ static struct ttl ttl_of(const char *option, int64_t nano_days)
         fraction[n - 1] = '\0';
     snprintf(t.text, sizeof(t.text), "%s=%" PRId64 "%s", option, nano_days / INT64_C(1000000000), fraction);
     /* 86400e6 us are 1e9 nano days */
-    t.before_us = clock_now_us() - nano_days * 864 / 10;
+    t.before_us = now_us - nano_days * 864 / 10;
     return t;
 }
 
@@ -355,9 +355,12 @@ static void reconcile(const struct pass *p)
 
 static int work(const struct pass *p, struct arp_err *err)
 {
-    struct ttl evidence = ttl_of("EVIDENCE_TTL_DAYS", p->env->cfg->evidence_ttl_nano_days);
-    struct ttl cold = ttl_of("WORKSPACE_COLD_TTL_DAYS", p->env->cfg->workspace_cold_ttl_nano_days);
-    int rc = 0;
+    int64_t now_us; /* by the clock that the rows were dated with */
+    int rc = retention_now(p->env->db, &now_us, err);
+    if (rc)
+        return rc;
+    struct ttl evidence = ttl_of("EVIDENCE_TTL_DAYS", p->env->cfg->evidence_ttl_nano_days, now_us);
+    struct ttl cold = ttl_of("WORKSPACE_COLD_TTL_DAYS", p->env->cfg->workspace_cold_ttl_nano_days, now_us);
     fault_reach("pass.begin");
     for (int kind = RETENTION_RUN; kind <= RETENTION_WORKFLOW && rc == 0; kind++) {
         rc = finish_evidence(p, (enum retention_kind)kind, err);

@@ -19,6 +19,17 @@
 #define TEXT_OF(number) TEXT(number)
 #define BATCH           TEXT_OF(RETENTION_BATCH)
 
+int retention_now(struct db *db, int64_t *ret_us, struct arp_err *err)
+{
+    static const struct sql NOW = {"retention_now", "SELECT clock_timestamp()", true};
+    const struct sql_args none = {0};
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = db_one(db, &NOW, &none, "time", &res, err);
+    if (rc == 0)
+        *ret_us = row_time(res, 0, 0);
+    return rc;
+}
+
 /* --- bundles ------------------------------------------------------------------------------------------------------------------- */
 
 /* b: evidence_bundles or workflow_bundles; p: where project and workspace stand */

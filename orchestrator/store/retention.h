@@ -28,6 +28,9 @@ struct retention_policy {
     const char *text;   /* as it was configured, "EVIDENCE_TTL_DAYS=190", or who asked */
 };
 
+/* The database's clock, which dates the rows; the host's may be another. */
+int retention_now(struct db *db, int64_t *ret_us, struct arp_err *err);
+
 /* Where a walk over expired rows stands; start from {0}. */
 struct retention_cursor {
     int64_t at_us;

@@ -695,10 +695,20 @@ static void no_statement_scans_a_large_table(void)
     retention_bundles_done(&left);
 }
 
-FIXTURE_SUITE(retention_test, TEST(old_evidence_is_deleted_oldest_first_and_says_why),
-    TEST(only_ready_ones_expire), TEST(pages_neither_skip_nor_repeat),
-    TEST(held_evidence_is_marked_and_stays), TEST(hold_placed_after_the_page_was_read_wins),
-    TEST(hold_being_placed_is_passed_over_without_waiting), TEST(bundle_locked_by_another_is_passed_over),
+static void time_is_what_the_database_says(void)
+{
+    static const char clock[] = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+    int64_t now = 0;
+    int64_t before = strtoll(pg_sql(clock), NULL, 10);
+    OK(retention_now(db, &now, &err));
+    ASSERT_TRUE(before <= now && now <= strtoll(pg_sql(clock), NULL, 10));
+}
+
+FIXTURE_SUITE(retention_test, TEST(time_is_what_the_database_says),
+    TEST(old_evidence_is_deleted_oldest_first_and_says_why), TEST(only_ready_ones_expire),
+    TEST(pages_neither_skip_nor_repeat), TEST(held_evidence_is_marked_and_stays),
+    TEST(hold_placed_after_the_page_was_read_wins), TEST(hold_being_placed_is_passed_over_without_waiting),
+    TEST(bundle_locked_by_another_is_passed_over),
     TEST(hold_that_comes_while_the_collector_decides_waits_and_is_told),
     TEST(workflow_bundles_expire_like_those_of_runs), TEST(lost_bundle_is_an_error_until_its_file_is_back),
     TEST(owners_are_told_in_the_order_asked), TEST(cold_workspace_is_deleted_and_its_volume_remembered),
