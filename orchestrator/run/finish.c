@@ -160,6 +160,7 @@ static int seal_row(const struct run_env *env, const struct finish *f, const str
         .final_text = facts->final_text,
         .diff = has_diff ? buf_str(&diff) : NULL,
         .env_snapshot = buf_str(&snapshot),
+        .container_context = facts->container_context,
     };
     return runs_finish(env->db, f->run->user_id, f->run->id, &end, ret_moved, err);
 }

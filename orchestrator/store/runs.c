@@ -319,9 +319,18 @@ int runs_finish(struct db *db, const char *user_id, const char *id, const struct
         "WITH moved AS (UPDATE runs SET status = $3, error_message = $4, reason = $5, git_commit = $6, "
         "final_text = $7, diff = $8,"
         " env_snapshot = coalesce($9::jsonb, env_snapshot), thread_id = coalesce($10, thread_id), "
-        "finished_at = now()"
+        "finished_at = now(), container_context = coalesce(container_context, $11::jsonb)"
         " WHERE user_id = $1 AND id = $2 AND " LIVE
-        " RETURNING id, user_id, project_id, workspace_id, container_id),"
+        " RETURNING id, user_id, project_id, workspace_id, container_id, workflow_run_id, workflow_step, "
+        "container_context),"
+        " noted AS (UPDATE workflow_runs w SET metadata = jsonb_set(w.metadata, '{container_context}',"
+        " coalesce(w.metadata->'container_context', '{}') || jsonb_build_object(s.key, "
+        "moved.container_context))"
+        " FROM moved JOIN workflow_run_steps s ON s.workflow_run_id = moved.workflow_run_id AND s.user_id = "
+        "moved.user_id AND s.step = moved.workflow_step"
+        " WHERE w.id = moved.workflow_run_id AND w.user_id = moved.user_id AND moved.container_context IS "
+        "NOT "
+        "NULL),"
         " used AS (UPDATE containers c SET last_used_at = now() FROM moved WHERE c.id = moved.container_id "
         "AND "
         "c.user_id = moved.user_id),"
@@ -341,6 +350,7 @@ int runs_finish(struct db *db, const char *user_id, const char *id, const struct
     args_text(&a, e->diff);
     args_text(&a, e->env_snapshot);
     args_text(&a, e->thread_id);
+    args_text(&a, e->container_context);
     return move(db, &FINISH, &a, id, ret_moved, err);
 }
 

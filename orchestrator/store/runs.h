@@ -106,6 +106,8 @@ struct run_end {
     const char *diff;
     const char *env_snapshot; /* JSON; NULL keeps what is stored */
     const char *thread_id;    /* NULL keeps what is stored */
+    const char *
+        container_context; /* JSON, for a run that was cut off between its ToolContext and its start; what is stored is kept */
 };
 /* Move a run that has not ended to its end and insert its evidence row (pending), close its event chain and note the use of its container, in one statement. ret_moved: false when it had ended
  * before: then nothing was changed. Errors: ARP_E_NOT_FOUND, ARP_E_INVALID, ARP_E_UTF8. */

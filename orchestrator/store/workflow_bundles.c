@@ -52,7 +52,8 @@ void workflow_bundle_done(struct workflow_bundle *b)
 int workflow_bundles_claim_pending(
     struct db *db, const char *holder, int64_t ttl_ms, struct workflow_bundle *ret, struct arp_err *err)
 {
-    /* A step's run that was never finished has no evidence row yet: it is waited for too. */
+    /* A step's run that was never finished has no evidence row yet: it is waited for too. So is, for a day, a bundle that could not be
+     * built: once it is sealed, the list can't be another. */
     static const struct sql CLAIM = {"workflow_bundles_claim_pending",
         "UPDATE workflow_bundles SET claim_holder = $1, claim_expires_at = now() + " SQL_MS(
             "$2") ", attempts = attempts + 1, updated_at = now() WHERE workflow_run_id = (SELECT "
@@ -60,7 +61,8 @@ int workflow_bundles_claim_pending(
                   " AND (w.claim_expires_at IS NULL OR w.claim_expires_at <= now())"
                   " AND NOT EXISTS (SELECT FROM runs r LEFT JOIN evidence_bundles b ON b.run_id = r.id"
                   " WHERE r.workflow_run_id = w.workflow_run_id AND r.user_id = w.user_id AND "
-                  "coalesce(b.status, 'pending') = 'pending')"
+                  "(coalesce(b.status, 'pending') = 'pending' OR (b.status = 'error' AND b.sha256 IS NULL "
+                  "AND b.updated_at > now() - interval '1 day')))"
                   " ORDER BY w.created_at, w.workflow_run_id LIMIT 1 FOR UPDATE SKIP LOCKED)"
                   " RETURNING " COLUMNS,
         false};

@@ -463,17 +463,20 @@ int workflow_runs_list(struct db *db, const char *user_id, const char *workflow_
     return rows_to(res, sizeof(*ret->v), map, done, (void **)&ret->v, &ret->n, err);
 }
 
-int workflow_runs_orphans(
-    struct db *db, int64_t min_age_ms, unsigned limit, struct workflow_runs *ret, struct arp_err *err)
+int workflow_runs_orphans(struct db *db, int64_t min_age_ms, unsigned limit, const struct workflow_run *after,
+    struct workflow_runs *ret, struct arp_err *err)
 {
     static const struct sql ORPHANS = {"workflow_runs_orphans",
         "SELECT " COLUMNS " FROM workflow_runs w WHERE w." LIVE " AND w.created_at <= now() - " SQL_MS(
             "$1") " AND NOT EXISTS (SELECT FROM leases l WHERE l.name = 'workflow:' || w.id AND l.expires_at "
-                  "> clock_timestamp()) ORDER BY w.created_at, w.id LIMIT $2",
+                  "> clock_timestamp()) AND ($3::uuid IS NULL OR (w.created_at, w.id) > (" SQL_TIME(
+                      "$4") ", $3::uuid)) ORDER BY w.created_at, w.id LIMIT $2",
         true};
     struct sql_args a = {0};
     args_int(&a, min_age_ms);
     args_int(&a, limit);
+    args_text(&a, after ? after->id : NULL);
+    args_int(&a, after ? after->created_us : 0);
     cleanup_pgresult PGresult *res = NULL;
     int rc = db_many(db, &ORPHANS, &a, &res, err);
     return rc < 0 ? rc : rows_to(res, sizeof(*ret->v), map, done, (void **)&ret->v, &ret->n, err);

@@ -134,9 +134,10 @@ int workflow_runs_find_by_key(struct db *db, const char *user_id, const char *id
 /* Runs of one workflow, newest first, at most limit, after cursor (NULL: from the start). Errors: ARP_E_NOT_FOUND (workflow), ARP_E_FIELD (cursor). */
 int workflow_runs_list(struct db *db, const char *user_id, const char *workflow_key, unsigned limit,
     const char *cursor, struct workflow_runs *ret, struct arp_err *err);
-/* System: runs that have not ended and whose lease ("workflow:<id>") is expired or absent, older than min_age_ms. Oldest first. */
-int workflow_runs_orphans(
-    struct db *db, int64_t min_age_ms, unsigned limit, struct workflow_runs *ret, struct arp_err *err);
+/* System: runs that have not ended and whose lease ("workflow:<id>") is expired or absent, older than min_age_ms. Oldest first, behind
+ * after (NULL: from the start), so that those that can't be taken up don't hide the others. */
+int workflow_runs_orphans(struct db *db, int64_t min_age_ms, unsigned limit, const struct workflow_run *after,
+    struct workflow_runs *ret, struct arp_err *err);
 
 struct workflow_lines {
     struct workflow_stored_line {

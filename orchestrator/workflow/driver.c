@@ -421,6 +421,14 @@ static void let_workspace_go(struct driver *d)
     d->d.workspace_epoch = 0;
 }
 
+/* Of the step's message what there is room for, cut at a character: the database takes no half ones. */
+static void name_step(char *ret, size_t size, const struct workflow_step *step)
+{
+    const char *text = step->error_message ? step->error_message : step_status_name(step->status);
+    size_t room = size - sizeof("step '': ") - strlen(step->key);
+    snprintf(ret, size, "step '%s': %.*s", step->key, (int)utf8_cut(text, strlen(text), room), text);
+}
+
 /* The workspace is free before anybody is told that the workflow run has ended. */
 static int finish(struct driver *d, const struct workflow_move *m, struct arp_err *err)
 {
@@ -432,8 +440,7 @@ static int finish(struct driver *d, const struct workflow_move *m, struct arp_er
     else if (d->can_not)
         snprintf(message, sizeof(message), "%s", arp_err_public_text(ARP_E_CORRUPT));
     else if (by)
-        snprintf(message, sizeof(message), "step '%s': %.512s", by->key,
-            by->error_message ? by->error_message : step_status_name(by->status));
+        name_step(message, sizeof(message), by);
     struct workflow_run_end e = {
         .status = m->status, .error_message = message[0] ? message : NULL, .reason = m->reason};
     cleanup_buf struct buf line;

@@ -11,7 +11,7 @@
 #include "orchestrator/workflow/driver.h"
 #include "shared/log.h"
 
-/* Taken up in one call. Admission holds the run's lock, so there is no young one to be careful of. */
+/* Listed at once. Admission holds the run's lock, so there is no young one to be careful of. */
 #define BATCH 50
 
 /* Its step's run has to be ended by recovery first, which needs the workspace. */
@@ -67,13 +67,21 @@ static void resume_one(const struct run_env *env, const struct workflow_run *orp
 
 void workflow_resume_orphans(const struct run_env *env)
 {
-    struct arp_err err;
-    struct workflow_runs orphans = {0};
-    if (workflow_runs_orphans(env->db, 0, BATCH, &orphans, &err) != 0) {
-        log_error(LOG_LEVEL_ERROR, NULL, "orphaned workflow runs could not be listed", &err);
-        return;
+    struct workflow_run last = {0};
+    for (bool more = true; more && !live_stopping(env->live);) {
+        struct arp_err err;
+        struct workflow_runs orphans = {0};
+        if (workflow_runs_orphans(env->db, 0, BATCH, last.id[0] ? &last : NULL, &orphans, &err) != 0) {
+            log_error(LOG_LEVEL_ERROR, NULL, "orphaned workflow runs could not be listed", &err);
+            return;
+        }
+        for (size_t i = 0; i < orphans.n && !live_stopping(env->live); i++)
+            resume_one(env, &orphans.v[i]);
+        more = orphans.n == BATCH;
+        if (more) {
+            memcpy(last.id, orphans.v[orphans.n - 1].id, sizeof(last.id));
+            last.created_us = orphans.v[orphans.n - 1].created_us;
+        }
+        workflow_runs_done(&orphans);
     }
-    for (size_t i = 0; i < orphans.n && !live_stopping(env->live); i++)
-        resume_one(env, &orphans.v[i]);
-    workflow_runs_done(&orphans);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shared/buf.h"
 #include "tests/support/docker.h"
 #include "tests/support/engine.h"
 #include "tests/support/pg.h"
@@ -128,6 +129,24 @@ static void a_failed_step_ends_the_run_and_the_rest_is_skipped(void)
     ASSERT_TRUE(workflow_step(&r, "c", "runId") == NULL);
     ASSERT_STR(workflow_step(&r, "c", "reason"), "step_failed");
     assert_free();
+    reply_done(&r);
+}
+
+/* A directory that is not there, of many bytes per character: the agent's message is longer than what the run's end has room for. */
+static void a_long_message_of_a_step_is_cut_between_characters(void)
+{
+    struct reply r = {0};
+    struct buf steps;
+    buf_init(&steps, 4096);
+    buf_append_str(&steps, "[{\"key\":\"a\",\"commands\":[{\"argv\":[\"ls\"],\"cwd\":\"");
+    for (int i = 0; i < 165; i++)
+        buf_append_str(&steps, i % 60 == 59 ? "/" : "\xe6\xbc\xa2");
+    buf_append_str(&steps, "\"}]}]");
+    ASSERT_TRUE(workflow_put(stack, &tenant, "long", buf_str(&steps)));
+    buf_done(&steps);
+    run_to_end("long", "", &r);
+    ASSERT_STR(reply_str(&r, "status"), "failed");
+    ASSERT_CONTAINS(reply_str(&r, "errorMessage"), "\xe6\xbc\xa2");
     reply_done(&r);
 }
 
@@ -586,6 +605,7 @@ static void a_full_server_does_not_fail_a_workflow_in_its_middle(void)
 
 TEST_SUITE_WITH(workflow_runs_test, set_up, tear_down, TEST(steps_run_in_order_and_hand_on_what_they_came_to),
     TEST(a_failed_step_ends_the_run_and_the_rest_is_skipped),
+    TEST(a_long_message_of_a_step_is_cut_between_characters),
     TEST(a_failure_that_was_provided_for_does_not_end_it), TEST(a_step_over_its_time_ends_the_run_as_timeout),
     TEST(cancel_during_a_step_stops_it_and_skips_the_rest),
     TEST(cancel_between_steps_skips_what_has_not_begun), TEST(cancelling_a_steps_run_fails_the_step),

@@ -103,8 +103,8 @@ static void a_run_goes_from_queued_to_its_end_once(void)
     ASSERT_INT(bundles_get(db, user_a.id, a.id, &b, &err), ARP_E_NOT_FOUND);
     start(user_a.id, a.id, 7);
     ASSERT_INT(runs_set_started(db, user_a.id, a.id, &again, &err), ARP_E_CONFLICT);
-    struct run_end e = {
-        RUN_TIMEOUT, "took too long", "timeout", "0123abcd", "bye", "diff --git a/ä b/ä\n", NULL, "t-9"};
+    struct run_end e = {RUN_TIMEOUT, "took too long", "timeout", "0123abcd", "bye", "diff --git a/ä b/ä\n",
+        NULL, "t-9", NULL};
     OK(runs_finish(db, user_a.id, a.id, &e, &moved, &err));
     ASSERT_TRUE(moved);
     struct run_end late = {.status = RUN_SUCCEEDED};

@@ -383,6 +383,26 @@ static void the_container_of_a_step_stands_in_its_workflow_runs_metadata(void)
     cJSON_Delete(want);
 }
 
+/* Cut off between its ToolContext and its start. */
+static void the_end_of_a_run_that_never_started_keeps_its_context(void)
+{
+    const char *flow = new_workflow_run("cut-off");
+    struct run_new n = request(&project_a, NULL);
+    struct run_admitted a;
+    struct run r;
+    bool moved;
+    n.workflow_run_id = flow;
+    n.workflow_step = 0;
+    OK(runs_admit(db, &n, &a, &err));
+    struct run_end e = {.status = RUN_FAILED, .container_context = "{\"source\": \"auto\"}"};
+    OK(runs_finish(db, user_a.id, a.id, &e, &moved, &err));
+    OK(runs_get(db, user_a.id, a.id, &r, &err));
+    ASSERT_STR(r.container_context, "{\"source\": \"auto\"}");
+    run_done(&r);
+    ASSERT_STR(sqlf("SELECT metadata FROM workflow_runs WHERE id = '%s'", flow),
+        "{\"container_context\": {\"one\": {\"source\": \"auto\"}}}");
+}
+
 /* There is nowhere to write down which container it is in. */
 static void a_run_of_no_step_is_not_admitted(void)
 {
@@ -403,4 +423,4 @@ FIXTURE_SUITE(runs_use_test, TEST(admission_and_end_are_uses_of_the_container),
     TEST(whoever_wins_the_race_the_books_agree), TEST(a_run_says_its_agent),
     TEST(a_step_has_the_id_its_driver_made_and_one_run),
     TEST(the_container_of_a_step_stands_in_its_workflow_runs_metadata),
-    TEST(a_run_of_no_step_is_not_admitted))
+    TEST(a_run_of_no_step_is_not_admitted), TEST(the_end_of_a_run_that_never_started_keeps_its_context))

@@ -567,13 +567,33 @@ static bool is_orphan(const char *id, int64_t min_age_ms)
 {
     struct workflow_runs ws;
     bool found = false;
-    OK(workflow_runs_orphans(db, min_age_ms, 1000, &ws, &err));
+    OK(workflow_runs_orphans(db, min_age_ms, 1000, NULL, &ws, &err));
     for (size_t i = 0; i < ws.n; i++) {
         found = found || strcmp(ws.v[i].id, id) == 0;
         ASSERT_TRUE(i == 0 || ws.v[i - 1].created_us <= ws.v[i].created_us);
     }
     workflow_runs_done(&ws);
     return found;
+}
+
+static void orphans_are_listed_behind_the_last_one_seen(void)
+{
+    char first[UUID_LEN + 1], second[UUID_LEN + 1];
+    struct workflow_runs ws;
+    struct workflow_run last = {0};
+    insert(first);
+    insert(second);
+    unsigned seen = 0;
+    do {
+        OK(workflow_runs_orphans(db, 0, 1, last.id[0] ? &last : NULL, &ws, &err));
+        for (size_t i = 0; i < ws.n; i++) {
+            seen += strcmp(ws.v[i].id, first) == 0 || strcmp(ws.v[i].id, second) == 0;
+            memcpy(last.id, ws.v[i].id, sizeof(last.id));
+            last.created_us = ws.v[i].created_us;
+        }
+        workflow_runs_done(&ws);
+    } while (ws.n || strcmp(last.id, second) != 0);
+    ASSERT_INT(seen, 2);
 }
 
 static void a_run_without_a_lease_is_an_orphan(void)
@@ -613,4 +633,4 @@ TEST_SUITE_WITH(workflow_runs_test, set_up, fixture_down, TEST(what_was_inserted
     TEST(cancellation_is_noted_once_while_it_runs), TEST(a_step_shows_what_its_run_came_to),
     TEST(a_step_gets_a_run_only_while_it_is_running), TEST(other_tenants_learn_and_change_nothing),
     TEST(pages_meet_without_gap_or_repeat), TEST(a_run_without_a_lease_is_an_orphan),
-    TEST(names_match_their_enums))
+    TEST(orphans_are_listed_behind_the_last_one_seen), TEST(names_match_their_enums))
