@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "orchestrator/store/containers.intern.h"
-#include "orchestrator/store/cursor.h"
 #include "orchestrator/store/db.intern.h"
+#include "orchestrator/store/page.h"
 #include "orchestrator/store/pipeline.intern.h"
 #include "orchestrator/store/rows.h"
 #include "shared/clock.h"
@@ -453,29 +453,9 @@ int runs_list(struct db *db, const char *user_id, const char *project_id, unsign
                   " WHERE p.user_id = $1 AND p.id = $2 AND p.deleted_at IS NULL ORDER BY r.created_at DESC, "
                   "r.id DESC",
         true};
-    struct cursor at;
-    int rc = cursor_parse(cursor, &at, err);
-    if (rc == 0)
-        rc = id_check(project_id, "project", err);
-    if (rc < 0)
-        return rc;
-    struct sql_args a = {0};
-    args_text(&a, user_id);
-    args_text(&a, project_id);
-    args_int(&a, at.created_us);
-    args_text(&a, at.id);
-    args_int(&a, limit);
-    cleanup_pgresult PGresult *res = NULL;
-    rc = db_many(db, &LIST, &a, &res, err);
-    if (rc < 0)
-        return rc;
-    if (PQntuples(res) == 0)
-        return arp_fail(err, ARP_E_NOT_FOUND, 0, "project not found");
-    if (row_null(res, 0, 0)) {
-        *ret = (struct runs){0};
-        return 0;
-    }
-    return rows_to(res, sizeof(*ret->v), map, done, (void **)&ret->v, &ret->n, err);
+    const struct page_parent project = {project_id, "project", true};
+    return page_of_parent(db, &LIST, user_id, &project, limit, cursor, sizeof(*ret->v), map, done,
+        (void **)&ret->v, &ret->n, err);
 }
 
 int runs_orphans(struct db *db, int64_t min_age_ms, unsigned limit, struct runs *ret, struct arp_err *err)

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 
 #include "orchestrator/store/containers.intern.h"
-#include "orchestrator/store/cursor.h"
 #include "orchestrator/store/db.intern.h"
+#include "orchestrator/store/page.h"
 #include "orchestrator/store/rows.h"
 #include "shared/json.h"
 
@@ -440,27 +440,9 @@ int workflow_runs_list(struct db *db, const char *user_id, const char *workflow_
                   " WHERE f.user_id = $1 AND f.key = $2 AND f.deleted_at IS NULL ORDER BY w.created_at DESC, "
                   "w.id DESC",
         true};
-    struct cursor at;
-    int rc = cursor_parse(cursor, &at, err);
-    if (rc < 0)
-        return rc;
-    struct sql_args a = {0};
-    args_text(&a, user_id);
-    args_text(&a, workflow_key);
-    args_int(&a, at.created_us);
-    args_text(&a, at.id);
-    args_int(&a, limit);
-    cleanup_pgresult PGresult *res = NULL;
-    rc = db_many(db, &LIST, &a, &res, err);
-    if (rc < 0)
-        return rc;
-    if (PQntuples(res) == 0)
-        return arp_fail(err, ARP_E_NOT_FOUND, 0, "workflow not found");
-    if (row_null(res, 0, 0)) {
-        *ret = (struct workflow_runs){0};
-        return 0;
-    }
-    return rows_to(res, sizeof(*ret->v), map, done, (void **)&ret->v, &ret->n, err);
+    const struct page_parent workflow = {workflow_key, "workflow", false};
+    return page_of_parent(db, &LIST, user_id, &workflow, limit, cursor, sizeof(*ret->v), map, done,
+        (void **)&ret->v, &ret->n, err);
 }
 
 int workflow_runs_orphans(struct db *db, int64_t min_age_ms, unsigned limit, const struct workflow_run *after,
