@@ -37,6 +37,22 @@ static void close_reader(void *ctx)
     free(r);
 }
 
+int events_query(const struct http_req *req, bool *ret_stream, int64_t *ret_after, struct arp_err *err)
+{
+    static const char *const names[] = {"after"};
+    *ret_stream = http_req_accepts(req, "text/event-stream");
+    int rc = http_req_check_query(req, names, 1, err);
+    return rc ? rc : http_req_after(req, ret_after, err);
+}
+
+void events_reply(struct http_req *req, bool stream, const struct sse_source *source)
+{
+    if (stream)
+        http_reply_sse(req, source);
+    else
+        http_reply_lines(req, source);
+}
+
 int events_check_ended(
     const struct app *app, const char *user_id, const char *run_id, bool stream, struct arp_err *err)
 {

@@ -101,21 +101,6 @@ static int wait_for_end(
     return rc;
 }
 
-static void reply_accepted(struct http_req *req, const char *run_id)
-{
-    char location[UUID_LEN + 16];
-    cleanup_answer struct answer a;
-    struct json *j = answer_open(&a);
-    json_obj_open(j);
-    json_kstr(j, "runId", run_id);
-    json_kstr(j, "status", "queued");
-    json_obj_close(j);
-    snprintf(location, sizeof(location), "/runs/%s", run_id);
-    http_req_add_header(req, "Location", location);
-    http_req_add_header(req, "Preference-Applied", "respond-async");
-    answer_send(&a, req, 202);
-}
-
 int route_message(void *ctx, struct http_req *req, struct arp_err *err)
 {
     const struct app *app = ctx;
@@ -124,7 +109,7 @@ int route_message(void *ctx, struct http_req *req, struct arp_err *err)
     if (rc)
         return rc;
     if (render_prefers_async(req))
-        reply_accepted(req, run.run_id);
+        render_accepted(req, "runId", "/runs/", run.run_id);
     else
         rc = wait_for_end(app, req, &run, err);
     live_unref(run.live);

@@ -198,6 +198,31 @@ bool render_prefers_async(const struct http_req *req)
     return prefer && strstr(prefer, "respond-async");
 }
 
+static void answer_state(struct http_req *req, const char *member, const char *id, const char *status)
+{
+    cleanup_answer struct answer a;
+    struct json *j = answer_open(&a);
+    json_obj_open(j);
+    json_kstr(j, member, id);
+    json_kstr(j, "status", status);
+    json_obj_close(j);
+    answer_send(&a, req, 202);
+}
+
+void render_accepted(struct http_req *req, const char *member, const char *path, const char *id)
+{
+    char location[UUID_LEN + 32];
+    snprintf(location, sizeof(location), "%s%s", path, id);
+    http_req_add_header(req, "Location", location);
+    http_req_add_header(req, "Preference-Applied", "respond-async");
+    answer_state(req, member, id, "queued");
+}
+
+void render_cancelling(struct http_req *req, const char *member, const char *id)
+{
+    answer_state(req, member, id, "cancelling");
+}
+
 /* The quota is of a UTC day: it is worth coming back at the next midnight. */
 void render_quota_retry(struct http_req *req)
 {

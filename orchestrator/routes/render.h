@@ -51,6 +51,10 @@ int render_read_body(
 int render_idempotency_key(const struct http_req *req, const char **ret, struct arp_err *err);
 /* RFC 7240, Prefer: respond-async: the client does not want to wait. */
 bool render_prefers_async(const struct http_req *req);
+/* 202 of a run that goes on without the client: member names id in the body, path + id is its place. */
+void render_accepted(struct http_req *req, const char *member, const char *path, const char *id);
+/* 202 of a run that was asked to stop. */
+void render_cancelling(struct http_req *req, const char *member, const char *id);
 /* The answer's Retry-After when the day's quota is used up. */
 void render_quota_retry(struct http_req *req);
 

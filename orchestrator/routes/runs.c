@@ -65,12 +65,9 @@ int route_run_events(void *ctx, struct http_req *req, struct arp_err *err)
     const struct app *app = ctx;
     const char *user_id = http_req_identity(req)->user_id;
     const char *run_id = http_req_param(req, "id");
-    static const char *const names[] = {"after"};
-    bool stream = http_req_accepts(req, "text/event-stream");
+    bool stream;
     int64_t after;
-    int rc = http_req_check_query(req, names, 1, err);
-    if (rc == 0)
-        rc = http_req_after(req, &after, err);
+    int rc = events_query(req, &stream, &after, err);
     if (rc)
         return rc;
     struct live_run *live = live_find(app->env->live, user_id, run_id);
@@ -81,10 +78,7 @@ int route_run_events(void *ctx, struct http_req *req, struct arp_err *err)
     live_unref(live);
     if (rc)
         return rc;
-    if (stream)
-        http_reply_sse(req, &source);
-    else
-        http_reply_lines(req, &source);
+    events_reply(req, stream, &source);
     return 0;
 }
 
@@ -100,12 +94,6 @@ int route_run_cancel(void *ctx, struct http_req *req, struct arp_err *err)
     if (live)
         live_cancel(live);
     live_unref(live);
-    cleanup_answer struct answer a;
-    struct json *j = answer_open(&a);
-    json_obj_open(j);
-    json_kstr(j, "runId", run_id);
-    json_kstr(j, "status", "cancelling");
-    json_obj_close(j);
-    answer_send(&a, req, 202);
+    render_cancelling(req, "runId", run_id);
     return 0;
 }

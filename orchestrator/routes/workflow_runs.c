@@ -7,6 +7,7 @@
 
 #include "orchestrator/http/request.h"
 #include "orchestrator/routes/app.h"
+#include "orchestrator/routes/events.h"
 #include "orchestrator/routes/handlers.h"
 #include "orchestrator/routes/render.h"
 #include "orchestrator/run/live.h"
@@ -197,21 +198,6 @@ static int wait_for_end(
     return rc;
 }
 
-static void reply_accepted(struct http_req *req, const char *id)
-{
-    char location[UUID_LEN + 24];
-    cleanup_answer struct answer a;
-    struct json *j = answer_open(&a);
-    json_obj_open(j);
-    json_kstr(j, "workflowRunId", id);
-    json_kstr(j, "status", "queued");
-    json_obj_close(j);
-    snprintf(location, sizeof(location), "/workflow-runs/%s", id);
-    http_req_add_header(req, "Location", location);
-    http_req_add_header(req, "Preference-Applied", "respond-async");
-    answer_send(&a, req, 202);
-}
-
 int route_workflow_run_start(void *ctx, struct http_req *req, struct arp_err *err)
 {
     const struct app *app = ctx;
@@ -220,7 +206,7 @@ int route_workflow_run_start(void *ctx, struct http_req *req, struct arp_err *er
     if (rc)
         return rc;
     if (render_prefers_async(req))
-        reply_accepted(req, run.id);
+        render_accepted(req, "workflowRunId", "/workflow-runs/", run.id);
     else
         rc = wait_for_end(app, req, &run, err);
     live_unref(run.live);
@@ -294,12 +280,9 @@ int route_workflow_run_events(void *ctx, struct http_req *req, struct arp_err *e
     const struct app *app = ctx;
     const char *user_id = http_req_identity(req)->user_id;
     const char *id = http_req_param(req, "id");
-    static const char *const names[] = {"after"};
-    bool stream = http_req_accepts(req, "text/event-stream");
+    bool stream;
     int64_t after;
-    int rc = http_req_check_query(req, names, 1, err);
-    if (rc == 0)
-        rc = http_req_after(req, &after, err);
+    int rc = events_query(req, &stream, &after, err);
     if (rc)
         return rc;
     struct live_run *live = live_find_workflow(app->env->live, user_id, id);
@@ -310,10 +293,7 @@ int route_workflow_run_events(void *ctx, struct http_req *req, struct arp_err *e
     live_unref(live);
     if (rc)
         return rc;
-    if (stream)
-        http_reply_sse(req, &source);
-    else
-        http_reply_lines(req, &source);
+    events_reply(req, stream, &source);
     return 0;
 }
 
@@ -329,12 +309,6 @@ int route_workflow_run_cancel(void *ctx, struct http_req *req, struct arp_err *e
     if (live)
         live_cancel(live);
     live_unref(live);
-    cleanup_answer struct answer a;
-    struct json *j = answer_open(&a);
-    json_obj_open(j);
-    json_kstr(j, "workflowRunId", id);
-    json_kstr(j, "status", "cancelling");
-    json_obj_close(j);
-    answer_send(&a, req, 202);
+    render_cancelling(req, "workflowRunId", id);
     return 0;
 }
