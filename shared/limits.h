@@ -16,6 +16,8 @@
 /* A run's command list. */
 #define LIMIT_COMMANDS   256
 #define LIMIT_ARGV_ITEMS 1024
+/* Lines of command_log.jsonl: a coding agent in a long turn runs some hundred commands. */
+#define LIMIT_COMMAND_LINES 4096
 /* All argv bytes of one command: 2 * 6 * 64 KiB + 2 * 6 * 8 KiB stays under LIMIT_LINE. */
 #define LIMIT_ARGV_BYTES (64u << 10)
 /* Stands in RunStarted once: 6 * 128 KiB. */

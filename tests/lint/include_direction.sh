@@ -1,8 +1,8 @@
 #!/bin/sh
 # Compare every #include "..." with the sentences of docs/ARCHITECTURE.md, "Who may use whom":
 #   agent, orchestrator, cli -> shared; never one another
-#   orchestrator: routes -> {http, tenancy, workflow, run, evidence, bundle, obs}; workflow -> {run, store, obs} and http/feed.h; run -> {runtime, store, evidence, bundle, seal, obs} and http/feed.h;
-#                 evidence -> {runtime, store, obs}; bundle -> {seal, store, evidence, obs}; tenancy -> store; http, store, runtime, seal, obs -> shared only (plus config.h)
+#   orchestrator: routes -> {http, tenancy, workflow, run, evidence, bundle, obs}; workflow -> {run, store, obs} and http/feed.h; run -> {runtime, store, evidence, bundle, gateway, seal, obs} and http/feed.h;
+#                 gateway -> {runtime, obs}; evidence -> {runtime, store, obs}; bundle -> {seal, store, evidence, obs}; tenancy -> store; http, store, runtime, seal, obs -> shared only (plus config.h)
 # Also: SQL only in orchestrator/store/, the container engine's API only in orchestrator/runtime/.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -26,6 +26,8 @@ bad=$(
             orchestrator/evidence:orchestrator/runtime | orchestrator/evidence:orchestrator/store | orchestrator/evidence:orchestrator/obs) continue ;;
             orchestrator/bundle:orchestrator/seal | orchestrator/bundle:orchestrator/store | orchestrator/bundle:orchestrator/obs) continue ;;
             orchestrator/bundle:orchestrator/evidence) continue ;;
+            orchestrator/run:orchestrator/gateway | orchestrator/gateway:orchestrator/runtime | orchestrator/gateway:orchestrator/obs) continue ;;
+            agent/sh:agent/sh) continue ;;
             esac
             [ "$from" = "$to" ] && continue
             case "$from:$inc" in *:orchestrator/config.h | orchestrator/run:orchestrator/http/feed.h | orchestrator/workflow:orchestrator/http/feed.h) continue ;; esac

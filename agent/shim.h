@@ -1,0 +1,67 @@
+/*
+ * Shim server: what stands behind arp-sh, the static program that a CLI finds where it looks for its shell (agent/sh/arp_sh.c). arp-sh connects to
+ * a socket in the container, says what it was asked to run, and gets two pipes: the agent holds their other ends. So the agent itself reads all
+ * that the command prints, hashes it (agent/spool.h), keeps it, and passes it on to where the CLI wanted it. arp-sh starts the real shell with
+ * the pipes, waits, tells how it ended and exits the same way. It inherits the sandbox of the run and adds nothing to it.
+ * arp-sh's word is that of a process of the workload: who connects is known from the kernel (SO_PEERCRED, /proc/PID/exe), bounded, and held against the
+ * recorder's process records afterwards (reconciliation).
+ * Threads: a thread of its own serves the socket; the run thread takes what happened. Protocol: agent/sh/protocol.h.
+ */
+#ifndef ARP_AGENT_SHIM_H
+#define ARP_AGENT_SHIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/capture.h"
+#include "agent/evdir.h"
+#include "agent/request.h"
+#include "shared/clock.h"
+#include "shared/err.h"
+
+/* Commands of one run that have not ended; more are refused (exit code 126). */
+#define SHIM_OPEN_MAX 32
+
+struct shim;
+
+struct shim_spec {
+    struct evdir *dir;   /* keeps blobs; borrowed */
+    const char *program; /* absolute path of arp-sh: peers that are not it are refused */
+    uint64_t first_id;   /* of its first command */
+    uint64_t max_lines;  /* commands it may number */
+    int uid;             /* of peers */
+};
+
+/* Open the socket (its path goes into the commands' environment as ARP_SH_SOCKET) and start serving. Errors: ARP_E_IO, ARP_E_NOMEM. */
+int shim_start(const struct shim_spec *spec, struct shim **ret, struct arp_err *err);
+const char *shim_socket(const struct shim *s);
+
+/* A command that began or ended. Owned by whoever took it. */
+struct shim_event {
+    struct shim_event *next;
+    bool finished;
+    bool abandoned; /* finished because the turn is over: exit_code is -1 */
+    uint64_t id;
+    int pid;                    /* of the real shell, as arp-sh told it; 0 when it could not be started */
+    char ts[CLOCK_ISO_LEN + 1]; /* of the start */
+    struct command command; /* argv as arp-sh got it (argv[0] the real shell), text the command behind -c */
+    char *cwd;
+    int exit_code; /* as in struct cmd_rec */
+    int signal;    /* 0 for none */
+    int64_t duration_ms;
+    struct capture_result io;
+};
+/* Readable while events wait. */
+int shim_wake_fd(const struct shim *s);
+/* All events that wait, in order: a command's start before its end. NULL when there are none. */
+struct shim_event *shim_take(struct shim *s);
+void shim_events_free(struct shim_event *list);
+/* The turn is over and the workload is dead: what is open ends as abandoned (its events can be taken), no new ones. */
+void shim_close(struct shim *s);
+void shim_stop(struct shim *s); /* accepts NULL */
+
+/* Does the image have the shim where CLIs look: the passwd entry of uid names a shell that is this program (by device and inode or digest)?
+ * Errors: ARP_E_UNSUPPORTED (the message says what is missing). */
+int shim_probe(const char *program, int uid, struct arp_err *err);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * Ledger: model_log.jsonl of one run, one chained line per call attempt, and the blobs its policy keeps (docs/formats/model_log.md).
+ * Layout: <root>/<runId>/{model_log.jsonl, blobs/sha256-<hex>}. Each line is written when its attempt is over; what a crash leaves is a prefix of
+ * whole lines (a torn last line is dropped when the ledger is read). One thread at a time.
+ */
+#ifndef ARP_ORCHESTRATOR_GATEWAY_LEDGER_H
+#define ARP_ORCHESTRATOR_GATEWAY_LEDGER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shared/buf.h"
+#include "shared/err.h"
+#include "shared/hash.h"
+#include "shared/model.h"
+
+struct ledger;
+
+/* Make the run's directory. Errors: ARP_E_CONFLICT (it exists), ARP_E_IO, ARP_E_NOMEM. */
+int ledger_open(const char *root, const char *run_id, struct ledger **ret, struct arp_err *err);
+/* Append one line: the members that the caller wrote behind {"ts","runId","type" and before seq and prev (comma-led JSON text).
+ * Errors: ARP_E_IO, ARP_E_TOO_LARGE. */
+int ledger_append(struct ledger *l, const char *members, size_t len, struct arp_err *err);
+/* Keep bytes as a blob; ret: their digest. Kept once per content, up to LIMIT_RUN_BLOBS per run (past it false in ret_kept). Errors: ARP_E_IO. */
+int ledger_blob(struct ledger *l, const void *bytes, size_t len, char ret_sha256[SHA256_HEX_LEN + 1],
+    bool *ret_kept, struct arp_err *err);
+/* Sync and close. Errors: ARP_E_IO. Frees l. Accepts NULL. */
+int ledger_close(struct ledger *l, struct arp_err *err);
+/* Remove a run's directory; 0 when there is none. Errors: ARP_E_IO. */
+int ledger_discard(const char *root, const char *run_id, struct arp_err *err);
+
+#endif

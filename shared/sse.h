@@ -1,0 +1,33 @@
+/*
+ * Server-sent events as a reader: bytes in, events out (WHATWG HTML, "9.2.6 Interpreting an event stream"). Split anywhere, also inside CR LF or a
+ * UTF-8 character. Only what model providers use: event and data; id and retry are read over. Hostile input: bounded.
+ */
+#ifndef ARP_SHARED_SSE_H
+#define ARP_SHARED_SSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "shared/buf.h"
+#include "shared/err.h"
+
+/* One event's data: a whole answer repeated in its last event, with room. */
+#define SSE_EVENT_MAX (16u << 20)
+
+/* One whole event. name is "" when none was given. Borrowed during the call. Non-zero (err filled) ends the feeding with that code. */
+typedef int sse_event_fn(void *ctx, const char *name, const char *data, size_t len, struct arp_err *err);
+
+struct sse_reader {
+    struct buf line, data;
+    char name[64]; /* a longer one is cut: it is none that we know */
+    bool after_cr, has_data, begun;
+    sse_event_fn *on_event;
+    void *ctx;
+};
+
+void sse_reader_init(struct sse_reader *r, sse_event_fn *on_event, void *ctx);
+/* Errors: ARP_E_TOO_LARGE, ARP_E_NOMEM, those of on_event. After an error the reader is of no use. */
+int sse_reader_feed(struct sse_reader *r, const char *bytes, size_t len, struct arp_err *err);
+void sse_reader_done(struct sse_reader *r);
+
+#endif
