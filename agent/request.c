@@ -249,11 +249,12 @@ static bool model_ok(const char *s)
     return true;
 }
 
-static bool thread_ok(const char *s)
+bool request_thread_ok(const char *s)
 {
     static const char first[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     static const char rest[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
-    return strchr(first, *s) && s[strspn(s, rest)] == 0;
+    size_t n = strspn(s, rest);
+    return n > 0 && n <= REQUEST_THREAD_MAX && s[n] == 0 && strchr(first, *s);
 }
 
 static int parse_dialect(const cJSON *body, struct run_request *r, struct arp_err *err)
@@ -303,7 +304,7 @@ static int parse_work(const cJSON *body, struct run_request *r, struct arp_err *
         rc = copy_text(body, "instructions", LIMIT_INSTRUCTIONS, &r->instructions, err);
     if (rc == 0)
         rc = copy_text(body, "threadId", REQUEST_THREAD_MAX, &r->thread_id, err);
-    if (rc == 0 && r->thread_id && !thread_ok(r->thread_id))
+    if (rc == 0 && r->thread_id && !request_thread_ok(r->thread_id))
         rc = arp_fail_field(err, "threadId", "threadId is not one that an engine gave");
     if (rc == 0)
         rc = parse_dialect(body, r, err);
@@ -405,18 +406,37 @@ int request_parse(const char *body, size_t len, struct run_request **ret, struct
     return 0;
 }
 
+int command_init(struct command *c, char *const *argv, size_t argc, int64_t timeout_ms, struct arp_err *err)
+{
+    *c = (struct command){
+        .argv = calloc(argc + 1, sizeof(char *)), .cwd = strdup("."), .timeout_ms = timeout_ms};
+    bool whole = c->argv && c->cwd;
+    for (; whole && c->argc < argc; c->argc++) {
+        c->argv[c->argc] = strdup(argv[c->argc]);
+        whole = c->argv[c->argc] != NULL;
+    }
+    if (!whole)
+        return arp_fail(err, ARP_E_NOMEM, 0, "command");
+    int rc = make_text(c, err);
+    return rc ? rc : check_line_size(c, err);
+}
+
+void command_done(struct command *c)
+{
+    for (size_t k = 0; c->argv && k < c->argc; k++)
+        free(c->argv[k]);
+    free(c->argv);
+    free(c->text);
+    free(c->cwd);
+    *c = (struct command){0};
+}
+
 void request_free(struct run_request *r)
 {
     if (!r)
         return;
-    for (size_t i = 0; i < r->command_count; i++) {
-        struct command *c = &r->commands[i];
-        for (size_t k = 0; c->argv && k < c->argc; k++)
-            free(c->argv[k]);
-        free(c->argv);
-        free(c->text);
-        free(c->cwd);
-    }
+    for (size_t i = 0; i < r->command_count; i++)
+        command_done(&r->commands[i]);
     free(r->commands);
     for (size_t i = 0; i < r->artifact_dir_count; i++)
         free(r->artifact_dirs[i]);
