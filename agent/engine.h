@@ -61,7 +61,6 @@ struct engine_context {
     uint16_t port;      /* of the relay */
     const char *bearer; /* of the relay for this run; no secret of anybody's */
     const char *shell;  /* absolute path of the shim's bash */
-    const char *socket; /* of the shim, what commands find in ARP_SH_SOCKET */
 };
 
 struct engine {

@@ -52,7 +52,7 @@ static void put_text(struct buf *out, const char *key, const char *value)
     buf_append_char(out, '\n');
 }
 
-/* config.toml. Commands get the core of the environment, hence not the bearer, and what the shim needs. */
+/* config.toml. Commands get the core of the environment, hence not the bearer, and what belongs to it. */
 static int put_config(const struct engine_context *c, struct arp_err *err)
 {
     cleanup_buf struct buf text;
@@ -61,7 +61,6 @@ static int put_config(const struct engine_context *c, struct arp_err *err)
     if (c->req->instructions)
         put_text(&text, "developer_instructions", c->req->instructions);
     buf_append_str(&text, fixed_config);
-    put_text(&text, "shell_environment_policy.set.ARP_SH_SOCKET", c->socket);
     put_text(&text, "shell_environment_policy.set.LANG", "C.UTF-8");
     put_text(&text, "shell_environment_policy.set.PYTHONDONTWRITEBYTECODE", "1");
     buf_append_str(&text, provider_config);
