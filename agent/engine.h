@@ -18,6 +18,8 @@
 #include "shared/model.h"
 
 #define ENGINE_TEXT_MAX (256u << 10) /* final text kept */
+/* arp-sh under a name that CLIs take for a shell's; images/build.sh puts it there. */
+#define ENGINE_SHELL_PROGRAM "/opt/arp/sh/bash"
 
 /* All engines there are, in the order of metadata. */
 enum engine_id { ENGINE_SHELL, ENGINE_CODEX, ENGINE_CLAUDE, ENGINE_OPENCODE, ENGINE_BUILTIN, ENGINES };
