@@ -85,7 +85,7 @@ static int take_headers(struct call *c, const cJSON *headers)
     return 0;
 }
 
-struct call *call_new(struct gateway_run *run, const struct stream_frame *f, struct arp_err *err)
+struct call *call_new(struct gateway_run *run, const struct frame *f, struct arp_err *err)
 {
     struct call *c = calloc(1, sizeof(*c));
     if (!c)

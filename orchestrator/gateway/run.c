@@ -75,7 +75,7 @@ static struct call *find_call(struct gateway_run *run, uint64_t number)
     return c;
 }
 
-static int on_frame(void *ctx, const struct stream_frame *f, struct arp_err *err)
+static int on_frame(void *ctx, const struct frame *f, struct arp_err *err)
 {
     struct gateway_run *run = ctx;
     if (f->gone) {
