@@ -9,7 +9,7 @@
 #include "orchestrator/gateway/run.h"
 
 /* Copies what it needs of the frame and takes its body. run: borrowed. NULL: ARP_E_NOMEM in err. */
-struct call *call_new(struct gateway_run *run, const struct frame *f, struct arp_err *err);
+struct call *call_of_frame(struct gateway_run *run, const struct frame *f, struct arp_err *err);
 uint64_t call_number(const struct call *c);
 struct call *call_next(const struct call *c);
 struct call **call_link(struct call *c);

@@ -3,33 +3,12 @@
 
 #include "tests/support/suite.h"
 
-static uint64_t day_calls, day_tokens;
-static int day_error;
-
-static int used(void *ctx, uint64_t *ret_calls, uint64_t *ret_tokens, struct arp_err *err)
-{
-    (void)ctx, (void)err;
-    *ret_calls = day_calls;
-    *ret_tokens = day_tokens;
-    return day_error;
-}
-
-static void add(void *ctx, uint64_t calls, const struct model_usage *u)
-{
-    (void)ctx;
-    day_calls += calls;
-    day_tokens += u->input + u->output;
-}
-
-static const struct gateway_day day = {used, add, NULL};
 static struct refusal why;
 
 static struct budget start(struct gateway_limits l)
 {
     struct budget b;
-    day_calls = day_tokens = 0;
-    day_error = 0;
-    budget_init(&b, &l, &day, 1000);
+    budget_init(&b, &l, 1000);
     return b;
 }
 
@@ -44,7 +23,6 @@ static void calls_of_a_run_are_limited_for_good(void)
     ASSERT_CONTAINS(why.message, "2 model calls per run");
     b.calls = 0;
     ASSERT_TRUE(!budget_admit(&b, 1000, &why));
-    ASSERT_INT(day_calls, 2);
 }
 
 static void tokens_count_when_a_call_is_over(void)
@@ -53,31 +31,30 @@ static void tokens_count_when_a_call_is_over(void)
     struct model_usage u = {.known = true, .input = 6, .output = 4, .cached_input = 6, .reasoning = 4};
     ASSERT_TRUE(budget_admit(&b, 1000, &why));
     budget_spend(&b, &u);
-    ASSERT_INT(day_tokens, 10);
     ASSERT_TRUE(!budget_admit(&b, 1000, &why));
 }
 
-static void the_day_is_asked(void)
+static void a_days_limits_stick_too(void)
 {
     struct budget b = start((struct gateway_limits){.calls_per_day = 5, .tokens_per_day = 100});
-    day_calls = 4;
-    ASSERT_TRUE(budget_admit(&b, 1000, &why));
-    ASSERT_TRUE(!budget_admit(&b, 1000, &why));
+    ASSERT_TRUE(budget_has_day(&b));
+    ASSERT_TRUE(budget_day(&b, DAY_ALLOWED, &why));
+    ASSERT_TRUE(!budget_day(&b, DAY_CALLS_USED, &why));
     ASSERT_CONTAINS(why.message, "5 model calls per day");
-    b = start((struct gateway_limits){.calls_per_day = 5, .tokens_per_day = 100});
-    day_tokens = 100;
     ASSERT_TRUE(!budget_admit(&b, 1000, &why));
+    b = start((struct gateway_limits){.calls_per_day = 5, .tokens_per_day = 100});
+    ASSERT_TRUE(!budget_day(&b, DAY_TOKENS_USED, &why));
     ASSERT_CONTAINS(why.message, "100 tokens per day");
+    b = start((struct gateway_limits){0});
+    ASSERT_TRUE(!budget_has_day(&b));
 }
 
 static void a_day_that_cannot_be_told_refuses_but_does_not_stick(void)
 {
     struct budget b = start((struct gateway_limits){.calls_per_day = 5});
-    day_error = ARP_E_DATABASE;
-    ASSERT_TRUE(!budget_admit(&b, 1000, &why));
+    ASSERT_TRUE(!budget_day(&b, DAY_UNKNOWN, &why));
     ASSERT_INT(why.kind, REFUSED_UNAVAILABLE);
     ASSERT_INT(why.status, 503);
-    day_error = 0;
     ASSERT_TRUE(budget_admit(&b, 1000, &why));
 }
 
@@ -96,5 +73,5 @@ static void deadline_is_part_of_the_budget(void)
 }
 
 TEST_SUITE(budget_test, TEST(calls_of_a_run_are_limited_for_good), TEST(tokens_count_when_a_call_is_over),
-    TEST(the_day_is_asked), TEST(a_day_that_cannot_be_told_refuses_but_does_not_stick),
+    TEST(a_days_limits_stick_too), TEST(a_day_that_cannot_be_told_refuses_but_does_not_stick),
     TEST(deadline_is_part_of_the_budget))
