@@ -30,10 +30,10 @@ int model_usage_today(
     return 0;
 }
 
-int model_usage_add(struct db *db, const char *user_id, const char *provider, const struct model_day *more,
+int model_usage_count(struct db *db, const char *user_id, const char *provider, const struct model_day *more,
     struct arp_err *err)
 {
-    static const struct sql ADD = {"model_usage_add",
+    static const struct sql ADD = {"model_usage_count",
         "INSERT INTO model_usage_daily AS d (user_id, provider, day, calls, input_tokens, output_tokens)"
         " VALUES ($1, $2, " TODAY ", $3, $4, $5) ON CONFLICT (user_id, provider, day) DO UPDATE SET"
         " calls = d.calls + excluded.calls, input_tokens = d.input_tokens + excluded.input_tokens,"

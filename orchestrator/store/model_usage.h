@@ -18,7 +18,7 @@ struct model_day {
 int model_usage_today(
     struct db *db, const char *user_id, const char *provider, struct model_day *ret, struct arp_err *err);
 /* Count up today. */
-int model_usage_add(struct db *db, const char *user_id, const char *provider, const struct model_day *more,
+int model_usage_count(struct db *db, const char *user_id, const char *provider, const struct model_day *more,
     struct arp_err *err);
 
 #endif

@@ -203,9 +203,9 @@ static void usage_of_a_day_adds_up_by_tenant_and_provider(void)
     OK(model_usage_today(db, user_a.id, "main", &day, &err));
     ASSERT_TRUE(day.calls == 0 && day.input_tokens == 0 && day.output_tokens == 0);
     const struct model_day more = {1, 1000, 10};
-    OK(model_usage_add(db, user_a.id, "main", &more, &err));
-    OK(model_usage_add(db, user_a.id, "main", &more, &err));
-    OK(model_usage_add(db, user_a.id, "other", &more, &err));
+    OK(model_usage_count(db, user_a.id, "main", &more, &err));
+    OK(model_usage_count(db, user_a.id, "main", &more, &err));
+    OK(model_usage_count(db, user_a.id, "other", &more, &err));
     OK(model_usage_today(db, user_a.id, "main", &day, &err));
     ASSERT_TRUE(day.calls == 2 && day.input_tokens == 2000 && day.output_tokens == 20);
     OK(model_usage_today(db, user_b.id, "main", &day, &err));
@@ -213,7 +213,7 @@ static void usage_of_a_day_adds_up_by_tenant_and_provider(void)
     sqlf("UPDATE model_usage_daily SET day = day - 1");
     OK(model_usage_today(db, user_a.id, "main", &day, &err));
     ASSERT_INT(day.calls, 0);
-    ASSERT_INT(model_usage_add(db, NO_ID, "main", &more, &err), ARP_E_NOT_FOUND);
+    ASSERT_INT(model_usage_count(db, NO_ID, "main", &more, &err), ARP_E_NOT_FOUND);
 }
 
 FIXTURE_SUITE(providers_test, TEST(what_was_put_is_read_back),
