@@ -202,7 +202,7 @@ static void bad_requests_name_the_field(void)
         {"{\"commands\":[{\"argv\":[\"a\"],\"env\":{}}]}", ARP_E_UNKNOWN_FIELD,
             "\"field\":\"commands[0].env\""},
         {"{\"commands\":[[\"a\"]],\"timeoutMs\":-1}", ARP_E_FIELD, "\"field\":\"timeoutMs\""},
-        {"{\"commands\":[[\"a\"]],\"engine\":\"codex\"}", ARP_E_FIELD, "\"field\":\"engine\""},
+        {"{\"commands\":[[\"a\"]],\"engine\":\"emacs\"}", ARP_E_FIELD, "\"field\":\"engine\""},
         {"{\"commands\":[[\"a\"]],\"promt\":\"x\"}", ARP_E_UNKNOWN_FIELD, "\"field\":\"promt\""},
         {"{\"commands\":[[\"a\"]],\"prompt\":\"x\",\"text\":\"y\"}", ARP_E_FIELD, "\"field\":\"text\""},
         {"{\"engine\":\"shell\"}", ARP_E_FIELD, "\"field\":\"prompt\""},

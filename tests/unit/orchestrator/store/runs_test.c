@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "orchestrator/store/bundles.h"
 #include "orchestrator/store/cursor.h"
