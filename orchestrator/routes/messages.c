@@ -53,7 +53,10 @@ static void write_result(struct json *j, const struct run *run)
     json_kstr(j, "status", run_status_name(run->status));
     json_kstr(j, "finalText", run->final_text);
     json_kstr(j, "diff", run->diff);
+    json_kstr(j, "engine", run->engine);
+    json_kstr(j, "model", run->model);
     json_kstr(j, "threadId", run->thread_id);
+    json_kraw(j, "usage", run->usage);
     json_kstr(j, "gitCommit", run->git_commit);
     json_kstr(j, "errorMessage", run->error_message);
     json_kstr(j, "reason", run->reason);

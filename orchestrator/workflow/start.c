@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "orchestrator/run/warm.h"
+#include "orchestrator/run/work.h"
 #include "orchestrator/store/usage.h"
 #include "orchestrator/store/workflow_runs.h"
 #include "orchestrator/store/workflows.h"
@@ -104,9 +105,11 @@ static int check_steps(const struct admission *a, struct arp_err *err)
         rc = workflow_definition_message(&a->definition, i, NULL, NULL, &body, err);
         if (rc == 0)
             rc = run_request_parse(body.data, body.len, a->env->cfg, &request, err);
+        struct run_work work = {0};
         if (rc == 0)
-            rc = run_request_settle(
-                &request, workflow_choices_find(&a->choices, step->agent)->agent.engine, a->env->cfg, err);
+            rc = run_work_resolve(a->env, a->s->user_id, a->s->request->project_id, &request,
+                &workflow_choices_find(&a->choices, step->agent)->agent, &work, err);
+        run_work_done(&work);
         if (rc) {
             arp_wrap(err, "step '%s'", step->key);
             arp_err_detail_str(err, "step", step->key);

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "orchestrator/store/bundles.h"
 #include "orchestrator/store/cursor.h"
@@ -104,7 +105,7 @@ static void a_run_goes_from_queued_to_its_end_once(void)
     start(user_a.id, a.id, 7);
     ASSERT_INT(runs_set_started(db, user_a.id, a.id, &again, &err), ARP_E_CONFLICT);
     struct run_end e = {RUN_TIMEOUT, "took too long", "timeout", "0123abcd", "bye", "diff --git a/ä b/ä\n",
-        NULL, "t-9", NULL};
+        NULL, "t-9", "codex", "{\"calls\":2}", NULL};
     OK(runs_finish(db, user_a.id, a.id, &e, &moved, &err));
     ASSERT_TRUE(moved);
     struct run_end late = {.status = RUN_SUCCEEDED};
@@ -121,12 +122,52 @@ static void a_run_goes_from_queued_to_its_end_once(void)
     ASSERT_STR(r.image_name, "arp-workspace:1");
     ASSERT_STR(r.image_digest, "sha256:abc");
     ASSERT_STR(r.thread_id, "t-9");
+    ASSERT_STR(r.engine, "codex");
+    ASSERT_STR(r.usage, "{\"calls\": 2}");
     ASSERT_INT(r.lease_epoch, 7);
     ASSERT_TRUE(r.created_us <= r.started_us && r.started_us <= r.finished_us && !r.has_evidence);
     OK(bundles_get(db, user_a.id, a.id, &b, &err));
     ASSERT_INT(b.status, BUNDLE_PENDING);
     bundle_done(&b);
     run_done(&r);
+}
+
+static void a_thread_is_found_in_its_project_once_its_run_has_ended(void)
+{
+    struct run_new n = {.user_id = user_a.id,
+        .project_id = project_a.id,
+        .prompt = "p",
+        .engine = "auto",
+        .model = "m-1",
+        .provider = "main",
+        .thread_id = "t-find",
+        .run_context = "{}",
+        .agent_key = "default"};
+    struct run_admitted a;
+    struct run r;
+    char *engine = NULL;
+    bool moved;
+    OK(runs_admit(db, &n, &a, &err));
+    OK(runs_get(db, user_a.id, a.id, &r, &err));
+    ASSERT_STR(r.model, "m-1");
+    ASSERT_STR(r.provider, "main");
+    ASSERT_STR(r.thread_id, "t-find");
+    ASSERT_TRUE(!r.usage);
+    run_done(&r);
+    ASSERT_INT(runs_find_thread(db, user_a.id, project_a.id, "t-find", &engine, &err), ARP_E_NOT_FOUND);
+    struct run_end e = {.status = RUN_SUCCEEDED, .engine = "claude"};
+    OK(runs_finish(db, user_a.id, a.id, &e, &moved, &err));
+    OK(runs_find_thread(db, user_a.id, project_a.id, "t-find", &engine, &err));
+    ASSERT_STR(engine, "claude");
+    free(engine);
+    ASSERT_INT(runs_find_thread(db, user_b.id, project_a.id, "t-find", &engine, &err), ARP_E_NOT_FOUND);
+    ASSERT_INT(runs_find_thread(db, user_a.id, project_b.id, "t-find", &engine, &err), ARP_E_NOT_FOUND);
+    /* One whose engine never became known has no conversation to go on with. */
+    n.thread_id = "t-never";
+    OK(runs_admit(db, &n, &a, &err));
+    e.engine = NULL;
+    OK(runs_finish(db, user_a.id, a.id, &e, &moved, &err));
+    ASSERT_INT(runs_find_thread(db, user_a.id, project_a.id, "t-never", &engine, &err), ARP_E_NOT_FOUND);
 }
 
 static void a_run_does_not_start_without_its_container_on_record(void)
@@ -426,9 +467,10 @@ static void orphans_are_live_runs_whose_lease_is_gone(void)
 }
 
 FIXTURE_SUITE(runs_test, TEST(admitted_run_is_queued_with_its_bytes), TEST(other_tenants_runs_do_not_exist),
-    TEST(a_run_goes_from_queued_to_its_end_once), TEST(a_run_does_not_start_without_its_container_on_record),
-    TEST(cancel_is_noted_while_the_run_lives), TEST(quota_refuses_with_details),
-    TEST(idempotency_key_returns_the_first_run), TEST(fifty_at_once_get_exactly_the_limit),
-    TEST(fifty_with_one_key_are_one_run), TEST(one_of_many_finishes_moves_the_run),
-    TEST(list_is_newest_first_in_pages_with_evidence), TEST(pipeline_reads_the_same_run),
-    TEST(orphans_are_live_runs_whose_lease_is_gone))
+    TEST(a_run_goes_from_queued_to_its_end_once),
+    TEST(a_thread_is_found_in_its_project_once_its_run_has_ended),
+    TEST(a_run_does_not_start_without_its_container_on_record), TEST(cancel_is_noted_while_the_run_lives),
+    TEST(quota_refuses_with_details), TEST(idempotency_key_returns_the_first_run),
+    TEST(fifty_at_once_get_exactly_the_limit), TEST(fifty_with_one_key_are_one_run),
+    TEST(one_of_many_finishes_moves_the_run), TEST(list_is_newest_first_in_pages_with_evidence),
+    TEST(pipeline_reads_the_same_run), TEST(orphans_are_live_runs_whose_lease_is_gone))
