@@ -170,6 +170,7 @@ static int check_processes_file(struct collector *c, const struct incoming *in, 
 {
     const struct check_streamed streamed = {.events = c->expect->events,
         .len = c->expect->events_len,
+        .engine = c->heads.engine,
         .closed = c->expect->processes_sha256 != NULL};
     return check_processes(c->run_id, bytes_of(in), in->size, &streamed, &c->facts->processes, err);
 }

@@ -65,13 +65,24 @@ static void add_log_line(struct buf *log, struct chain *chain, const char *comma
 static void add_command(struct chain *log_chain, struct chain *events_chain)
 {
     struct json j;
-    add_log_line(&w.log, log_chain, "true");
     size_t start = w.events.len;
+    json_init(&j, &w.events);
+    json_obj_open(&j);
+    json_kstr(&j, "runId", RUN);
+    json_kstr(&j, "type", "RunCommandStarted");
+    json_kuint(&j, "commandId", log_chain->next_seq);
+    chain_stamp(events_chain, &j);
+    json_obj_close(&j);
+    chain_advance(events_chain, w.events.data + start, w.events.len - start);
+    buf_append_char(&w.events, '\n');
+    add_log_line(&w.log, log_chain, "true");
+    start = w.events.len;
     json_init(&j, &w.events);
     json_obj_open(&j);
     json_kstr(&j, "runId", RUN);
     json_kstr(&j, "type", "RunCommandFinished");
     json_kstrn(&j, "stdout", "a\0b", 3);
+    json_kuint(&j, "commandId", log_chain->next_seq - 1);
     json_kstr(&j, "commandLogHead", log_chain->prev);
     chain_stamp(events_chain, &j);
     json_obj_close(&j);
@@ -398,7 +409,7 @@ static void log_of_a_lost_agent_may_be_one_ahead(void)
     make_world();
     w.expect.command_log_sha256 = NULL;
     w.expect.processes_sha256 = NULL;
-    /* Up to the end of the first command: three lines. */
+    /* Up to the end of the first command: four lines. */
     w.expect.events_len =
         (size_t)((char *)memmem(w.events.data, w.events.len, "\"commandId\":1", 13) - w.events.data);
     while (w.events.data[w.expect.events_len - 1] != '\n')
@@ -409,7 +420,7 @@ static void log_of_a_lost_agent_may_be_one_ahead(void)
     ASSERT_INT(w.facts.commands, 2);
     ASSERT_TRUE(w.facts.has_process_log);
     ASSERT_INT(w.facts.processes, 4);
-    ASSERT_TRUE(has_problem("goes on after line 3"));
+    ASSERT_TRUE(has_problem("goes on after line 4"));
     ASSERT_INT(staged("events.jsonl"), w.expect.events_len);
     ASSERT_INT(staged_blob(w.events.data, w.events.len), w.events.len);
     end_world();
@@ -517,7 +528,7 @@ static void tampered_volume_events_are_kept_beside_ours(void)
     serve("events.jsonl", bad.data, bad.len);
     ASSERT_INT(collect_now(), 0);
     ASSERT_TRUE(!w.facts.volume_match && !w.facts.complete && w.facts.has_command_log);
-    ASSERT_TRUE(has_problem("differs from line 5 on"));
+    ASSERT_TRUE(has_problem("differs from line 7 on"));
     ASSERT_INT(staged("events.jsonl"), w.events.len);
     ASSERT_INT(staged_blob(bad.data, bad.len), bad.len);
     end_world();
