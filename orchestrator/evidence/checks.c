@@ -3,23 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "orchestrator/evidence/lines.h"
 #include "shared/chain.h"
 #include "shared/event.h"
 #include "shared/fd.h"
 #include "shared/json.h"
-
-/* The line at *p, without LF; moves *p behind it. A last line without LF counts too. NULL at the end. */
-static const char *next_line(const char **p, const char *end, size_t *ret_len, bool *ret_ended)
-{
-    const char *line = *p;
-    if (line >= end)
-        return NULL;
-    const char *lf = memchr(line, '\n', (size_t)(end - line));
-    *ret_len = (size_t)((lf ? lf : end) - line);
-    *ret_ended = lf != NULL;
-    *p = lf ? lf + 1 : end;
-    return line;
-}
 
 static void note_started(struct check_heads *h, const cJSON *obj)
 {
@@ -56,7 +44,7 @@ void check_heads_read(const char *events, size_t len, struct check_heads *ret)
     bool closed = ret->closed;
     memset(ret, 0, sizeof(*ret));
     ret->closed = closed;
-    while (ret->n < LIMIT_COMMAND_LINES && (line = next_line(&p, events + len, &n, &ended)) != NULL) {
+    while (ret->n < LIMIT_COMMAND_LINES && (line = lines_next(&p, events + len, &n, &ended)) != NULL) {
         cleanup_cjson cJSON *obj = NULL;
         if (!memmem(line, n, type, sizeof(type) - 1) || json_parse_line(line, n, &obj, NULL) != 0)
             continue;
@@ -119,7 +107,7 @@ int check_command_log(const char *run_id, const char *bytes, size_t len, const s
     if (heads->defect)
         return arp_fail(err, ARP_E_CORRUPT, 0, "the streamed events: %s", heads->defect);
     chain_init(&chain, run_id, "command_log.jsonl");
-    while ((line = next_line(&p, bytes + len, &n, &ended)) != NULL) {
+    while ((line = lines_next(&p, bytes + len, &n, &ended)) != NULL) {
         if (!ended)
             return arp_fail(err, ARP_E_CORRUPT, 0, "the last line is not finished");
         if (count == LIMIT_COMMAND_LINES)
@@ -299,7 +287,7 @@ static bool next_process_head(const char **p, const char *end, char ret[SHA256_H
     const char *line;
     size_t n;
     bool ended;
-    while ((line = next_line(p, end, &n, &ended)) != NULL) {
+    while ((line = lines_next(p, end, &n, &ended)) != NULL) {
         cleanup_cjson cJSON *obj = NULL;
         uint64_t seq;
         enum event_type type;
@@ -327,7 +315,7 @@ int check_processes(const char *run_id, const char *bytes, size_t len, const str
     if (!seen)
         return arp_fail(err, ARP_E_NOMEM, 0, "process log");
     chain_init(&w.chain, run_id, "processes.jsonl");
-    while ((line = next_line(&p, bytes + len, &n, &ended)) != NULL) {
+    while ((line = lines_next(&p, bytes + len, &n, &ended)) != NULL) {
         unsigned long long k = w.chain.next_seq;
         if (!ended)
             return arp_fail(err, ARP_E_CORRUPT, 0, "the last line is not finished");
