@@ -121,8 +121,8 @@ static void origin_check(size_t id, const cJSON *started, const cJSON *entry, st
         check_fail(c, "command %zu: origin differs between command_log.jsonl and RunCommandStarted", id);
     if (strcmp(origin, "engine") == 0 && id != 0)
         check_fail(c, "command %zu says to be the engine's program, which is command 0", id);
-    if (shim && (!cJSON_IsNumber(pid) || pid->valuedouble < 0))
-        check_fail(c, "command %zu: the shim's command has no pid", id);
+    if (pid && (!cJSON_IsNumber(pid) || pid->valuedouble <= 0))
+        check_fail(c, "command %zu has no valid pid", id);
     if (shim && (json_at(entry, "processes") || json_at(entry, "denied") || json_at(entry, "observed")))
         check_fail(c, "command %zu: the shim's command has counts that only the recorder can make", id);
     if (abandoned && (!shim || !cJSON_IsTrue(abandoned) || !code || code->valuedouble != -1))

@@ -124,7 +124,8 @@ static int take_exchange(struct reader *r, const cJSON *line, struct arp_err *er
         .attempt = (uint64_t)json_get_int(line, "attempt", 0),
         .side = lane && strcmp(lane, "side") == 0,
         .cut = json_get_bool(line, "cut", false),
-        .status = json_get_int(line, "status", 0)};
+        .status = json_get_int(line, "status", 0),
+        .response_bytes = json_get_int(line, "respBytes", 0)};
     if (a->call_count == ASKED_CALLS_MAX) {
         a->over++;
         return 0;
@@ -146,6 +147,7 @@ static int take_line(struct reader *r, const cJSON *line, struct arp_err *err)
     int rc = take_exchange(r, line, err);
     if (rc || refused)
         return rc; /* neither question nor answer got anywhere */
+    r->out->over += cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(line, "toolCalls"));
     take_results(r, line);
     return status >= 200 && status < 300 ? take_calls(r, line, err) : 0;
 }

@@ -36,6 +36,7 @@ struct exchange {
     uint64_t call, attempt;
     bool side, cut, seen; /* seen: an event spoke of it */
     int64_t status;
+    int64_t response_bytes;                                         /* that the provider sent */
     char request[SHA256_HEX_LEN + 1], response[SHA256_HEX_LEN + 1]; /* "" unknown */
 };
 
@@ -46,7 +47,7 @@ struct asked {
     size_t call_count;
     uint64_t attempts, refused; /* lines; those the gateway refused */
     uint64_t edits;             /* tool calls that edit files */
-    uint64_t over;              /* asks and attempts past the maxima */
+    uint64_t over; /* asks and attempts past the maxima, lines whose lists were too long to be kept */
 };
 
 /* *ret: asked_done. Lines that are not what they should be are passed over. Errors: ARP_E_NOMEM. */

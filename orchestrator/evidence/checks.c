@@ -72,7 +72,8 @@ static int check_origin(const cJSON *obj, struct arp_err *err)
         return arp_fail(err, ARP_E_CORRUPT, 0, "'abandoned' of a command that ended");
     if (strcmp(origin, "shim") != 0)
         return 0;
-    if (json_get_int(obj, "pid", -1) < 0)
+    const cJSON *pid = cJSON_GetObjectItemCaseSensitive(obj, "pid"); /* without: it could not be started */
+    if (pid && (!cJSON_IsNumber(pid) || json_get_int(obj, "pid", 0) <= 0))
         return arp_fail(err, ARP_E_CORRUPT, 0, "no valid 'pid'");
     for (size_t i = 0; i < sizeof(of_recorder) / sizeof(of_recorder[0]); i++)
         if (cJSON_GetObjectItemCaseSensitive(obj, of_recorder[i]))

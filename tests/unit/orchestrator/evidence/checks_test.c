@@ -147,13 +147,13 @@ static void lines_say_who_ran_the_command(void)
 {
     static const char *const good[] = {"", "\"processes\":{}", "\"origin\":\"engine\",\"processes\":{}",
         "\"origin\":\"builtin\",\"processes\":{}", "\"origin\":\"shim\",\"pid\":7",
-        "\"exitCode\":-1,\"origin\":\"shim\",\"pid\":0,\"abandoned\":true"};
+        "\"exitCode\":-1,\"origin\":\"shim\",\"abandoned\":true"};
     static const struct {
         const char *members, *because;
     } bad[] = {
         {"\"origin\":\"me\"", "no known 'origin'"},
         {"\"origin\":null", "no known 'origin'"},
-        {"\"origin\":\"shim\"", "no valid 'pid'"},
+        {"\"origin\":\"shim\",\"pid\":0", "no valid 'pid'"},
         {"\"origin\":\"shim\",\"pid\":-3", "no valid 'pid'"},
         {"\"origin\":\"shim\",\"pid\":7,\"processes\":{}", "'processes' of a shim's command"},
         {"\"origin\":\"shim\",\"pid\":7,\"denied\":{}", "'denied' of a shim's command"},
