@@ -1,11 +1,12 @@
 /*
  * Evidence directory of one run on the volume: /workspace/evidence/<runId>/ with blobs/, all root-owned, 0700 and 0600.
  * Everything is opened relative to the directory's descriptor with O_NOFOLLOW and O_EXCL, so nothing that was prepared there is
- * ever followed or reused. Used by the run thread; evdir_open_file and evdir_list also by the HTTP thread.
+ * ever followed or reused. Used by the run thread; blobs by any thread, evdir_open_file and evdir_list also by the HTTP thread.
  */
 #ifndef ARP_AGENT_EVDIR_H
 #define ARP_AGENT_EVDIR_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,9 +17,10 @@
 #define EVDIR_ROOT "evidence"
 
 struct evdir {
-    int fd;              /* the run's directory */
-    int blobs_fd;        /* its blobs/ */
-    uint64_t blob_bytes; /* kept so far, bounded by LIMIT_RUN_BLOBS */
+    int fd;                      /* the run's directory */
+    int blobs_fd;                /* its blobs/ */
+    _Atomic uint64_t blob_bytes; /* kept or reserved so far, bounded by LIMIT_RUN_BLOBS */
+    atomic_uint temps;           /* temp files that were named */
 };
 
 /* Make the directory of run_id beneath workspace_fd. Errors: ARP_E_CONFLICT (it exists), ARP_E_IO. */

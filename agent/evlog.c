@@ -95,6 +95,7 @@ void evlog_command_started(struct evlog *log, const struct cmd_rec *rec)
         json_str(&j, rec->command->argv[i]);
     json_arr_close(&j);
     json_kbool(&j, "shell", rec->command->shell);
+    cmd_rec_put_origin(&j, rec);
     commit(log, &j);
 }
 
