@@ -30,14 +30,16 @@ enum gateway_record { GATEWAY_RECORD_NONE, GATEWAY_RECORD_DIGEST, GATEWAY_RECORD
 /* A provider as one run may use it. Copied deep by gateway_attach; the copy of the key is wiped when the run detaches. */
 struct gateway_provider {
     const char *name;
-    const char
-        *base_url;   /* https://host[:port][/prefix]; http only for loopback and where the config allows it */
+    /* https://host[:port][/prefix]; http only for loopback and with plain_http. The call's path ("/v1/responses") is put behind it; a version at
+     * its end ("https://api.openai.com/v1") is not put twice. */
+    const char *base_url;
     const char *key; /* NULL with GATEWAY_AUTH_NONE */
     enum gateway_auth auth;
     const char *const *models;   /* allowed, NULL-terminated; empty: any */
     const char *const *map_from; /* model map, NULL-terminated, in step with map_to */
     const char *const *map_to;
     bool allow_hosted_tools;
+    bool plain_http; /* base_url may be http to a host that is not loopback */
 };
 
 /* 0 = no limit. */
@@ -50,8 +52,10 @@ struct gateway_limits {
 
 /* The user's day: asked before a call, told after it. Called on the gateway's thread: must not block for long. */
 struct gateway_day {
-    /* Calls and tokens of today. Errors: those of the store (the call is refused with 503). */
+    /* Calls and tokens of today; NULL: there are no limits per day. Errors: those of the store (the call is refused with 503). */
     int (*used)(void *ctx, uint64_t *ret_calls, uint64_t *ret_tokens, struct arp_err *err);
+    /* NULL: nobody counts. calls 1 with no tokens as a call begins, 0 with its tokens when it is over: those are to be added also when
+     * usage->known is false, which says that the provider told none and they are estimated. */
     void (*add)(void *ctx, uint64_t calls, const struct model_usage *usage);
     void *ctx;
 };
@@ -66,7 +70,8 @@ struct gateway_spec {
     const char *ledger_root; /* directory: <ledger_root>/<runId>/ is made */
 };
 
-/* Sums of a run, as the gateway saw them. */
+/* Sums of a run, as the gateway saw them. calls: asked of the provider, each once however often it was tried; refused: answered by the gateway
+ * itself. */
 struct gateway_sums {
     uint64_t calls, refused, retries, cut;
     struct model_usage usage;

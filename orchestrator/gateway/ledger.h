@@ -24,6 +24,14 @@ int ledger_append(struct ledger *l, const char *members, size_t len, struct arp_
 /* Keep bytes as a blob; ret: their digest. Kept once per content, up to LIMIT_RUN_BLOBS per run (past it false in ret_kept). Errors: ARP_E_IO. */
 int ledger_blob(struct ledger *l, const void *bytes, size_t len, char ret_sha256[SHA256_HEX_LEN + 1],
     bool *ret_kept, struct arp_err *err);
+/* A blob that comes in pieces. */
+struct ledger_spool;
+int ledger_spool_open(struct ledger *l, struct ledger_spool **ret, struct arp_err *err);
+/* Errors: ARP_E_IO. Past LIMIT_BLOB and LIMIT_RUN_BLOBS bytes are passed over. */
+int ledger_spool_write(struct ledger_spool *s, const void *bytes, size_t len, struct arp_err *err);
+/* No byte more: keep it under sha256, the digest of all that was written; NULL: throw it away. *ret_kept: whether the blob is there (may be NULL).
+ * Frees s. Accepts NULL. Errors: ARP_E_IO. */
+int ledger_spool_end(struct ledger_spool *s, const char *sha256, bool *ret_kept, struct arp_err *err);
 /* Sync and close. Errors: ARP_E_IO. Frees l. Accepts NULL. */
 int ledger_close(struct ledger *l, struct arp_err *err);
 /* Remove a run's directory; 0 when there is none. Errors: ARP_E_IO. */
