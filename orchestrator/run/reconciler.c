@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "orchestrator/evidence/model_files.h"
 #include "orchestrator/evidence/staging.h"
 #include "orchestrator/run/live.h"
 #include "orchestrator/run/warm.h"
@@ -238,10 +239,11 @@ int reconcile_engine(const struct run_env *env, struct reconcile_report *report,
 
 /* --- evidence store ------------------------------------------------------------------------------------------------------------ */
 
-enum part { PART_ROOT, PART_STAGING, PART_RUNS, PART_WORKFLOWS, PART_COUNT };
+enum part { PART_ROOT, PART_STAGING, PART_MODEL, PART_RUNS, PART_WORKFLOWS, PART_COUNT };
+#define WALKS PART_RUNS /* parts that are directories */
 
 struct reconciler {
-    DIR *dir[2];                     /* PART_ROOT, PART_STAGING: where the walk stands */
+    DIR *dir[WALKS];                 /* where the walk stands */
     struct retention_cursor rows[2]; /* per kind of bundle */
     bool done[PART_COUNT];           /* in this round */
 };
@@ -262,13 +264,13 @@ void reconciler_free(struct reconciler *r)
 {
     if (!r)
         return;
-    close_walk(&r->dir[PART_ROOT]);
-    close_walk(&r->dir[PART_STAGING]);
+    for (int i = 0; i < WALKS; i++)
+        close_walk(&r->dir[i]);
     free(r);
 }
 
 /* What a name in the evidence store stands for. */
-enum found_kind { FOUND_ZIP, FOUND_BUILD, FOUND_STAGED, FOUND_HALF };
+enum found_kind { FOUND_ZIP, FOUND_BUILD, FOUND_STAGED, FOUND_HALF, FOUND_LEDGER };
 struct found {
     enum found_kind kind;
     int64_t age_us;
@@ -292,19 +294,21 @@ static bool name_is(const char *name, const char *before, const char *after, cha
     return uuid_ok(ret);
 }
 
-static void take_name(struct batch *b, int dir_fd, const char *name, bool in_staging)
+static void take_name(struct batch *b, int dir_fd, const char *name, enum part part)
 {
     struct stat st;
     struct found *f = &b->found[b->n];
     char *id = b->name[b->n].id;
-    if (!in_staging && name_is(name, "", ".zip", id))
+    if (part == PART_ROOT && name_is(name, "", ".zip", id))
         f->kind = FOUND_ZIP;
-    else if (!in_staging && name_is(name, ".build-", "", id))
+    else if (part == PART_ROOT && name_is(name, ".build-", "", id))
         f->kind = FOUND_BUILD;
-    else if (in_staging && name_is(name, "", "", id))
+    else if (part == PART_STAGING && name_is(name, "", "", id))
         f->kind = FOUND_STAGED;
-    else if (in_staging && name_is(name, ".tmp-", "", id))
+    else if (part == PART_STAGING && name_is(name, ".tmp-", "", id))
         f->kind = FOUND_HALF;
+    else if (part == PART_MODEL && name_is(name, "", "", id))
+        f->kind = FOUND_LEDGER;
     else
         return;
     if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
@@ -327,6 +331,8 @@ static bool is_left_over(const struct run_env *env, const struct found *f, const
         return orphan || (!young && (o->ready || o->deleted));
     case FOUND_HALF:
         return !young && !o->live;
+    case FOUND_LEDGER: /* the only copy until its run has ended */
+        return orphan || (!young && o->known && !o->live);
     }
     return false;
 }
@@ -368,6 +374,8 @@ static int remove_found(
         return staging_discard(env->staging_root, id, err);
     case FOUND_HALF:
         return staging_discard_half(env->staging_root, id, err);
+    case FOUND_LEDGER:
+        return model_files_discard(env->model_root, id, err);
     }
     return 0;
 }
@@ -399,7 +407,8 @@ static int settle_one(const struct run_env *env, int dir_fd, const struct found 
     static const enum reconciled kinds[] = {[FOUND_ZIP] = RECONCILED_ZIP,
         [FOUND_BUILD] = RECONCILED_BUILD,
         [FOUND_STAGED] = RECONCILED_STAGING,
-        [FOUND_HALF] = RECONCILED_TEMP};
+        [FOUND_HALF] = RECONCILED_TEMP,
+        [FOUND_LEDGER] = RECONCILED_LEDGER};
     if (f->kind == FOUND_ZIP && owner->lost_sha256[0])
         return take_back(env, dir_fd, id, owner->lost_sha256, report, err);
     if (!is_left_over(env, f, owner))
@@ -448,7 +457,7 @@ static int settle(const struct run_env *env, int dir_fd, const struct batch *b,
 }
 
 /* The next entries of a directory. *dir: where the walk stands. */
-static int walk(const struct run_env *env, DIR **dir, const char *path, bool in_staging,
+static int walk(const struct run_env *env, DIR **dir, const char *path, enum part part,
     struct reconcile_report *report, bool *ret_end, struct arp_err *err)
 {
     *ret_end = false;
@@ -461,7 +470,7 @@ static int walk(const struct run_env *env, DIR **dir, const char *path, bool in_
     for (int i = 0; i < SLICE && rc == 0; i++) {
         struct dirent *e = readdir(*dir);
         if (e)
-            take_name(&b, dirfd(*dir), e->d_name, in_staging);
+            take_name(&b, dirfd(*dir), e->d_name, part);
         if (!e || b.n == RETENTION_BATCH) {
             rc = settle(env, dirfd(*dir), &b, report, err);
             b.n = 0;
@@ -541,9 +550,11 @@ static int reconcile_part(struct reconciler *r, const struct run_env *env, enum 
 {
     switch (part) {
     case PART_ROOT:
-        return walk(env, &r->dir[part], env->cfg->evidence_root, false, report, ret_end, err);
+        return walk(env, &r->dir[part], env->cfg->evidence_root, part, report, ret_end, err);
     case PART_STAGING:
-        return walk(env, &r->dir[part], env->staging_root, true, report, ret_end, err);
+        return walk(env, &r->dir[part], env->staging_root, part, report, ret_end, err);
+    case PART_MODEL:
+        return walk(env, &r->dir[part], env->model_root, part, report, ret_end, err);
     case PART_RUNS:
         return check_rows(r, env, RETENTION_RUN, report, ret_end, err);
     default:

@@ -24,7 +24,8 @@
     X(RECONCILED_FOUND, "found")     /* the zip of such a bundle, back with the right digest: ready again */ \
     X(RECONCILED_BUILD, "build")     /* directory of a build that nobody is at: removed */                   \
     X(RECONCILED_STAGING, "staging") /* directory of a run whose bundle is built: removed */                 \
-    X(RECONCILED_TEMP, "temp")       /* half-collected evidence that nobody is at: removed */
+    X(RECONCILED_TEMP, "temp")       /* half-collected evidence that nobody is at: removed */                \
+    X(RECONCILED_LEDGER, "ledger")   /* of model calls, of a run that has ended: removed */
 
 enum reconciled {
 #define X(id, name) id,
