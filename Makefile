@@ -114,7 +114,11 @@ $(ESCAPE_BIN): $(BUILD)/%: %.c
 FAULTY := $(BUILD)/tests/arp-orchestrator-faulty
 $(FAULTY): $(BUILD)/orchestrator/main.o $(BUILD)/tests/fault/points.o $(call lib,orchestrator) $(call lib,shared)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $^ $(call libs,$(PACKAGES_orchestrator))
-suites: all $(SUITE_BIN) $(ESCAPE_BIN) $(FAULTY)
+# What stands in for a model provider: nothing of the code under test is in it.
+PROVIDER := $(BUILD)/tests/arp-scripted-provider
+$(PROVIDER): $(call objs,$(sort $(wildcard tests/provider/*.c)))
+	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $^ $(call libs,libmicrohttpd libcjson)
+suites: all $(SUITE_BIN) $(ESCAPE_BIN) $(FAULTY) $(PROVIDER)
 
 # Tables in README.md and docs/ that are printed from the code.
 docs: $(BUILD)/arp-orchestrator
