@@ -43,7 +43,7 @@ openssh-client          ssh-keygen -Y verify: a stock verifier of seals
 openssl                 another one
 python3-jsonschema      holds answers against the schemas of docs/openapi.yaml
 nodejs/node             runs npm
-npm/npm                 fetches the coding agents' packages (images/engine.sh); none of their scripts runs
+npm/npm                 fetches packages of coding agents (images/engine.sh); none of their scripts runs
 '
 bench='
 wrk                     load for bench/api.sh
