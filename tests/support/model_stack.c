@@ -203,8 +203,8 @@ static bool text_lacks(const char *what, const char *text, const char *in)
     return in && !strstr(in, text);
 }
 
-/* What the container shows of itself to root in it: the script names no text, so the search itself is not found. */
-static bool container_lacks(const struct tenant *t, const char *text)
+/* As root in it; the script names no text, so the search itself is not found. */
+bool model_container_lacks(const struct tenant *t, const char *text)
 {
     static const char script[] = "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' "
                                  "'\\n'; ls -l /proc/[0-9]*/fd 2>/dev/null;"
@@ -253,7 +253,7 @@ bool model_is_nowhere(
     ok = files_lack(stack_state_dir(s), text) && ok;
     ok = text_lacks("the log", text, log) && ok;
     ok = api_lacks(s, t, r->rec.run_id, text) && ok;
-    ok = container_lacks(t, text) && ok;
+    ok = model_container_lacks(t, text) && ok;
     free(log);
     return ok;
 }

@@ -44,8 +44,10 @@ const cJSON *model_command(const struct model_record *r, const char *command);
 /* All deltas of RunToken, one behind the other (free()). */
 char *model_tokens(const struct model_record *r);
 
-/* True when text is in none of: the run's files and zip, the API's answers about it, the server's log and state, the database, the container's
- * definition, its volume, and the environment, arguments and open files' names of its processes. What it is found in is said on stderr. */
+/* True when text is in none of: the container's definition, the files on its volume and elsewhere in it, and the environment, arguments and
+ * names of open files of its processes. What it is found in is said on stderr. */
+bool model_container_lacks(const struct tenant *t, const char *text);
+/* True when text is in none of: the run's files and zip, the API's answers about it, the server's log and state, the database, the container. */
 bool model_is_nowhere(
     const struct stack *s, const struct tenant *t, const struct model_record *r, const char *text);
 
