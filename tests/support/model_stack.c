@@ -15,10 +15,27 @@
 #define SECRETS_KEY "ARP_SECRETS_KEY=000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 #define ENV_MAX     32
 
+const char *model_engine_version(const char *engine)
+{
+    static char version[64];
+    char line[1024], name[64];
+    FILE *f = fopen("images/engines.txt", "r");
+    version[0] = '\0';
+    while (f && !version[0] && fgets(line, sizeof(line), f)) {
+        if (sscanf(line, "%63s %63s", name, version) != 2 || strcmp(name, engine) != 0)
+            version[0] = '\0';
+    }
+    if (f)
+        fclose(f);
+    return version;
+}
+
 const char *model_codex_image(void)
 {
-    const char *image = getenv("ARP_TEST_CODEX_IMAGE");
-    return image ? image : "arp-workspace-codex:0.169.0";
+    static char image[128];
+    const char *given = getenv("ARP_TEST_CODEX_IMAGE");
+    snprintf(image, sizeof(image), "arp-workspace-codex:%s", model_engine_version("codex"));
+    return given ? given : image;
 }
 
 bool model_image(const char *tag, const char *engine, const char *program)

@@ -8,7 +8,9 @@
 #include "tests/support/provider.h"
 #include "tests/support/record.h"
 
-/* The image with the real codex: ARP_TEST_CODEX_IMAGE, default arp-workspace-codex:0.169.0 (images/engine.sh codex makes it). */
+/* The version of an engine that images/engines.txt has first; "" when it has none. Static. */
+const char *model_engine_version(const char *engine);
+/* The image with the real codex, made by images/engine.sh: ARP_TEST_CODEX_IMAGE, default arp-workspace-codex:<that version>. Static. */
 const char *model_codex_image(void);
 /* Make an image of the workspace image with a program of the build folder where the engine's is looked for. Removed by docker_image_remove. */
 bool model_image(const char *tag, const char *engine, const char *program);

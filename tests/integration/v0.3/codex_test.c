@@ -128,7 +128,7 @@ static void expect_first_turn(const struct tenant *t, const struct reply *answer
     ASSERT_INT(num_at(end, "usage.inputTokens"), 400);
     expect_counts(&r, 2);
     char *snapshot = cJSON_PrintUnformatted(r.rec.snapshot);
-    ASSERT_CONTAINS(snapshot, "0.169.0");
+    ASSERT_CONTAINS(snapshot, model_engine_version("codex"));
     free(snapshot);
     ASSERT_TRUE(model_is_nowhere(stack, t, &r, KEY));
     model_record_done(&r);
