@@ -110,11 +110,11 @@ static void an_honest_program_has_no_findings(void)
 static void a_failed_command_told_as_success_is_misreported(void)
 {
     struct model_record r;
-    double before = stack_metric(stack, "arp_reconciliation_total{verdict=\"misreported\"}");
+    double before = stack_metric(stack, "arp_reconciliation_total{finding=\"misreported\"}");
     play(ASKED RUN_A RUN_B "told call_a 0 FAILED: 3 of 7\n" TOLD_B ENDS, 1, 0, 0, 1, &r);
     ASSERT_INT(num_at(model_command(&r, "echo FAILED: 3 of 7; exit 7"), "exitCode"), 7);
     expect_shown(&r, "1 misreported");
-    CU_ASSERT_TRUE(stack_metric(stack, "arp_reconciliation_total{verdict=\"misreported\"}") == before + 1);
+    CU_ASSERT_TRUE(stack_metric(stack, "arp_reconciliation_total{finding=\"misreported\"}") == before + 1);
     model_record_done(&r);
 }
 
