@@ -111,7 +111,7 @@ static void a_failed_command_told_as_success_is_misreported(void)
 {
     struct model_record r;
     double before = stack_metric(stack, "arp_reconciliation_total{finding=\"misreported\"}");
-    play(ASKED RUN_A RUN_B "told call_a 0 FAILED: 3 of 7\n" TOLD_B ENDS, 1, 0, 0, 1, &r);
+    play(ASKED RUN_A RUN_B "told call_a 0 FAILED: 3 of 7\n" TOLD_B ENDS, 2, 0, 0, 1, &r);
     ASSERT_INT(num_at(model_command(&r, "echo FAILED: 3 of 7; exit 7"), "exitCode"), 7);
     expect_shown(&r, "1 misreported");
     CU_ASSERT_TRUE(stack_metric(stack, "arp_reconciliation_total{finding=\"misreported\"}") == before + 1);
@@ -121,7 +121,7 @@ static void a_failed_command_told_as_success_is_misreported(void)
 static void other_output_than_it_printed_is_misreported(void)
 {
     struct model_record r;
-    play(ASKED RUN_A RUN_B "told call_a 7 PASSED: 7 of 7\n" TOLD_B ENDS, 1, 0, 0, 1, &r);
+    play(ASKED RUN_A RUN_B "told call_a 7 PASSED: 7 of 7\n" TOLD_B ENDS, 2, 0, 0, 1, &r);
     model_record_done(&r);
 }
 
@@ -151,11 +151,16 @@ static void another_command_in_its_place_is_found(void)
 }
 
 /* The shim never saw it, the recorder in the kernel did. */
-static void a_command_past_the_shim_is_unattributed(void)
+static void a_command_past_the_shim_is_shown(void)
 {
     struct model_record r;
-    play(ASKED RUN_A RUN_B "bypass echo hidden > hidden.txt; true\n" TOLD_A TOLD_B ENDS, 2, 0, 1, 0, &r);
+    const cJSON *program;
+    int shells = 0;
+    play(ASKED RUN_A RUN_B "bypass echo hidden > hidden.txt; true\n" TOLD_A TOLD_B ENDS, 2, 0, 0, 0, &r);
     CU_ASSERT_PTR_NULL(model_command(&r, "echo hidden > hidden.txt; true"));
+    cJSON_ArrayForEach(program, json_at(r.reconciliation, "outside.programs")) shells +=
+        str_at(program, "exe") && strstr(str_at(program, "exe"), "/dash") != NULL;
+    ASSERT_INT(shells, 1);
     model_record_done(&r);
 }
 
@@ -163,4 +168,4 @@ TEST_SUITE_WITH(lying_cli_test, set_up, tear_down, TEST(an_honest_program_has_no
     TEST(a_failed_command_told_as_success_is_misreported), TEST(other_output_than_it_printed_is_misreported),
     TEST(a_command_that_nobody_asked_for_is_unattributed),
     TEST(a_command_that_was_told_but_not_run_is_missing), TEST(another_command_in_its_place_is_found),
-    TEST(a_command_past_the_shim_is_unattributed))
+    TEST(a_command_past_the_shim_is_shown))
