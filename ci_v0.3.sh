@@ -75,6 +75,8 @@ ARP_TEST_DATABASE_URL=$(cat "$work/postgres/url")
 export ARP_TEST_DATABASE_URL
 .ci/docker.sh start "$work/docker"
 images/build.sh arp-workspace:v0.3
+images/engine.sh codex
+images/engine.sh opencode
 
 step 'image of the tools suite (kept for the next time)'
 quiet images/tools.sh
