@@ -44,6 +44,7 @@ struct job {
     bool has_runtime;
     int64_t epoch;   /* of the workspace lock */
     bool keeps_lock; /* it is somebody else's, who goes on after the run */
+    bool lost_lock;  /* another may be at work in the workspace: nothing is touched there any more */
     struct sink sink;
     struct log_ctx log;
     struct buf
@@ -165,6 +166,8 @@ static int prepare(struct job *job, struct arp_err *err)
         .lease_epoch = job->epoch};
     rc = runs_set_started(job->env->db, job->run.user_id, job->run.id, &start, err);
     job->run.started_us = clock_now_us();
+    job->lost_lock = rc == ARP_E_BUSY;
+    job->has_runtime = !job->lost_lock;
     return rc;
 }
 
@@ -199,6 +202,8 @@ static const char *reason_of(const struct job *job, int code)
 {
     if (live_cancelled(job->live))
         return "cancelled";
+    if (job->lost_lock)
+        return "lock_lost";
     switch (code) {
     case ARP_E_AGENT:
         return "agent_lost";

@@ -105,30 +105,30 @@ static void release_later(struct warm *w, const char *name, int64_t epoch)
     pthread_mutex_unlock(&w->unreleased_lock);
 }
 
-static void release(const struct run_env *env, const char *name, int64_t epoch)
+void warm_release(const struct run_env *env, const char *lease, int64_t epoch)
 {
     struct arp_err err;
-    int rc = leases_release(env->db, name, env->holder, epoch, &err);
+    int rc = leases_release(env->db, lease, env->holder, epoch, &err);
     if (rc == 0)
         return;
-    arp_wrap(&err, "%s", name);
+    arp_wrap(&err, "%s", lease);
     log_error(LOG_LEVEL_WARN, NULL, "a lock was not released", &err);
     if (rc != ARP_E_CONFLICT)
-        release_later(env->warm, name, epoch);
+        release_later(env->warm, lease, epoch);
 }
 
 void workspace_unlock(const struct run_env *env, const char *workspace_id, int64_t epoch)
 {
     char name[LOCK_NAME_SIZE];
     snprintf(name, sizeof(name), "workspace:%s", workspace_id);
-    release(env, name, epoch);
+    warm_release(env, name, epoch);
 }
 
 void workflow_run_unlock(const struct run_env *env, const char *workflow_run_id, int64_t epoch)
 {
     char name[LOCK_NAME_SIZE];
     snprintf(name, sizeof(name), "workflow:%s", workflow_run_id);
-    release(env, name, epoch);
+    warm_release(env, name, epoch);
 }
 
 void warm_release_late(const struct run_env *env)
@@ -141,7 +141,7 @@ void warm_release_late(const struct run_env *env)
     while (list) {
         struct unreleased *u = list;
         list = u->next;
-        release(env, u->name, u->epoch); /* comes back to the list when it fails again */
+        warm_release(env, u->name, u->epoch); /* comes back to the list when it fails again */
         free(u);
     }
 }
