@@ -115,10 +115,11 @@ static int remove_files(const struct pass *p, enum retention_kind kind, struct r
         return arp_fail(err, ARP_E_IO, errno, "sync '%s'", p->env->cfg->evidence_root);
     fault_reach("evidence.unlinked");
     const struct retention_bundles removed = {bs->v, n};
-    int rc = n ? retention_bundles_removed(p->env->db, kind, &removed, err) : 0;
+    int64_t news = 0; /* another pass, whose lease ran out, may have seen to some */
+    int rc = n ? retention_bundles_removed(p->env->db, kind, &removed, &news, err) : 0;
     if (rc)
         return rc;
-    metrics_count(p->env->metrics, METRIC_EVIDENCE_GC, n, NULL);
+    metrics_count(p->env->metrics, METRIC_EVIDENCE_GC, (uint64_t)news, NULL);
     fault_reach("evidence.removed");
     *ret_removed = n;
     return 0;

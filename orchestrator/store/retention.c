@@ -319,18 +319,18 @@ int retention_bundles_unremoved(struct db *db, enum retention_kind kind, const c
     return list_bundles(db, kind == RETENTION_RUN ? &RUNS : &WORKFLOWS, &a, ret, err);
 }
 
-int retention_bundles_removed(
-    struct db *db, enum retention_kind kind, const struct retention_bundles *bs, struct arp_err *err)
+int retention_bundles_removed(struct db *db, enum retention_kind kind, const struct retention_bundles *bs,
+    int64_t *ret_n, struct arp_err *err)
 {
     static const struct sql RUNS = {"retention_bundles_removed",
         "UPDATE evidence_bundles SET file_removed_at = now() WHERE " WANTED(
             "id") " AND user_id = ANY ($2::uuid[]) AND "
-                  "status = 'deleted'",
+                  "status = 'deleted' AND file_removed_at IS NULL",
         false};
     static const struct sql WORKFLOWS = {"retention_workflow_bundles_removed",
         "UPDATE workflow_bundles SET file_removed_at = now() WHERE " WANTED(
             "workflow_run_id") " AND user_id = ANY "
-                               "($2::uuid[]) AND status = 'deleted'",
+                               "($2::uuid[]) AND status = 'deleted' AND file_removed_at IS NULL",
         false};
     cleanup_buf struct buf ids, users;
     int rc = arrays_of(bs, &ids, &users, err);
@@ -339,7 +339,7 @@ int retention_bundles_removed(
     struct sql_args a = {0};
     args_text(&a, buf_str(&ids));
     args_text(&a, buf_str(&users));
-    return db_none(db, kind == RETENTION_RUN ? &RUNS : &WORKFLOWS, &a, NULL, err);
+    return db_none(db, kind == RETENTION_RUN ? &RUNS : &WORKFLOWS, &a, ret_n, err);
 }
 
 /* --- workspaces ---------------------------------------------------------------------------------------------------------------- */

@@ -64,9 +64,9 @@ int retention_bundles_delete(struct db *db, enum retention_kind kind, const stru
 /* The next deleted ones whose file may still be there, by id after after_id ("": from the start). */
 int retention_bundles_unremoved(struct db *db, enum retention_kind kind, const char *after_id,
     struct retention_bundles *ret, struct arp_err *err);
-/* Their files are gone, durably. */
-int retention_bundles_removed(
-    struct db *db, enum retention_kind kind, const struct retention_bundles *bs, struct arp_err *err);
+/* Their files are gone, durably. ret_n: of how many that was news. */
+int retention_bundles_removed(struct db *db, enum retention_kind kind, const struct retention_bundles *bs,
+    int64_t *ret_n, struct arp_err *err);
 
 /* ready -> error: its file is not there. Errors: ARP_E_NOT_FOUND (not ready any more). */
 int retention_bundle_lost(

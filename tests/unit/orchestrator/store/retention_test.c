@@ -143,7 +143,11 @@ static void old_evidence_is_deleted_oldest_first_and_says_why(void)
     struct retention_bundles left = {0};
     OK(retention_bundles_unremoved(db, RETENTION_RUN, "", &left, &err));
     ASSERT_INT(left.n, 2);
-    OK(retention_bundles_removed(db, RETENTION_RUN, &left, &err));
+    int64_t news = 0;
+    OK(retention_bundles_removed(db, RETENTION_RUN, &left, &news, &err));
+    ASSERT_INT(news, 2);
+    OK(retention_bundles_removed(db, RETENTION_RUN, &left, &news, &err));
+    ASSERT_INT(news, 0);
     retention_bundles_done(&left);
     OK(retention_bundles_unremoved(db, RETENTION_RUN, "", &left, &err));
     ASSERT_INT(left.n, 0);
@@ -380,7 +384,11 @@ static void workflow_bundles_expire_like_those_of_runs(void)
     struct retention_bundles left = {0};
     OK(retention_bundles_unremoved(db, RETENTION_WORKFLOW, "", &left, &err));
     ASSERT_INT(left.n, 1);
-    OK(retention_bundles_removed(db, RETENTION_WORKFLOW, &left, &err));
+    int64_t news = 0;
+    OK(retention_bundles_removed(db, RETENTION_WORKFLOW, &left, &news, &err));
+    ASSERT_INT(news, 1);
+    OK(retention_bundles_removed(db, RETENTION_WORKFLOW, &left, &news, &err));
+    ASSERT_INT(news, 0);
     retention_bundles_done(&left);
     OK(retention_bundles_unremoved(db, RETENTION_WORKFLOW, "", &left, &err));
     ASSERT_INT(left.n, 0);
@@ -679,7 +687,9 @@ static void no_statement_scans_a_large_table(void)
     ASSERT_INT(delete_page(&page), RETENTION_BATCH);
     OK(retention_bundles_unremoved(db, RETENTION_RUN, "", &left, &err));
     ASSERT_INT(left.n, RETENTION_BATCH);
-    OK(retention_bundles_removed(db, RETENTION_RUN, &left, &err));
+    int64_t news = 0;
+    OK(retention_bundles_removed(db, RETENTION_RUN, &left, &news, &err));
+    ASSERT_INT(news, RETENTION_BATCH);
     struct retention_name names[RETENTION_BATCH];
     struct retention_owner owners[RETENTION_BATCH];
     for (size_t i = 0; i < left.n; i++)
