@@ -206,6 +206,8 @@ static int insert(struct db *db, const struct workflow_run_new *n, const struct 
     args_text(&a, first->line);
     cleanup_pgresult PGresult *res = NULL;
     int rc = db_one(db, &INSERT, &a, "workflow run", &res, err);
+    if (rc == ARP_E_CONFLICT && n->idempotency_key)
+        return arp_fail(err, rc, 0, "a request with this Idempotency-Key was admitted at the same moment");
     if (rc < 0)
         return rc;
     if (!row_bool(res, 0, 0))

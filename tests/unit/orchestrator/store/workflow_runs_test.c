@@ -165,6 +165,8 @@ static void a_known_idempotency_key_inserts_nothing(void)
     OK(workflow_runs_insert(db, &n, &first, &err));
     uuid_make(id);
     ASSERT_INT(workflow_runs_insert(db, &n, &first, &err), ARP_E_CONFLICT);
+    ASSERT_CONTAINS(err.msg, "Idempotency-Key");
+    ASSERT_STR(err.detail, ""); /* no constraint's name */
     ASSERT_INT(workflow_runs_get(db, user_a.id, id, &w, &err), ARP_E_NOT_FOUND);
     ASSERT_STR(sqlf("SELECT count(*) FROM workflow_run_steps WHERE workflow_run_id = '%s'", id), "0");
     ASSERT_INT(workflow_runs_find_by_key(db, user_b.id, "idem-2", &w, &err), ARP_E_NOT_FOUND);
