@@ -15,6 +15,9 @@ struct stack;
 
 /* Start it; env: "NAME=value" … NULL-terminated, on top of what the stack needs (NULL: none). NULL when it failed (reason on stderr). */
 struct stack *stack_start(const char *const *env);
+/* A second process of first's installation: the same database, state directory, evidence root and settings as of now, its own port and log.
+ * Stop it before the first one. NULL when it failed (reason on stderr). */
+struct stack *stack_beside(const struct stack *first);
 /* SIGTERM, wait, remove its containers, volumes and files. Returns the orchestrator's exit code. */
 int stack_stop(struct stack *s);
 /* kill -9, and start again on the same database and directories (on a new port). */
