@@ -381,7 +381,7 @@ static void log_pass(const struct collector_report *r)
 {
     int64_t put_right = 0;
     for (int i = 0; i < RECONCILED_COUNT; i++)
-        put_right += r->reconciled.n[i];
+        put_right += i == RECONCILED_DOUBTED ? 0 : r->reconciled.n[i];
     log_info(NULL, "retention pass", LOG_INT("evidenceDeleted", r->evidence.deleted),
         LOG_INT("evidenceHeld", r->evidence.skipped_held), LOG_INT("evidenceBusy", r->evidence.skipped_busy),
         LOG_INT("workspacesDeleted", r->workspaces.deleted),

@@ -10,6 +10,7 @@
 
 #include "orchestrator/run/live.h"
 #include "orchestrator/store/leases.h"
+#include "orchestrator/store/retention.h"
 #include "shared/clock.h"
 #include "shared/limits.h"
 #include "shared/log.h"
@@ -318,7 +319,9 @@ int64_t warm_cool_idle(const struct run_env *env)
     struct arp_err err;
     struct workspaces idle = {0};
     int64_t timeout_us = env->cfg->idle_timeout_s * 1000000;
-    if (workspaces_idle(env->db, clock_now_us() - timeout_us, IDLE_BATCH, &idle, &err) != 0) {
+    int64_t now_us; /* by the clock that their use was dated with */
+    if (retention_now(env->db, &now_us, &err) != 0 ||
+        workspaces_idle(env->db, now_us - timeout_us, IDLE_BATCH, &idle, &err) != 0) {
         log_error(LOG_LEVEL_WARN, NULL, "idle workspaces could not be listed", &err);
         return timeout_us;
     }
