@@ -1,7 +1,7 @@
 /*
  * The real stack for integration tests: an orchestrator process of the built program, on its own database, state directory, evidence root
  * and port, with the real container engine and the workspace image. Needs a running engine and the image (ci_v0.3.sh sees to both).
- * What it makes at the engine carries its own installation id and is removed by stack_stop. Programs are found under $ARP_BUILD (build).
+ * What it makes at the engine carries its own installation id, which goes to the file ARP_TEST_MADE if that is set, and is removed by stack_stop. Programs are found under $ARP_BUILD (build).
  */
 #ifndef ARP_TESTS_SUPPORT_STACK_H
 #define ARP_TESTS_SUPPORT_STACK_H
