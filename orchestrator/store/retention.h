@@ -44,6 +44,7 @@ struct retention_bundle {
     char project_id[UUID_LEN + 1];
     char workspace_id[UUID_LEN + 1];
     bool held;
+    bool lost; /* it was ready, and is an error since its file was missed (retention_bundles_failed) */
     char *bundle_path; /* under EVIDENCE_ROOT */
     char *sha256;
     int64_t created_us;
@@ -78,7 +79,7 @@ int retention_bundle_found(struct db *db, const char *run_id, const char *sha256
 /* The next RETENTION_BATCH at most of those that are in error, oldest first; moves at. */
 int retention_bundles_failed(struct db *db, enum retention_kind kind, struct retention_cursor *at,
     struct retention_bundles *ret, struct arp_err *err);
-/* error -> pending. Errors: ARP_E_NOT_FOUND (not in error any more). */
+/* error -> pending; not a lost one, which is ready again when its file is back. Errors: ARP_E_NOT_FOUND (lost, or not in error any more). */
 int retention_bundle_retry(
     struct db *db, enum retention_kind kind, const char *user_id, const char *id, struct arp_err *err);
 

@@ -15,6 +15,7 @@
 #include "tests/support/record.h"
 #include "tests/support/retention.h"
 #include "tests/support/suite.h"
+#include "tests/support/workflow.h"
 
 /* Ids of nothing. */
 #define STRANGER "7d1f0c9e-3b5a-4c62-9e8d-1a2b3c4d5e6f"
@@ -210,6 +211,39 @@ static void row_without_its_zip_is_an_error_until_the_zip_is_back(void)
     reply_done(&r);
 }
 
+/* Nor is a workflow run's list made anew: what was lost is told as lost until it is put back. */
+static void lost_bundles_are_not_built_again(void)
+{
+    struct tenant t;
+    struct reply r = {0};
+    char run[40], flow[40], path[96], aside[2][640], sql[160];
+    t = tenant_with_run("again", run);
+    ASSERT_TRUE(workflow_put(stack, &t, "ci", "[{\"key\":\"a\",\"commands\":[[\"true\"]]}]"));
+    ASSERT_INT(workflow_run(stack, &t, "ci", "", NULL, &r), 200);
+    snprintf(flow, sizeof(flow), "%s", reply_str(&r, "id"));
+    snprintf(path, sizeof(path), "/workflow-runs/%s/evidence", flow);
+    ASSERT_INT(stack_wait(stack, t.key, path, 200, 30, &r), 200);
+    const char *const ids[] = {run, flow};
+    for (int i = 0; i < 2; i++) {
+        snprintf(aside[i], sizeof(aside[i]), "%s.aside", in_store(named("", ids[i], "")));
+        ASSERT_INT(rename(in_store(named("", ids[i], ".zip")), aside[i]), 0);
+    }
+    ASSERT_INT(gc_counts(stack, false, "reconciled.lost"), 2);
+    ASSERT_INT(stack_call(stack, stack_admin_key(stack), "POST", "/ops/bundles/retry", NULL, &r), 200);
+    ASSERT_INT(reply_num(&r, "retried"), 0);
+    ASSERT_INT(reply_num(&r, "unstaged"), 2);
+    ASSERT_INT(stack_call(stack, t.key, "GET", path, NULL, &r), 500);
+    ASSERT_CONTAINS(r.body, "missing from the evidence store");
+    for (int i = 0; i < 2; i++)
+        ASSERT_INT(rename(aside[i], in_store(named("", ids[i], ".zip"))), 0);
+    ASSERT_INT(gc_counts(stack, false, "reconciled.found"), 2);
+    ASSERT_INT(stack_call(stack, t.key, "GET", path, NULL, &r), 200);
+    snprintf(
+        sql, sizeof(sql), "SELECT string_agg(type, ' ' ORDER BY seq) FROM custody WHERE run_id = '%s'", flow);
+    ASSERT_CONTAINS(pg_sql(sql), "created downloaded lost found");
+    reply_done(&r);
+}
+
 /* Ready rows without a file, ten days old. */
 static void make_rows_without_zips(const struct tenant *t, int n)
 {
@@ -398,7 +432,7 @@ static void container_that_its_row_does_not_know_is_stopped(void)
 TEST_SUITE_WITH(reconcile_test, set_up, tear_down, TEST(empty_database_removes_nothing),
     TEST(zip_of_no_run_goes_when_it_is_as_old_as_evidence_may_get),
     TEST(zip_of_deleted_evidence_that_came_back_goes_again),
-    TEST(row_without_its_zip_is_an_error_until_the_zip_is_back),
+    TEST(row_without_its_zip_is_an_error_until_the_zip_is_back), TEST(lost_bundles_are_not_built_again),
     TEST(page_that_is_missing_is_not_believed_and_the_next_one_looked_at),
     TEST(left_over_that_can_not_be_removed_keeps_no_other), TEST(build_that_nobody_is_at_is_removed),
     TEST(staging_of_built_bundles_and_half_collected_evidence_are_removed),
