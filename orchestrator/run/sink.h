@@ -32,7 +32,6 @@ struct sink_facts {
     char *outputs_sha256;
     char *env_sha256;
     char *diff_sha256;
-    char *engine;        /* that ran, as the agent tells at the end */
     char *engine_sha256; /* of engine.jsonl */
     char *tree_before;
     char *tree_after;
