@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,6 +171,10 @@ static void *thread_main(void *arg)
     struct shim *s = arg;
     struct epoll_event events[EPOLL_BATCH];
     int wait_ms = -1;
+    sigset_t pipe_ends; /* of readers that went away: write(2) tells */
+    sigemptyset(&pipe_ends);
+    sigaddset(&pipe_ends, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_ends, NULL);
     while (!atomic_load(&s->closing)) {
         int n = epoll_wait(s->host.epoll_fd, events, EPOLL_BATCH, wait_ms);
         for (int i = 0; i < n; i++)

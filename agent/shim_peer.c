@@ -491,6 +491,9 @@ void shim_peer_close(struct shim_host *h, struct shim_peer *p)
         return;
     if (p->socket >= 0)
         read_messages(h, p);
+    if (!p->ended_ns)
+        close_fd(
+            &p->socket); /* before its streams end: whoever still waits shall not take that for the shell's end */
     for (int i = 0; i < 2; i++) {
         if (shim_lane_drain(&p->lanes[i], p->spool, i))
             continue;

@@ -279,14 +279,14 @@ static int follow(int fd, const sigset_t *waiting)
         int n = ppoll(p, 3, NULL, waiting);
         if (n < 0 && errno != EINTR)
             give_up(strerror(errno));
-        for (int i = 0; n > 0 && i < 2; i++) {
-            if (p[1 + i].revents)
-                move(&flows[i]);
-        }
         if (!ended)
             collect(fd, &ended, &status);
         if (!ended && n > 0 && p[0].revents)
             give_up("the agent is gone");
+        for (int i = 0; n > 0 && i < 2; i++) {
+            if (p[1 + i].revents)
+                move(&flows[i]);
+        }
     }
     return status;
 }
