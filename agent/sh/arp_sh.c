@@ -152,7 +152,7 @@ static void take_grant(int fd, int ret_fds[SH_FDS])
         n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
     if (n < (ssize_t)sizeof(answer.head) || answer.head.magic != SH_MAGIC)
-        refuse("the agent does not answer");
+        refuse("the agent does not know this program as its shell shim");
     if (answer.head.type == SH_REFUSE)
         refuse("%.*s", (int)(n - (ssize_t)sizeof(answer.head)), answer.text);
     const struct cmsghdr *c = CMSG_FIRSTHDR(&m);
