@@ -30,7 +30,7 @@ CFLAGS_all := -std=c17 $(OPT) $(WARN) $(if $(SAN),$(filter-out -D_FORTIFY_SOURCE
 LDFLAGS_all := -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--as-needed -Wl,--gc-sections -pthread $(SANFLAGS) $(LDFLAGS)
 
 SRC_shared       := $(sort $(wildcard shared/*.c))
-SRC_agent        := $(filter-out agent/main.c,$(sort $(wildcard agent/*.c agent/*/*.c)))
+SRC_agent        := $(filter-out agent/main.c agent/sh/%,$(sort $(wildcard agent/*.c agent/*/*.c)))
 SRC_orchestrator := $(filter-out orchestrator/main.c,$(sort $(wildcard orchestrator/*.c orchestrator/*/*.c)))
 SRC_cli          := $(filter-out cli/main.c,$(sort $(wildcard cli/*.c cli/*/*.c)))
 PARTS            := shared agent orchestrator cli
@@ -43,13 +43,13 @@ PROGRAMS := $(if $(wildcard agent/main.c),$(BUILD)/arp-agent) \
             $(if $(wildcard orchestrator/main.c),$(BUILD)/arp-orchestrator) \
             $(if $(wildcard cli/main.c),$(BUILD)/arpctl)
 
-all: $(PROGRAMS)
+all: $(PROGRAMS) $(BUILD)/arp-sh
 .PHONY: all check unit suites docs lint format format-check analyze asan install clean help distclean
 .SECONDARY:
 .DELETE_ON_ERROR:
 
 help:
-	@printf '%s\n' 'all          the three programs, in $$BUILD' \
+	@printf '%s\n' 'all          the three programs and the shell shim, in $$BUILD' \
 	  'check        unit tests, include directions, format' \
 	  'unit         unit tests only' \
 	  'asan         unit tests under AddressSanitizer and UBSan (BUILD=build-asan)' \
@@ -85,6 +85,11 @@ $(BUILD)/arp-orchestrator: $(BUILD)/orchestrator/main.o $(call lib,orchestrator)
 $(BUILD)/arpctl: $(BUILD)/cli/main.o $(call lib,cli) $(call lib,shared)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $^ $(call libs,$(PACKAGES_cli))
 
+# What stands in a workspace where a CLI looks for its shell, whatever libc is there: static, and one file.
+$(BUILD)/arp-sh: agent/sh/arp_sh.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) -static -std=c17 -O2 $(WARN) $(filter-out -fPIE,$(HARDEN)) $(PREFIXMAP) -I. -D_GNU_SOURCE -MMD -MP -MF $@.d -o $@ $<
+
 # --- tests: one program per file, named after the file it mirrors; each ends with "N passed, N failed" ---------------------
 UNIT_SRC := $(sort $(shell find tests/unit -name '*_test.c' 2>/dev/null))
 UNIT_BIN := $(patsubst %.c,$(BUILD)/%,$(UNIT_SRC))
@@ -97,6 +102,7 @@ TEST_LIBS = $(BUILD)/libtestsupport.a $(foreach p,agent orchestrator cli shared,
 $(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(TEST_LIBS)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $< $(TEST_LIBS) $(call libs,$(PACKAGES_all)) -lcunit
 
+$(BUILD)/tests/unit/agent/shim_test: | $(BUILD)/arp-sh
 unit: $(UNIT_BIN)
 	$(Q)tests/run.sh $(BUILD) $(UNIT_BIN)
 

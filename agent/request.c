@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/shellwords.h"
 #include "shared/event.h"
 #include "shared/oci_profile.h"
 
@@ -83,37 +84,14 @@ static bool path_ok(const char *s)
     }
 }
 
-/* Append one word so that a POSIX shell would read exactly it. */
-static void quote_word(struct buf *out, const char *w)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,@%+";
-    if (*w && w[strspn(w, plain)] == 0) {
-        buf_append_str(out, w);
-        return;
-    }
-    buf_append_char(out, '\'');
-    for (; *w; w++) {
-        if (*w == '\'')
-            buf_append_str(out, "'\\''");
-        else
-            buf_append_char(out, *w);
-    }
-    buf_append_char(out, '\'');
-}
-
 static int make_text(struct command *c, struct arp_err *err)
 {
     struct buf text;
     buf_init(&text, 4 * LIMIT_ARGV_BYTES + 4 * LIMIT_ARGV_ITEMS);
-    if (c->shell) {
+    if (c->shell)
         buf_append_str(&text, c->argv[2]);
-    } else {
-        for (size_t i = 0; i < c->argc; i++) {
-            if (i > 0)
-                buf_append_char(&text, ' ');
-            quote_word(&text, c->argv[i]);
-        }
-    }
+    else
+        shellwords_quote(&text, c->argv, c->argc);
     int rc = buf_error(&text, err);
     c->text = rc ? NULL : (text.data ? buf_steal(&text) : strdup(""));
     buf_done(&text);
