@@ -102,7 +102,7 @@ TEST_LIBS = $(BUILD)/libtestsupport.a $(foreach p,agent orchestrator cli shared,
 $(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(TEST_LIBS)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $< $(TEST_LIBS) $(call libs,$(PACKAGES_all)) -lcunit
 
-$(BUILD)/tests/unit/agent/shim_test $(BUILD)/tests/unit/agent/turn_test: | $(BUILD)/arp-sh
+$(BUILD)/tests/unit/agent/shim_test $(BUILD)/tests/unit/agent/shim_peer_test $(BUILD)/tests/unit/agent/turn_test: | $(BUILD)/arp-sh
 unit: $(UNIT_BIN)
 	$(Q)tests/run.sh $(BUILD) $(UNIT_BIN)
 
