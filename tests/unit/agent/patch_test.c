@@ -4,8 +4,6 @@
 #include "agent/patch.h"
 
 #include <errno.h>
-#include <ftw.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,81 +12,15 @@
 
 #include "shared/fd.h"
 #include "tests/support/suite.h"
+#include "tests/support/workload_repo.h"
 
-#define WORKLOAD 1000u
-
-/* base/ holds repo/, the workload's, and secret, which is not. */
-static char base[64];
-static struct repofiles files;
-static char repo_path[80];
-
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st, (void)flag, (void)ftw;
-    return remove(path);
-}
-
-static void make_repo(void)
-{
-    snprintf(base, sizeof(base), "/tmp/arp-patch-XXXXXX");
-    ASSERT_TRUE(mkdtemp(base) != NULL);
-    ASSERT_INT(chmod(base, 0755), 0);
-    snprintf(repo_path, sizeof(repo_path), "%s/repo", base);
-    ASSERT_INT(mkdir(repo_path, 0755), 0);
-    bool root = geteuid() == 0;
-    files = (struct repofiles){
-        .repo_path = repo_path, .uid = root ? WORKLOAD : geteuid(), .gid = root ? WORKLOAD : getegid()};
-    ASSERT_INT(chown(repo_path, files.uid, files.gid), 0);
-    files.repo_fd = open(repo_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    ASSERT_TRUE(files.repo_fd >= 0);
-}
-
-static void drop_repo(void)
-{
-    close(files.repo_fd);
-    nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-/* A file of the workload's. */
-static void put(const char *name, const char *text)
-{
-    cleanup_fd int dir = open(repo_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    cleanup_fd int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    ASSERT_TRUE(fd >= 0);
-    ASSERT_INT(fd_write_all(fd, text, strlen(text), NULL), 0);
-    ASSERT_INT(fchown(fd, files.uid, files.gid), 0);
-}
-
-static void holds(const char *name, const char *want)
-{
-    char path[200];
-    cleanup_buf struct buf b;
-    buf_init(&b, 1 << 20);
-    snprintf(path, sizeof(path), "%s/%s", repo_path, name);
-    int rc = file_read(path, &b, NULL);
-    ASSERT_STR(rc ? "(missing)" : buf_str(&b), want ? want : "(missing)");
-}
-
-static int entries;
-static int count_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)path, (void)st, (void)flag, (void)ftw;
-    entries++;
-    return 0;
-}
-/* All that is in the repository, itself too: what was left behind shows. */
-static int count_entries(void)
-{
-    entries = 0;
-    nftw(repo_path, count_one, 16, FTW_PHYS);
-    return entries;
-}
+static struct workload_repo repo;
 
 static int apply(const char *text, struct arp_err *err)
 {
     cleanup_buf struct buf said;
     buf_init(&said, 1 << 16);
-    return patch_apply(&files, text, strlen(text), &said, err);
+    return patch_apply(&repo.files, text, strlen(text), &said, err);
 }
 
 /* --- hunks --- */
@@ -144,47 +76,47 @@ static void hunks_that_do_not_fit_are_refused(void)
 
 static void patch_changes_several_files(void)
 {
-    make_repo();
+    workload_repo_make(&repo);
     struct arp_err err;
     cleanup_buf struct buf said;
     struct stat st;
     char path[200];
     buf_init(&said, 1000);
-    put("a", "1\n2\n");
-    put("gone", "x\n");
-    put("from", "m\nn\n");
-    snprintf(path, sizeof(path), "%s/from", repo_path);
+    workload_repo_put(&repo, "a", "1\n2\n");
+    workload_repo_put(&repo, "gone", "x\n");
+    workload_repo_put(&repo, "from", "m\nn\n");
+    snprintf(path, sizeof(path), "%s/from", repo.path);
     ASSERT_INT(chmod(path, 0755), 0);
     static const char text[] = "*** Begin Patch\n*** Update File: a\n@@\n-1\n+one\n 2\n*** Add File: "
                                "new/deep/b\n+hello\n+\n*** Delete File: gone\n"
                                "*** Update File: from\n*** Move to: new/to\n@@\n-n\n+N\n*** End Patch\n";
-    ASSERT_INT(patch_apply(&files, text, strlen(text), &said, &err), 0);
+    ASSERT_INT(patch_apply(&repo.files, text, strlen(text), &said, &err), 0);
     ASSERT_STR(buf_str(&said), "M a\nA new/deep/b\nD gone\nM from -> new/to\n");
-    holds("a", "one\n2\n");
-    holds("new/deep/b", "hello\n\n");
-    holds("gone", NULL);
-    holds("from", NULL);
-    holds("new/to", "m\nN\n");
-    ASSERT_INT(count_entries(), 6);
-    snprintf(path, sizeof(path), "%s/new/to", repo_path);
+    workload_repo_holds(&repo, "a", "one\n2\n");
+    workload_repo_holds(&repo, "new/deep/b", "hello\n\n");
+    workload_repo_holds(&repo, "gone", NULL);
+    workload_repo_holds(&repo, "from", NULL);
+    workload_repo_holds(&repo, "new/to", "m\nN\n");
+    ASSERT_INT(workload_repo_count(&repo), 6);
+    snprintf(path, sizeof(path), "%s/new/to", repo.path);
     ASSERT_INT(stat(path, &st), 0);
     ASSERT_INT(st.st_mode & 0777, 0755);
-    ASSERT_INT(st.st_uid, files.uid);
-    ASSERT_INT(st.st_gid, files.gid);
-    snprintf(path, sizeof(path), "%s/new", repo_path);
+    ASSERT_INT(st.st_uid, repo.files.uid);
+    ASSERT_INT(st.st_gid, repo.files.gid);
+    snprintf(path, sizeof(path), "%s/new", repo.path);
     ASSERT_INT(stat(path, &st), 0);
-    ASSERT_INT(st.st_uid, files.uid);
-    drop_repo();
+    ASSERT_INT(st.st_uid, repo.files.uid);
+    workload_repo_drop(&repo);
 }
 
 static void paths_may_be_absolute_beneath_the_repository(void)
 {
-    make_repo();
+    workload_repo_make(&repo);
     char text[300];
-    snprintf(text, sizeof(text), "*** Begin Patch\n*** Add File: %s/./x//y\n+1\n*** End Patch", repo_path);
+    snprintf(text, sizeof(text), "*** Begin Patch\n*** Add File: %s/./x//y\n+1\n*** End Patch", repo.path);
     ASSERT_INT(apply(text, NULL), 0);
-    holds("x/y", "1\n");
-    drop_repo();
+    workload_repo_holds(&repo, "x/y", "1\n");
+    workload_repo_drop(&repo);
 }
 
 static void broken_patch_changes_nothing(void)
@@ -228,33 +160,33 @@ static void broken_patch_changes_nothing(void)
         {"*** Begin Patch\n*** Add File: n\n+x\n*** Update File: fifo\n@@\n-s\n+t\n*** End Patch\n",
             ARP_E_FORBIDDEN},
     };
-    make_repo();
+    workload_repo_make(&repo);
     char path[200], secret[100];
-    put("a", "1\n2\n");
-    put("b", "b\n");
-    snprintf(path, sizeof(path), "%s/dir", repo_path);
+    workload_repo_put(&repo, "a", "1\n2\n");
+    workload_repo_put(&repo, "b", "b\n");
+    snprintf(path, sizeof(path), "%s/dir", repo.path);
     ASSERT_INT(mkdir(path, 0777), 0);
-    ASSERT_INT(chown(path, files.uid, files.gid), 0);
-    snprintf(path, sizeof(path), "%s/link", repo_path);
-    ASSERT_INT(symlink(base, path), 0);
-    snprintf(secret, sizeof(secret), "%s/secret", base);
+    ASSERT_INT(chown(path, repo.files.uid, repo.files.gid), 0);
+    snprintf(path, sizeof(path), "%s/link", repo.path);
+    ASSERT_INT(symlink(repo.base, path), 0);
+    snprintf(secret, sizeof(secret), "%s/secret", repo.base);
     cleanup_fd int fd = open(secret, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
     ASSERT_INT(fd_write_all(fd, "s\n", 2, NULL), 0);
-    snprintf(path, sizeof(path), "%s/outlink", repo_path);
+    snprintf(path, sizeof(path), "%s/outlink", repo.path);
     ASSERT_INT(symlink(secret, path), 0);
-    snprintf(path, sizeof(path), "%s/fifo", repo_path);
+    snprintf(path, sizeof(path), "%s/fifo", repo.path);
     ASSERT_INT(mkfifo(path, 0666), 0);
-    ASSERT_INT(chown(path, files.uid, files.gid), 0);
-    int before = count_entries();
+    ASSERT_INT(chown(path, repo.files.uid, repo.files.gid), 0);
+    int before = workload_repo_count(&repo);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct arp_err err;
         ASSERT_INT(apply(rows[i].text, &err), rows[i].code);
-        ASSERT_INT(count_entries(), before);
-        holds("a", "1\n2\n");
-        holds("b", "b\n");
-        holds("outlink", "s\n");
+        ASSERT_INT(workload_repo_count(&repo), before);
+        workload_repo_holds(&repo, "a", "1\n2\n");
+        workload_repo_holds(&repo, "b", "b\n");
+        workload_repo_holds(&repo, "outlink", "s\n");
     }
-    drop_repo();
+    workload_repo_drop(&repo);
 }
 
 /* --- files --- */
@@ -265,8 +197,8 @@ static int read_repo(const char *name, struct arp_err *err)
     mode_t mode;
     char path[REPOFILE_PATH_MAX];
     buf_init(&b, REPOFILE_MAX);
-    int rc = repofile_path(&files, name, path, err);
-    return rc ? rc : repofile_read(&files, path, &b, &mode, err);
+    int rc = repofile_path(&repo.files, name, path, err);
+    return rc ? rc : repofile_read(&repo.files, path, &b, &mode, err);
 }
 
 /* The agent is root, and no file of a hostile repository may make that count. */
@@ -274,41 +206,41 @@ static void only_what_the_workload_may_is_done(void)
 {
     if (geteuid() != 0)
         return;
-    make_repo();
+    workload_repo_make(&repo);
     char path[200];
     struct arp_err err;
     /* A file of root's that only root may read, and a folder of root's. */
-    put("rootfile", "secret\n");
-    snprintf(path, sizeof(path), "%s/rootfile", repo_path);
+    workload_repo_put(&repo, "rootfile", "secret\n");
+    snprintf(path, sizeof(path), "%s/rootfile", repo.path);
     ASSERT_INT(chown(path, 0, 0), 0);
     ASSERT_INT(chmod(path, 0640), 0);
     ASSERT_INT(read_repo("rootfile", &err), ARP_E_FORBIDDEN);
     ASSERT_INT(apply("*** Begin Patch\n*** Update File: rootfile\n@@\n-secret\n+x\n*** End Patch\n", &err),
         ARP_E_FORBIDDEN);
-    snprintf(path, sizeof(path), "%s/rootdir", repo_path);
+    snprintf(path, sizeof(path), "%s/rootdir", repo.path);
     ASSERT_INT(mkdir(path, 0755), 0);
-    int before = count_entries();
+    int before = workload_repo_count(&repo);
     ASSERT_INT(
         apply("*** Begin Patch\n*** Add File: n\n+x\n*** Add File: rootdir/n\n+x\n*** End Patch\n", &err),
         ARP_E_FORBIDDEN);
     ASSERT_INT(
         apply("*** Begin Patch\n*** Add File: n\n+x\n*** Add File: rootdir/d/n\n+x\n*** End Patch\n", &err),
         ARP_E_FORBIDDEN);
-    ASSERT_INT(count_entries(), before);
-    holds("rootfile", "secret\n");
+    ASSERT_INT(workload_repo_count(&repo), before);
+    workload_repo_holds(&repo, "rootfile", "secret\n");
     /* The calling thread is what it was. */
     ASSERT_INT(access("/etc/shadow", R_OK), 0);
     cleanup_fd int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     ASSERT_TRUE(fd >= 0);
-    drop_repo();
+    workload_repo_drop(&repo);
 }
 
 static void reading_is_bounded_and_of_files_only(void)
 {
-    make_repo();
+    workload_repo_make(&repo);
     struct arp_err err;
     char path[200];
-    put("small", "x");
+    workload_repo_put(&repo, "small", "x");
     ASSERT_INT(read_repo("small", &err), 0);
     ASSERT_INT(read_repo("missing", &err), ARP_E_NOT_FOUND);
     ASSERT_INT(read_repo("small/x", &err), ARP_E_NOT_FOUND);
@@ -316,15 +248,15 @@ static void reading_is_bounded_and_of_files_only(void)
     ASSERT_INT(read_repo(".", &err), ARP_E_FORBIDDEN);
     ASSERT_INT(read_repo("../secret", &err), ARP_E_FORBIDDEN);
     ASSERT_INT(read_repo("/etc/passwd", &err), ARP_E_FORBIDDEN);
-    ASSERT_INT(read_repo(repo_path, &err), ARP_E_FORBIDDEN);
-    snprintf(path, sizeof(path), "%s/proc", repo_path);
+    ASSERT_INT(read_repo(repo.path, &err), ARP_E_FORBIDDEN);
+    snprintf(path, sizeof(path), "%s/proc", repo.path);
     ASSERT_INT(symlink("/proc/self/environ", path), 0);
     ASSERT_INT(read_repo("proc", &err), ARP_E_FORBIDDEN);
-    snprintf(path, sizeof(path), "%s/inner", repo_path);
+    snprintf(path, sizeof(path), "%s/inner", repo.path);
     ASSERT_INT(symlink("small", path), 0);
     ASSERT_INT(read_repo("inner", &err), ARP_E_FORBIDDEN);
-    put("large", "x");
-    snprintf(path, sizeof(path), "%s/large", repo_path);
+    workload_repo_put(&repo, "large", "x");
+    snprintf(path, sizeof(path), "%s/large", repo.path);
     ASSERT_INT(truncate(path, REPOFILE_MAX + 1), 0);
     ASSERT_INT(read_repo("large", &err), ARP_E_TOO_LARGE);
     char *name = malloc(5000);
@@ -334,26 +266,26 @@ static void reading_is_bounded_and_of_files_only(void)
     name[300] = '\0';
     ASSERT_INT(read_repo(name, &err), ARP_E_FORBIDDEN);
     free(name);
-    drop_repo();
+    workload_repo_drop(&repo);
 }
 
 /* Another name of the same file, maybe outside, keeps what it had. */
 static void writing_does_not_go_through_hard_links(void)
 {
-    make_repo();
+    workload_repo_make(&repo);
     char path[200], other[200];
-    put("a", "1\n");
-    snprintf(path, sizeof(path), "%s/a", repo_path);
-    snprintf(other, sizeof(other), "%s/b", repo_path);
+    workload_repo_put(&repo, "a", "1\n");
+    snprintf(path, sizeof(path), "%s/a", repo.path);
+    snprintf(other, sizeof(other), "%s/b", repo.path);
     ASSERT_INT(link(path, other), 0);
     ASSERT_INT(apply("*** Begin Patch\n*** Update File: a\n@@\n-1\n+2\n*** End Patch\n", NULL), 0);
-    holds("a", "2\n");
-    holds("b", "1\n");
+    workload_repo_holds(&repo, "a", "2\n");
+    workload_repo_holds(&repo, "b", "1\n");
     /* A file without any permission is the workload's all the same. */
     ASSERT_INT(chmod(path, 0), 0);
     ASSERT_INT(apply("*** Begin Patch\n*** Delete File: a\n*** End Patch\n", NULL), 0);
-    holds("a", NULL);
-    drop_repo();
+    workload_repo_holds(&repo, "a", NULL);
+    workload_repo_drop(&repo);
 }
 
 TEST_SUITE(patch_test, TEST(hunks_change_lines), TEST(hunks_that_do_not_fit_are_refused),
