@@ -268,6 +268,8 @@ static int write_command(struct turn *t, const struct shim_event *e, struct arp_
         return 0;
     }
     int rc = cmdlog_append(t->spec.commands, &rec, err);
+    if (rc == 0 && e->incomplete)
+        rc = arp_fail(err, ARP_E_IO, 0, "command %llu: %s", (unsigned long long)e->id, e->error);
     evlog_command_finished(t->spec.events, &rec, t->spec.commands->chain.prev);
     t->commands++;
     return rc;

@@ -31,8 +31,7 @@ static void must(bool good, const char *what)
     }
 }
 
-/* arp-sh stands in the build folder; a copy of it is one that every uid can read. */
-static void copy_program(const char *to)
+void shim_lab_copy(const char *to)
 {
     char self[512];
     cleanup_buf struct buf bytes;
@@ -80,7 +79,7 @@ void shim_lab_open(struct shim_lab *lab, const char *program, uint64_t max_lines
     snprintf(lab->bash, sizeof(lab->bash), "%s/bash", lab->root);
     snprintf(lab->sh, sizeof(lab->sh), "%s/sh", lab->root);
     snprintf(lab->folder, sizeof(lab->folder), "%s/run", lab->root);
-    copy_program(lab->bash);
+    shim_lab_copy(lab->bash);
     must(symlink("bash", lab->sh) == 0, "symlink");
     cleanup_fd int root = open(lab->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     must(root >= 0 && mkdirat(root, "evidence", 0700) == 0, "evidence");

@@ -24,6 +24,8 @@ struct shim_lab {
     pid_t cli; /* a process of the same uid that lives as long */
 };
 
+/* A copy of arp-sh, which stands in the build folder, that every uid can read. Aborts when it can't. */
+void shim_lab_copy(const char *to);
 /* program: what is served; NULL for arp-sh. Aborts when it can't. */
 void shim_lab_open(struct shim_lab *lab, const char *program, uint64_t max_lines);
 void shim_lab_close(struct shim_lab *lab);

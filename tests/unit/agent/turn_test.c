@@ -18,6 +18,7 @@
 #include "shared/clock.h"
 #include "shared/fd.h"
 #include "tests/support/lab.h"
+#include "tests/support/shim_lab.h"
 
 #define THREAD_LINE "{\"type\":\"thread.started\",\"thread_id\":\"01a200ad-eed8-7f40-bb1f-e881d0e5cb60\"}"
 #define END_LINE    "{\"type\":\"turn.completed\",\"usage\":{\"input_tokens\":999}}"
@@ -32,7 +33,7 @@ static struct evlog events;
 static struct cmdlog commands;
 static struct stream *stream;
 static char bearer[RELAY_BEARER_LEN + 1];
-static char cli[128];
+static char cli[128], shell[128], shell_folder[128];
 static struct seccomp_prog *prog;
 static struct box *box;
 static struct turn *turn;
@@ -53,6 +54,9 @@ static void make_once(void)
     ASSERT_INT(mkdir(path, 0755), 0);
     ASSERT_INT(chown(path, lab.ids.uid, lab.ids.uid), 0);
     repo_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    snprintf(shell, sizeof(shell), "%s/bash", lab.root);
+    shim_lab_copy(shell);
+    snprintf(shell_folder, sizeof(shell_folder), "%s/sh", lab.root);
     snprintf(cli, sizeof(cli), "%s/fake_cli", lab.root);
     int fd = open(cli, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
     ASSERT_INT(fd_write_all(fd, "#!/bin/sh\n. /dev/stdin\n", 23, &err), 0);
@@ -89,8 +93,8 @@ static void open_turn(const char *prompt)
         .commands = &commands,
         .uid = lab.ids.uid,
         .gid = lab.ids.gid,
-        .shim = "/bin/sh",
-        .shim_folder = lab.root};
+        .shim = shell,
+        .shim_folder = shell_folder};
     ASSERT_INT(turn_open(&spec, &turn, &err), 0);
     struct box_spec b = {.reaper = lab.reaper,
         .ids = &lab.ids,
@@ -231,12 +235,33 @@ static void turn_gives_the_cli_what_it_needs_and_no_more(void)
         "env; cat /proc/self/mounts >/dev/null; (echo x >/etc/arp-turn-test) 2>/dev/null && echo WRITES");
     run_turn(10000);
     read_evidence("engine.jsonl", &lines);
-    ASSERT_CONTAINS(buf_str(&lines), "SHELL=/bin/sh\n");
+    ASSERT_CONTAINS(buf_str(&lines), shell);
     ASSERT_CONTAINS(buf_str(&lines), "PYTHONDONTWRITEBYTECODE=1\n");
     ASSERT_CONTAINS(buf_str(&lines), "HOME=/tmp\n");
     ASSERT_CONTAINS(buf_str(&lines), bearer);
     CU_ASSERT(strstr(buf_str(&lines), "WRITES") == NULL);
     CU_ASSERT(box_layers(box)->gateway_only);
+    close_turn();
+}
+
+/* The CLI's word on its commands does not count: the shim's does. One is still open when the turn ends. */
+static void commands_of_a_turn_are_on_record(void)
+{
+    cleanup_buf struct buf log, told;
+    open_turn("\"$SHELL\" -c 'echo out; echo err >&2; exit 3'; echo \"code $?\"; \"$SHELL\" -c 'echo begun; "
+              "sleep 60' &\n"
+              "sleep 1; echo '" END_LINE "'");
+    ASSERT_INT(run_turn(15000), 0);
+    ASSERT_INT(turn_commands(turn), 2);
+    read_evidence("engine.jsonl", &told);
+    ASSERT_STR(buf_str(&told), "out\ncode 3\nbegun\n" END_LINE "\n");
+    read_evidence("command_log.jsonl", &log);
+    ASSERT_CONTAINS(buf_str(&log), "\"command\":\"echo out; echo err >&2; exit 3\"");
+    ASSERT_CONTAINS(buf_str(&log), "\"exitCode\":3,\"stdout\":\"out\\n\",\"stderr\":\"err\\n\"");
+    ASSERT_CONTAINS(buf_str(&log), "\"origin\":\"shim\"");
+    ASSERT_CONTAINS(buf_str(&log), "\"gateway_only\"");
+    ASSERT_CONTAINS(buf_str(&log), "\"exitCode\":-1,\"stdout\":\"begun\\n\"");
+    ASSERT_CONTAINS(buf_str(&log), "\"abandoned\":true");
     close_turn();
 }
 
@@ -343,4 +368,4 @@ static void model_calls_of_a_turn_are_on_record(void)
 
 LAB_SUITE(turn_test, TEST(turn_tells_thread_text_and_end), TEST(turn_that_fails_says_why),
     TEST(turn_is_stopped_politely_first), TEST(turn_gives_the_cli_what_it_needs_and_no_more),
-    TEST(model_calls_of_a_turn_are_on_record))
+    TEST(model_calls_of_a_turn_are_on_record), TEST(commands_of_a_turn_are_on_record))
