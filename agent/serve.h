@@ -14,8 +14,9 @@
 #include "agent/workspace.h"
 #include "shared/err.h"
 
-/* Connections at once: the orchestrator needs two or three. */
-#define SERVE_CONNECTIONS 32
+/* Connections at once: the orchestrator needs three or four, and one for each model call whose answer is on its way, of which the relay has as many as
+ * clients (64). */
+#define SERVE_CONNECTIONS 96
 /* A connection that neither sends nor takes bytes; a parked /run stream does not count. */
 #define SERVE_IDLE_SECONDS 30
 

@@ -34,9 +34,10 @@ struct gateway_run {
     struct ledger *ledger;
     bool ledger_failed; /* no more calls: what is not on the record must not happen */
     struct feed feed;
-    struct call *calls; /* in order of arrival */
-    uint64_t next_call; /* the lowest number that may come */
-    unsigned active;    /* calls that have a place */
+    struct call *calls;  /* in order of arrival */
+    uint64_t next_call;  /* the lowest number that may come */
+    unsigned active;     /* calls that have a place */
+    unsigned unprepared; /* calls whose parsed document is kept */
     bool full, feed_told;
     struct record_names names;
     struct gateway_sums sums;

@@ -560,6 +560,86 @@ static void body_over_the_limit_is_refused(void)
     cJSON_Delete(end(NULL));
 }
 
+static void metrics_tell_what_happened(void)
+{
+    struct buf text;
+    BEGIN({200, SSE, .body = DONE});
+    struct metrics *all = metrics, *own = metrics_new();
+    gateway_stop(gateway);
+    ASSERT_INT(gateway_start(own, &gateway, NULL), 0);
+    attach();
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
+    expect_refusal(ask("no JSON"), 400, "arp_policy");
+    cJSON_Delete(end(NULL));
+    buf_init(&text, 1u << 20);
+    ASSERT_INT(metrics_render(own, &text, NULL), 0);
+    static const char *const lines[] = {"arp_model_calls_total{dialect=\"responses\",outcome=\"ok\"} 1\n",
+        "arp_model_calls_total{dialect=\"responses\",outcome=\"refused\"} 1\n",
+        "arp_model_refused_total{reason=\"policy\"} 1\n", "arp_model_tokens_total{kind=\"input\"} 100\n",
+        "arp_model_tokens_total{kind=\"reasoning\"} 5\n", "arp_model_retries_total 0\n",
+        "arp_model_call_seconds_count 2\n"};
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        if (!strstr(buf_str(&text), lines[i]))
+            printf("missing: %s", lines[i]);
+        ASSERT_TRUE(strstr(buf_str(&text), lines[i]) != NULL);
+    }
+    buf_done(&text);
+    gateway_stop(gateway);
+    metrics_free(own);
+    ASSERT_INT(gateway_start(all, &gateway, NULL), 0);
+}
+
+static void many_values_are_refused(void)
+{
+    BEGIN({200, SSE, .body = DONE});
+    attach();
+    struct buf body;
+    buf_init(&body, 8u << 20);
+    buf_append_str(&body, "{\"model\":\"m\",\"input\":[0");
+    for (int i = 0; i < 500001; i++)
+        buf_append_str(&body, ",0");
+    buf_append_str(&body, "]}");
+    expect_refusal(ask(buf_str(&body)), 400, "values");
+    /* Commas in texts are no values. */
+    buf_reset(&body);
+    buf_append_str(&body, "{\"model\":\"m\",\"input\":\"\\\"");
+    for (int i = 0; i < 500001; i++)
+        buf_append_str(&body, ",0");
+    buf_append_str(&body, "\"}");
+    ask(buf_str(&body));
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 1, u->whole));
+    ASSERT_INT(agent->uploads[1].status, 200);
+    buf_done(&body);
+    cJSON_Delete(end(NULL));
+}
+
+static void calls_wait_for_a_place(void)
+{
+    BEGIN({200, SSE, .body = DELTA("one") "|" DONE, .mode = REPLY_STEPS});
+    spec.limits.concurrent = 2;
+    attach();
+    for (int i = 0; i < 4; i++)
+        ask(REQUEST);
+    fake_provider_open_gate(provider);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->body.len > 0));
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 1, u->body.len > 0));
+    usleep(100000);
+    ASSERT_INT(provider->requests, 2);
+    fake_agent_gone(agent, 2); /* while it waits */
+    fake_provider_open_gate(provider);
+    fake_provider_open_gate(provider);
+    for (uint64_t i = 0; i < 4; i++)
+        ASSERT_TRUE(i == 2 || FAKE_AGENT_WAIT(agent, i, u->whole));
+    ASSERT_INT(provider->requests, 3);
+    struct gateway_sums sums;
+    cJSON *lines = end(&sums);
+    ASSERT_INT(cJSON_GetArraySize(lines), 4);
+    ASSERT_INT(sums.calls, 3);
+    ASSERT_INT(sums.cut, 1);
+    cJSON_Delete(lines);
+}
+
 static int day_used(void *ctx, uint64_t *ret_calls, uint64_t *ret_tokens, struct arp_err *err)
 {
     (void)err;
@@ -663,5 +743,6 @@ TEST_SUITE_WITH(gateway_test, set_up, tear_down, TEST(bytes_are_handed_on_as_the
     TEST(provider_that_is_not_there_is_told), TEST(hang_ends_at_the_deadline), TEST(redirect_is_not_followed),
     TEST(refused_key_is_told_without_the_providers_words), TEST(garbage_is_no_answer),
     TEST(refusals_make_no_connection), TEST(body_over_the_limit_is_refused), TEST(budget_is_sticky),
+    TEST(metrics_tell_what_happened), TEST(many_values_are_refused), TEST(calls_wait_for_a_place),
     TEST(nonsense_from_the_agent_ends_the_stream_only), TEST(base_url_must_be_secure),
     TEST(two_hundred_streams_at_once))
