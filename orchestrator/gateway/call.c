@@ -21,6 +21,7 @@
 enum call_state {
     CALL_NEW,       /* to be judged */
     CALL_WAITING,   /* for a place */
+    CALL_ADMITTING, /* for the user's day */
     CALL_ASKING,    /* the provider is at it; its answer may be on its way already */
     CALL_RETRYING,  /* until again_ns */
     CALL_ANSWERING, /* all of the answer is in the upload's queue */
@@ -47,6 +48,7 @@ struct call {
     struct buf url;
     bool prepared;
     struct record_request request;
+    struct day_job *day;
     struct refusal refusal;
     bool refused;
     struct attempt attempt;
@@ -85,7 +87,7 @@ static int take_headers(struct call *c, const cJSON *headers)
     return 0;
 }
 
-struct call *call_new(struct gateway_run *run, const struct stream_frame *f, struct arp_err *err)
+struct call *call_of_frame(struct gateway_run *run, const struct frame *f, struct arp_err *err)
 {
     struct call *c = calloc(1, sizeof(*c));
     if (!c)
@@ -236,6 +238,7 @@ static void spend(struct call *c)
         usage.output = a->text_bytes / 4;
     }
     budget_spend(&run->budget, &usage);
+    day_desk_add(run->desk, &run->day, 0, &usage);
     if (!a->usage.known)
         return;
     const uint64_t tokens[] = {usage.input, usage.cached_input, usage.output, usage.reasoning};
@@ -269,6 +272,8 @@ static void finish(struct call *c)
     count(c, cut);
     if (c->has_attempt)
         spend(c);
+    day_job_forget(c->run->desk, c->day);
+    c->day = NULL;
     if (c->has_place)
         c->run->active--;
     transfer_close(&c->upload.t);
@@ -436,6 +441,7 @@ static int64_t ask(struct call *c)
 
 static int64_t wait_for_place(struct call *c, int64_t now_ns)
 {
+    static const struct model_usage none;
     struct gateway_run *run = c->run;
     unsigned places = run->budget.limits.concurrent;
     if (places > 0 && run->active >= places && !budget_is_late(&run->budget, now_ns))
@@ -443,8 +449,27 @@ static int64_t wait_for_place(struct call *c, int64_t now_ns)
     if (!budget_admit(&run->budget, now_ns, &c->refusal))
         return answer_refusal(c);
     run->active++;
-    run->sums.calls++;
     c->has_place = true;
+    if (!budget_has_day(&run->budget)) {
+        run->sums.calls++;
+        day_desk_add(run->desk, &run->day, 1, &none);
+        return ask(c);
+    }
+    c->day = day_desk_ask(run->desk, &run->day, &run->budget.limits);
+    c->state = CALL_ADMITTING;
+    return 0;
+}
+
+static int64_t admitting(struct call *c)
+{
+    struct gateway_run *run = c->run;
+    enum day_verdict verdict = c->day ? day_job_take(run->desk, c->day) : DAY_UNKNOWN;
+    if (verdict == DAY_PENDING)
+        return INT64_MAX; /* the desk wakes us */
+    c->day = NULL;
+    if (!budget_day(&run->budget, verdict, &c->refusal))
+        return answer_refusal(c);
+    run->sums.calls++;
     return ask(c);
 }
 
@@ -576,6 +601,8 @@ int64_t call_turn(struct call *c, int64_t now_ns)
         return 0;
     case CALL_WAITING:
         return wait_for_place(c, now_ns);
+    case CALL_ADMITTING:
+        return admitting(c);
     case CALL_ASKING:
         return asking(c, now_ns);
     case CALL_RETRYING:
