@@ -12,19 +12,30 @@
 #include "shared/fd.h"
 #include "shared/limits.h"
 
-int blob_init(struct blob *b, struct evdir *dir, const char *tag, struct arp_err *err)
+int blob_init(struct blob *b, struct evdir *dir, struct arp_err *err)
 {
     *b = (struct blob){.dir = dir, .fd = -1, .hash = sha256_new()};
-    snprintf(b->temp, sizeof(b->temp), ".%s.tmp", tag);
+    snprintf(b->temp, sizeof(b->temp), ".%u.tmp", atomic_fetch_add(&dir->temps, 1));
     return b->hash ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "blob");
 }
 
-/* What still may be kept. */
-static size_t room(const struct blob *b)
+/* Take up to len bytes of what still may be kept, by this stream and by the run. */
+static size_t reserve(const struct blob *b, uint64_t len)
 {
-    uint64_t stream = LIMIT_BLOB - b->kept;
-    uint64_t run = b->dir->blob_bytes < LIMIT_RUN_BLOBS ? LIMIT_RUN_BLOBS - b->dir->blob_bytes : 0;
-    return (size_t)(stream < run ? stream : run);
+    uint64_t used = atomic_load(&b->dir->blob_bytes);
+    uint64_t n;
+    do {
+        uint64_t stream = LIMIT_BLOB - b->kept;
+        uint64_t run = used < LIMIT_RUN_BLOBS ? LIMIT_RUN_BLOBS - used : 0;
+        n = len < stream ? len : stream;
+        n = n < run ? n : run;
+    } while (!atomic_compare_exchange_weak(&b->dir->blob_bytes, &used, used + n));
+    return (size_t)n;
+}
+
+static void give_back(const struct blob *b, uint64_t len)
+{
+    atomic_fetch_sub(&b->dir->blob_bytes, len);
 }
 
 static int keep(struct blob *b, const void *data, size_t len, struct arp_err *err)
@@ -41,20 +52,19 @@ static int keep(struct blob *b, const void *data, size_t len, struct arp_err *er
         return arp_wrap(err, "blob");
     }
     b->kept += len;
-    b->dir->blob_bytes += len;
     return 0;
 }
 
 int blob_append(struct blob *b, const void *data, size_t len, struct arp_err *err)
 {
     int rc = 0;
-    size_t now = b->full ? 0 : room(b);
-    if (now > len)
-        now = len;
+    size_t now = b->full ? 0 : reserve(b, len);
     if (now > 0)
         rc = keep(b, data, now, err);
     if (rc == 0)
         sha256_update(b->hash, data, now);
+    else
+        give_back(b, now);
     if (!b->full && (now < len || rc)) {
         b->full = true;
         sha256_hex(b->hash, b->kept_hex);
@@ -72,23 +82,25 @@ static void blob_name(char ret[BLOB_NAME], const char *hex)
     snprintf(ret, BLOB_NAME, "sha256-%s", hex);
 }
 
-/* Write a stream that is known whole under its name. False: nothing is there, the caller has to go the long way. */
+/* Write a stream that is known whole, its len bytes reserved, under its name. False: nothing is there, the caller has to go the long way. */
 static bool keep_whole(struct blob *b, const struct iovec *rest, int n, uint64_t len)
 {
     char name[BLOB_NAME];
     blob_name(name, b->kept_hex);
     int fd = openat(b->dir->blobs_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
+    if (fd < 0) {
+        give_back(b, len);
         return errno == EEXIST; /* another command of this run printed the same */
+    }
     int rc = 0;
     for (int i = 0; rc == 0 && i < n; i++)
         rc = fd_write_all(fd, rest[i].iov_base, rest[i].iov_len, NULL);
     close(fd);
     if (rc) {
         unlinkat(b->dir->blobs_fd, name, 0);
+        give_back(b, len);
         return false;
     }
-    b->dir->blob_bytes += len;
     return true;
 }
 
@@ -107,27 +119,35 @@ static int name_temp(struct blob *b, struct arp_err *err)
     return 0;
 }
 
-/* Take all of rest; *ret_whole: it is the stream, and is kept under its name now. */
-static int take_rest(struct blob *b, const struct iovec *rest, int n, bool *ret_whole, struct arp_err *err)
+/* The stream is rest, and is kept under its name now. False: nothing was done. */
+static bool take_whole(struct blob *b, const struct iovec *rest, int n)
 {
     uint64_t len = 0;
     for (int i = 0; i < n; i++)
         len += rest[i].iov_len;
-    *ret_whole = false;
-    if (b->bytes == 0 && len > 0 && len <= room(b)) {
-        cleanup_sha256 struct sha256 *all = sha256_new();
-        for (int i = 0; all && i < n; i++)
-            sha256_update(all, rest[i].iov_base, rest[i].iov_len);
-        if (all)
-            sha256_hex(all, b->kept_hex);
-        *ret_whole = all && keep_whole(b, rest, n, len);
-        if (*ret_whole) {
-            b->bytes = b->kept = len;
-            return 0;
-        }
+    if (b->bytes > 0 || len == 0)
+        return false;
+    size_t granted = reserve(b, len);
+    cleanup_sha256 struct sha256 *all = granted == len ? sha256_new() : NULL;
+    if (!all) {
+        give_back(b, granted);
+        return false;
     }
+    for (int i = 0; i < n; i++)
+        sha256_update(all, rest[i].iov_base, rest[i].iov_len);
+    sha256_hex(all, b->kept_hex);
+    if (!keep_whole(b, rest, n, len))
+        return false;
+    b->bytes = b->kept = len;
+    return true;
+}
+
+/* Take all of rest; *ret_whole: it is the stream, and is kept under its name now. */
+static int take_rest(struct blob *b, const struct iovec *rest, int n, bool *ret_whole, struct arp_err *err)
+{
+    *ret_whole = take_whole(b, rest, n);
     int rc = 0;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; !*ret_whole && i < n; i++) {
         int one = blob_append(b, rest[i].iov_base, rest[i].iov_len, rc ? NULL : err);
         rc = rc ? rc : one;
     }

@@ -2,7 +2,7 @@
  * Blob writer: the full bytes of one captured stream, kept as blobs/sha256-<hex> of a run's evidence directory.
  * Hashes and counts everything; keeps up to its limits. A short stream is written under its name at once, a long one grows in a temp file
  * that gets its name when it is complete; bytes the run has kept already are not written twice (renaming over a file that was just
- * written makes ext4 flush it: a millisecond each). One thread at a time.
+ * written makes ext4 flush it: a millisecond each). One thread at a time; blobs of one directory may grow side by side on several threads.
  */
 #ifndef ARP_AGENT_BLOB_H
 #define ARP_AGENT_BLOB_H
@@ -27,8 +27,8 @@ struct blob {
     char kept_hex[SHA256_HEX_LEN + 1];
 };
 
-/* tag: static text that tells two blobs of one directory apart while they grow. Errors: ARP_E_NOMEM. */
-int blob_init(struct blob *b, struct evdir *dir, const char *tag, struct arp_err *err);
+/* Errors: ARP_E_NOMEM. */
+int blob_init(struct blob *b, struct evdir *dir, struct arp_err *err);
 /* Take the next bytes. Errors: ARP_E_IO (write); hashing went on, nothing more is kept. */
 int blob_append(struct blob *b, const void *data, size_t len, struct arp_err *err);
 /* Take the last bytes, rest[0..n), and give the file its name. ret_hex: digest of all bytes; ret_kept_hex: of those kept (blob name), valid

@@ -69,6 +69,14 @@ static void put_tally(struct json *j, const struct recorder_tally *t)
     json_obj_close(j);
 }
 
+void cmd_rec_put_origin(struct json *j, const struct cmd_rec *rec)
+{
+    if (rec->origin)
+        json_kstr(j, "origin", rec->origin);
+    if (rec->pid)
+        json_kint(j, "pid", rec->pid);
+}
+
 void cmd_rec_put(struct json *j, const struct cmd_rec *rec, bool with_argv)
 {
     const struct capture_stream *out = &rec->io->out;
@@ -96,9 +104,13 @@ void cmd_rec_put(struct json *j, const struct cmd_rec *rec, bool with_argv)
     json_kbool(j, "truncated", out->bytes > text_len(out) || err->bytes > text_len(err));
     if (rec->error)
         json_kstr(j, "error", rec->error);
+    cmd_rec_put_origin(j, rec);
+    if (rec->abandoned)
+        json_kbool(j, "abandoned", true);
     json_key(j, "sandbox");
     sandbox_layers_put(j, rec->layers);
-    put_tally(j, rec->tally);
+    if (rec->tally)
+        put_tally(j, rec->tally);
 }
 
 static void put_blob(struct json *j, const char *key, const struct capture_stream *s)

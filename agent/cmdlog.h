@@ -31,7 +31,11 @@ struct cmd_rec {
     const char *error; /* why it did not start or could not be recorded whole; NULL usually */
     const struct capture_result *io;
     const struct sandbox_layers *layers; /* NULL: it never started */
-    const struct recorder_tally *tally;  /* zeros until it has ended */
+    const struct recorder_tally
+        *tally;         /* zeros until it has ended; NULL for a command that is part of another */
+    const char *origin; /* who started it: "engine", "shim", "builtin"; NULL for a command of the request */
+    int pid;            /* of its first process; 0 leaves it out */
+    bool abandoned;     /* the turn ended before it did; exit_code is -1 */
 };
 
 struct cmdlog {
@@ -49,7 +53,10 @@ int cmdlog_digest(const struct cmdlog *log, char ret_hex[SHA256_HEX_LEN + 1], st
 void cmdlog_close(struct cmdlog *log);
 
 /* The members that this log and the event RunCommandFinished share: command, cwd, exitCode, stdout, stderr, argv (when with_argv),
- * signal, timedOut, durationMs, byte counts, digests, truncated, error, sandbox, processes, denied, observed. */
+ * signal, timedOut, durationMs, byte counts, digests, truncated, error, sandbox, processes, denied, observed; those that rec has of origin,
+ * pid, abandoned. */
 void cmd_rec_put(struct json *j, const struct cmd_rec *rec, bool with_argv);
+/* origin and pid alone: a command that begins has them too. */
+void cmd_rec_put_origin(struct json *j, const struct cmd_rec *rec);
 
 #endif

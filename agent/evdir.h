@@ -1,11 +1,12 @@
 /*
  * Evidence directory of one run on the volume: /workspace/evidence/<runId>/ with blobs/, all root-owned, 0700 and 0600.
  * Everything is opened relative to the directory's descriptor with O_NOFOLLOW and O_EXCL, so nothing that was prepared there is
- * ever followed or reused. Used by the run thread; evdir_open_file and evdir_list also by the HTTP thread.
+ * ever followed or reused. Used by the run thread; blobs by any thread, evdir_open_file and evdir_list also by the HTTP thread.
  */
 #ifndef ARP_AGENT_EVDIR_H
 #define ARP_AGENT_EVDIR_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,9 +17,10 @@
 #define EVDIR_ROOT "evidence"
 
 struct evdir {
-    int fd;              /* the run's directory */
-    int blobs_fd;        /* its blobs/ */
-    uint64_t blob_bytes; /* kept so far, bounded by LIMIT_RUN_BLOBS */
+    int fd;                      /* the run's directory */
+    int blobs_fd;                /* its blobs/ */
+    _Atomic uint64_t blob_bytes; /* kept or reserved so far, bounded by LIMIT_RUN_BLOBS */
+    atomic_uint temps;           /* temp files that were named */
 };
 
 /* Make the directory of run_id beneath workspace_fd. Errors: ARP_E_CONFLICT (it exists), ARP_E_IO. */
@@ -34,7 +36,8 @@ int evdir_write_file(const struct evdir *d, const char *name, const struct buf *
  * Errors: ARP_E_IO. */
 int evdir_sync(const struct evdir *d, struct arp_err *err);
 
-/* True for command_log.jsonl, outputs.json, events.jsonl, diff.patch, env.json and blobs/sha256-<64 hex>. */
+/* True for the fixed names (command_log.jsonl, diff.patch, engine.jsonl, env.json, events.jsonl, outputs.json, processes.jsonl) and
+ * blobs/sha256-<64 hex>. */
 bool evdir_name_ok(const char *name);
 /* Open a file of some run for reading. Errors: ARP_E_NOT_FOUND, ARP_E_IO. Returns the fd and its size. */
 int evdir_open_file(

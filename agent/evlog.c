@@ -95,6 +95,7 @@ void evlog_command_started(struct evlog *log, const struct cmd_rec *rec)
         json_str(&j, rec->command->argv[i]);
     json_arr_close(&j);
     json_kbool(&j, "shell", rec->command->shell);
+    cmd_rec_put_origin(&j, rec);
     commit(log, &j);
 }
 
@@ -181,6 +182,20 @@ void evlog_diff_ready(
     commit(log, &j);
 }
 
+static void put_model(struct json *j, const struct run_model *m)
+{
+    json_kstr(j, "threadId", or_null(m->thread_id));
+    json_key(j, "usage");
+    json_obj_open(j);
+    json_kuint(j, "calls", m->calls);
+    json_kuint(j, "inputTokens", m->usage.input);
+    json_kuint(j, "cachedInputTokens", m->usage.cached_input);
+    json_kuint(j, "outputTokens", m->usage.output);
+    json_kuint(j, "reasoningTokens", m->usage.reasoning);
+    json_obj_close(j);
+    json_kdigest(j, "engineSha256", m->engine_sha256);
+}
+
 void evlog_completed(struct evlog *log, const struct run_end *end)
 {
     struct json j;
@@ -191,6 +206,9 @@ void evlog_completed(struct evlog *log, const struct run_end *end)
     if (end->reason)
         json_kstr(&j, "reason", end->reason);
     json_kstr(&j, "finalText", end->final_text);
+    json_kstr(&j, "engine", end->engine);
+    if (end->model)
+        put_model(&j, end->model);
     json_kstr(&j, "gitCommit", end->git_commit);
     json_kuint(&j, "commands", end->commands);
     json_kstr(&j, "commandLogHead", end->command_log_head);

@@ -36,8 +36,18 @@ struct evlog {
     bool stream_lost;
 };
 
+/* What the model was asked in a run, for RunCompleted. Texts are borrowed. */
+struct run_model {
+    const char *thread_id; /* "" = null */
+    uint64_t calls;
+    struct model_usage usage;  /* sums; unknown ones count as nothing */
+    const char *engine_sha256; /* of engine.jsonl, hex; "" = null */
+};
+
 /* How a run ended, for RunCompleted. Texts are borrowed; NULL leaves the member out (git_commit: null). Digests are hex, "" = null. */
 struct run_end {
+    const char *engine;            /* that worked, or the one that was asked for */
+    const struct run_model *model; /* NULL leaves its members out: a shell run */
     const char *status;
     const char *error_message;
     const char *reason;

@@ -122,13 +122,18 @@ static void block_signals(sigset_t *ret)
 
 static int collect(struct agent *a, struct buf *out, struct arp_err *err)
 {
-    const struct seccomp_prog *seccomp;
+    struct runner_box want = {0};
     struct box *box = NULL;
-    int rc = runner_seccomp(a->runner, SECCOMP_DEFAULT, &seccomp, err);
+    struct engine_info *engines = runner_engines(a->runner);
+    int rc = runner_seccomp(a->runner, SECCOMP_DEFAULT, false, &want.seccomp, err);
     if (rc == 0)
-        rc = runner_open_box(a->runner, seccomp, &box, err);
-    struct metadata_spec spec = {
-        .reaper = a->reaper, .env = &a->env, .box = box, .info = &a->info, .cwd_fd = a->workspace.fd};
+        rc = runner_open_box(a->runner, &want, &box, err);
+    struct metadata_spec spec = {.reaper = a->reaper,
+        .env = &a->env,
+        .box = box,
+        .info = &a->info,
+        .engines = engines,
+        .cwd_fd = a->workspace.fd};
     if (rc == 0)
         rc = metadata_collect(&spec, out, err);
     box_close(box);

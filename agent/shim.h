@@ -14,7 +14,9 @@
 #include <stdint.h>
 
 #include "agent/capture.h"
+#include "agent/cmdlog.h"
 #include "agent/evdir.h"
+#include "agent/process.h"
 #include "agent/request.h"
 #include "shared/clock.h"
 #include "shared/err.h"
@@ -30,9 +32,12 @@ struct shim_spec {
     uint64_t first_id;   /* of its first command */
     uint64_t max_lines;  /* commands it may number */
     int uid;             /* of peers */
+    const char
+        *folder; /* of the socket, absolute, made when missing; NULL: the one where arp-sh looks by itself */
 };
 
-/* Open the socket (its path goes into the commands' environment as ARP_SH_SOCKET) and start serving. Errors: ARP_E_IO, ARP_E_NOMEM. */
+/* Open the socket and start serving. arp-sh finds it without help in the environment, which a CLI may clear; only a folder of its own must be
+ * told it (SHIM_ENV=shim_socket()). Errors: ARP_E_IO, ARP_E_NOMEM, ARP_E_UNSUPPORTED (the folder is not the agent's alone). */
 int shim_start(const struct shim_spec *spec, struct shim **ret, struct arp_err *err);
 const char *shim_socket(const struct shim *s);
 
@@ -42,15 +47,19 @@ struct shim_event {
     bool finished;
     bool abandoned; /* finished because the turn is over: exit_code is -1 */
     uint64_t id;
-    int pid;                    /* of the real shell, as arp-sh told it; 0 when it could not be started */
+    bool incomplete;            /* its output could not be kept whole; error says why */
+    int pid;                    /* of the real shell, as the kernel told it; 0 when it was not started */
     char ts[CLOCK_ISO_LEN + 1]; /* of the start */
     struct command command; /* argv as arp-sh got it (argv[0] the real shell), text the command behind -c */
-    char *cwd;
-    int exit_code; /* as in struct cmd_rec */
-    int signal;    /* 0 for none */
-    int64_t duration_ms;
+    char *cwd;              /* absolute, as the kernel told it */
+    int exit_code;          /* as in struct cmd_rec */
+    int signal;             /* 0 for none */
+    int64_t duration_ms;    /* from the start to the end of the shell; what it left behind may print longer */
+    char error[ARP_ERR_MSG_MAX]; /* "" for none */
     struct capture_result io;
 };
+/* What the log and the events say of it. ret borrows from e and from name (room for the signal's name); the caller sets layers. */
+void shim_event_rec(const struct shim_event *e, char name[SIGNAL_NAME_MAX], struct cmd_rec *ret);
 /* Readable while events wait. */
 int shim_wake_fd(const struct shim *s);
 /* All events that wait, in order: a command's start before its end. NULL when there are none. */

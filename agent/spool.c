@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,9 +38,11 @@ struct queue {
 struct lane {
     struct capture_stream *stream;
     struct blob blob;
-    int open;       /* buffer being filled, NONE */
-    bool head_done; /* the blob has the head's bytes */
-    bool is_large;  /* its pipe was made larger, or that was refused */
+    int open;                                              /* buffer being filled, NONE */
+    bool head_done;                                        /* the blob has the head's bytes */
+    bool is_large;                                         /* its pipe was made larger, or that was refused */
+    void (*tap)(void *ctx, const char *bytes, size_t len); /* NULL: nobody watches */
+    void *tap_ctx;
 };
 
 struct spool {
@@ -73,11 +76,10 @@ int spool_new(
         return arp_fail(err, ARP_E_NOMEM, 0, "spool");
     sem_init(&s->full.count, 0, 0);
     sem_init(&s->empty.count, 0, 0);
-    static const char *const tags[] = {"out", "err"};
     int rc = 0;
     for (int i = 0; i < 2 && rc == 0; i++) {
         s->lanes[i] = (struct lane){.stream = streams[i], .open = NONE};
-        rc = blob_init(&s->lanes[i].blob, dir, tags[i], err);
+        rc = blob_init(&s->lanes[i].blob, dir, err);
     }
     if (rc) {
         s->finished = true;
@@ -86,6 +88,12 @@ int spool_new(
     }
     *ret = s;
     return 0;
+}
+
+void spool_tap(struct spool *s, int which, void (*tap)(void *ctx, const char *bytes, size_t len), void *ctx)
+{
+    s->lanes[which].tap = tap;
+    s->lanes[which].tap_ctx = ctx;
 }
 
 static void take(struct spool *s, struct lane *l, const char *data, size_t len)
@@ -183,35 +191,76 @@ static enum spool_read open_buffer(struct spool *s, int which, int wait_ms)
     return SPOOL_MORE;
 }
 
-enum spool_read spool_read(struct spool *s, int which, int fd, int wait_ms)
+/* Where the next bytes of stream which go: *ret_room of them, more than 0. */
+static enum spool_read next_room(struct spool *s, int which, int wait_ms, char **ret, size_t *ret_room)
 {
     struct lane *l = &s->lanes[which];
     struct capture_stream *stream = l->stream;
-    char *into = stream->head + stream->head_len;
-    size_t room = sizeof(stream->head) - stream->head_len;
-    if (room == 0) {
-        /* Refused when the user's pipes hold too many pages in all containers: the default of 64 KiB serves too. */
-        if (!l->is_large)
-            (void)fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES);
-        l->is_large = true;
-        enum spool_read got = l->open == NONE ? open_buffer(s, which, wait_ms) : SPOOL_MORE;
-        if (got != SPOOL_MORE)
-            return got;
-        size_t len = s->buffers[l->open].len;
-        into = s->memory + (size_t)l->open * SPOOL_BUFFER + len;
-        room = SPOOL_BUFFER - len;
+    *ret = stream->head + stream->head_len;
+    *ret_room = sizeof(stream->head) - stream->head_len;
+    if (*ret_room > 0)
+        return SPOOL_MORE;
+    enum spool_read got = l->open == NONE ? open_buffer(s, which, wait_ms) : SPOOL_MORE;
+    if (got != SPOOL_MORE)
+        return got;
+    size_t len = s->buffers[l->open].len;
+    *ret = s->memory + (size_t)l->open * SPOOL_BUFFER + len;
+    *ret_room = SPOOL_BUFFER - len;
+    return SPOOL_MORE;
+}
+
+/* n bytes stand there now. */
+static void took(struct spool *s, struct lane *l, size_t n)
+{
+    if (l->open == NONE) {
+        l->stream->head_len += n;
+        return;
     }
+    s->buffers[l->open].len += n;
+    if (s->buffers[l->open].len == SPOOL_BUFFER)
+        hand_over(s, l);
+}
+
+enum spool_read spool_read(struct spool *s, int which, int fd, int wait_ms)
+{
+    struct lane *l = &s->lanes[which];
+    char *into;
+    size_t room;
+    /* Refused when the user's pipes hold too many pages in all containers: the default of 64 KiB serves too. */
+    if (!l->is_large && l->stream->head_len == sizeof(l->stream->head)) {
+        (void)fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES);
+        l->is_large = true;
+    }
+    enum spool_read got = next_room(s, which, wait_ms, &into, &room);
+    if (got != SPOOL_MORE)
+        return got;
     ssize_t n = read(fd, into, room);
     if (n <= 0)
         return n < 0 && (errno == EAGAIN || errno == EINTR) ? SPOOL_EMPTY : SPOOL_END;
-    if (l->open == NONE) {
-        stream->head_len += (size_t)n;
-    } else {
-        s->buffers[l->open].len += (size_t)n;
-        if ((size_t)n == room)
-            hand_over(s, l);
-    }
+    if (l->tap) /* before another thread may have the buffer */
+        l->tap(l->tap_ctx, into, (size_t)n);
+    took(s, l, (size_t)n);
     return SPOOL_MORE;
+}
+
+enum spool_read spool_write(
+    struct spool *s, int which, const char *data, size_t len, int wait_ms, size_t *ret_taken)
+{
+    enum spool_read got = SPOOL_MORE;
+    *ret_taken = 0;
+    while (*ret_taken < len) {
+        char *into;
+        size_t room;
+        got = next_room(s, which, wait_ms, &into, &room);
+        if (got != SPOOL_MORE)
+            return got;
+        if (room > len - *ret_taken)
+            room = len - *ret_taken;
+        memcpy(into, data + *ret_taken, room);
+        took(s, &s->lanes[which], room);
+        *ret_taken += room;
+    }
+    return got;
 }
 
 static int finish_lane(struct spool *s, struct lane *l, struct arp_err *err)

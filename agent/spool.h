@@ -43,10 +43,16 @@ struct spool;
 int spool_new(
     struct evdir *dir, struct capture_stream *const streams[2], struct spool **ret, struct arp_err *err);
 
+/* Show each read's bytes of stream which to tap, on the caller's thread, as they come. */
+void spool_tap(struct spool *s, int which, void (*tap)(void *ctx, const char *bytes, size_t len), void *ctx);
+
 enum spool_read { SPOOL_MORE, SPOOL_EMPTY, SPOOL_BUSY, SPOOL_END, SPOOL_ERROR };
 /* Read once from fd (nonblocking) into stream which (0, 1): SPOOL_MORE bytes came, SPOOL_EMPTY nothing is there now, SPOOL_BUSY no buffer became
  * free within wait_ms, SPOOL_END end of file or unreadable, SPOOL_ERROR no memory. */
 enum spool_read spool_read(struct spool *s, int which, int fd, int wait_ms);
+/* Take bytes that the caller has read itself: all of them (SPOOL_MORE), or *ret_taken of them and SPOOL_BUSY or SPOOL_ERROR as above. */
+enum spool_read spool_write(
+    struct spool *s, int which, const char *data, size_t len, int wait_ms, size_t *ret_taken);
 /* Wait for the thread; digests, counts and blobs of both streams into the streams. Once.
  * Errors: ARP_E_IO (blobs; the digests are right all the same). */
 int spool_finish(struct spool *s, struct arp_err *err);

@@ -16,11 +16,14 @@ struct text_line {
     size_t len;
 };
 
-/* A command as events.jsonl tells it. finished.text is NULL when the run ended first. */
+/* A command as events.jsonl tells it. finished.text is NULL when the run ended first. Its line in the command log is the one that stands
+ * where its end stands among the ends: commands of an engine run one beside the other. */
 struct seen_command {
     struct text_line started;
     struct text_line finished;
+    size_t line; /* NO_LINE: none that the events name */
 };
+#define NO_LINE SIZE_MAX
 
 /* A RunProcess event. */
 struct seen_process {
@@ -47,8 +50,9 @@ struct verification {
     bool has_ssh_public;
     struct walked_log events, command_log, process_log;
     struct text_line run_started, tool_context, diff_ready, run_completed; /* text NULL: not there */
-    struct seen_command *commands;
+    struct seen_command *commands;                                         /* by id */
     size_t command_count;
+    size_t finished_count;
     struct text_line *log_lines; /* of command_log.jsonl */
     size_t log_line_count;
     struct seen_process *processes;

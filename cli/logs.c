@@ -170,7 +170,7 @@ static const char *command_line(
         if (!grown)
             return "memory is too short";
         v->commands = grown;
-        v->commands[v->command_count++] = (struct seen_command){.started = *line};
+        v->commands[v->command_count++] = (struct seen_command){.started = *line, .line = NO_LINE};
         return NULL;
     }
     if (n < 0 || n >= (double)v->command_count || n != (double)(size_t)n)
@@ -178,6 +178,7 @@ static const char *command_line(
     if (v->commands[(size_t)n].finished.text)
         return "a command finishes twice";
     v->commands[(size_t)n].finished = *line;
+    v->commands[(size_t)n].line = v->finished_count++;
     return NULL;
 }
 

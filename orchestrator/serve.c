@@ -79,10 +79,9 @@ static void observe(void *ctx, const char *route, const char *method, unsigned s
 static int make_directories(const struct config *cfg, struct run_env *env, struct arp_err *err)
 {
     int n = snprintf(env->staging_root, sizeof(env->staging_root), "%s/staging", cfg->evidence_root);
-    if (n < 0 || (size_t)n >= sizeof(env->staging_root))
+    int m = snprintf(env->model_root, sizeof(env->model_root), "%s/model", cfg->evidence_root);
+    if (n < 0 || (size_t)n >= sizeof(env->staging_root) || m < 0 || (size_t)m >= sizeof(env->model_root))
         return arp_fail(err, ARP_E_INVALID, 0, "EVIDENCE_ROOT is too long");
-    /* Shorter than the other. */
-    snprintf(env->model_root, sizeof(env->model_root), "%s/model", cfg->evidence_root);
     int rc = dir_make(cfg->state_dir, 0700, err);
     if (rc == 0)
         rc = dir_make(env->staging_root, 0700, err);

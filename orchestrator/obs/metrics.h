@@ -36,6 +36,8 @@
     X(METRIC_EVIDENCE_GC, COUNTER, "arp_evidence_gc_total", "", "Evidence bundles removed by retention.")    \
     X(METRIC_RECONCILED, COUNTER, "arp_reconciled_total", "kind",                                            \
         "Things put right that engine, evidence store and rows disagreed on, by kind.")                      \
+    X(METRIC_RECONCILIATION, COUNTER, "arp_reconciliation_total", "finding",                                 \
+        "What runs of engines were found to have asked for, told and done, by finding.")                     \
     X(METRIC_MODEL_CALLS, COUNTER, "arp_model_calls_total", "dialect,outcome",                               \
         "Model calls that are over: ok, error (the provider's), refused, cut.")                              \
     X(METRIC_MODEL_CALL_DURATION, HISTOGRAM, "arp_model_call_seconds", "",                                   \

@@ -71,7 +71,8 @@ static void answer_waiting(void *arg)
     struct run run = {0};
     int rc = runs_get(w->app->db, w->user_id, w->run_id, &run, &err);
     if (rc == 0 && !run_status_final(run.status))
-        rc = arp_fail(&err, ARP_E_UNAVAILABLE, 0, "the run has not been finished; it is being recovered");
+        rc = arp_fail(&err, ARP_E_UNAVAILABLE, 0,
+            "the run has not ended; it is in progress on another server, or being recovered");
     if (rc == 0) {
         cleanup_answer struct answer a;
         struct json *j = answer_open(&a);

@@ -31,7 +31,7 @@ struct run_env {
     char holder[UUID_LEN + 1];                /* this process start, as lease holder */
     unsigned char secret[RUNTIME_SECRET_LEN]; /* of the installation: agent tokens, bundle salts */
     char staging_root[4096];                  /* <EVIDENCE_ROOT>/staging */
-    char model_root[4096];                    /* <EVIDENCE_ROOT>/model: ledgers of runs in progress */
+    char model_root[4096];                    /* <EVIDENCE_ROOT>/model: ledgers of runs that have not ended */
 };
 
 #endif

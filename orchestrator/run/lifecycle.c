@@ -48,6 +48,7 @@ struct job {
     bool has_runtime;
     int64_t epoch;   /* of the workspace lock */
     bool keeps_lock; /* it is somebody else's, who goes on after the run */
+    bool lost_lock;  /* another may be at work in the workspace: nothing is touched there any more */
     struct sink sink;
     struct log_ctx log;
     struct buf
@@ -138,6 +139,8 @@ static int prepare(struct job *job, struct arp_err *err)
         .lease_epoch = job->epoch};
     rc = runs_set_started(job->env->db, job->run.user_id, job->run.id, &start, err);
     job->run.started_us = clock_now_us();
+    job->lost_lock = rc == ARP_E_BUSY;
+    job->has_runtime = !job->lost_lock;
     return rc;
 }
 
@@ -188,6 +191,8 @@ static const char *reason_of(const struct job *job, int code)
 {
     if (live_cancelled(job->live))
         return "cancelled";
+    if (job->lost_lock)
+        return "lock_lost";
     switch (code) {
     case ARP_E_AGENT:
         return "agent_lost";
@@ -324,6 +329,24 @@ static int find_earlier(const struct run_env *env, const struct run_submission *
     }
     run_done(&run);
     return rc;
+}
+
+/* Refused: the same request may be on its way in at another server, whose lock or row was in ours. It is waited for as long as an admission
+ * takes; then the workspace is busy with something else. */
+static int find_admitted_elsewhere(const struct run_env *env, const struct run_submission *s,
+    const struct run_request *request, int refusal, struct run_started *ret, struct arp_err *err)
+{
+    for (int looks = 0; looks < LIVE_ADMISSION_LOOKS; looks++) {
+        struct arp_err why;
+        int rc = find_earlier(env, s, request, ret, &why);
+        if (rc && rc != ARP_E_NOT_FOUND)
+            *err = why;
+        if (rc != ARP_E_NOT_FOUND)
+            return rc;
+        if (refusal != ARP_E_BUSY || !live_pause(env->live, LIVE_ADMISSION_LOOK_MS))
+            break;
+    }
+    return refusal;
 }
 
 static int fill_run(
@@ -548,6 +571,8 @@ int run_start(const struct run_env *env, const struct run_submission *s, struct 
     int rc = find_earlier(env, s, request, ret, err);
     if (rc == ARP_E_NOT_FOUND)
         rc = start_new(env, s, request, ret, err);
+    if (rc == ARP_E_BUSY || rc == ARP_E_CONFLICT)
+        rc = find_admitted_elsewhere(env, s, request, rc, ret, err);
     live_admission_end(env->live, s->user_id, s->idempotency_key);
     return rc;
 }

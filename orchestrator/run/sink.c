@@ -42,6 +42,7 @@ static void facts_done(struct sink_facts *f)
     free(f->outputs_sha256);
     free(f->env_sha256);
     free(f->diff_sha256);
+    free(f->engine_sha256);
     free(f->tree_before);
     free(f->tree_after);
     free(f->container_context);
@@ -142,7 +143,8 @@ static int note_facts(struct sink_facts *f, const struct event_info *e, struct a
              take_str(&f->command_log_sha256, e->obj, "commandLogSha256") &&
              take_str(&f->processes_sha256, e->obj, "processesSha256") &&
              take_str(&f->outputs_sha256, e->obj, "outputsSha256") &&
-             take_str(&f->env_sha256, e->obj, "envSha256");
+             take_str(&f->env_sha256, e->obj, "envSha256") &&
+             take_str(&f->engine_sha256, e->obj, "engineSha256");
     }
     return ok ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "facts of a run");
 }

@@ -32,6 +32,7 @@ struct sink_facts {
     char *outputs_sha256;
     char *env_sha256;
     char *diff_sha256;
+    char *engine_sha256; /* of engine.jsonl */
     char *tree_before;
     char *tree_after;
     char *container_context;                   /* JSON text of the member, as ToolContext has it */

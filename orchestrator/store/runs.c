@@ -8,6 +8,7 @@
 
 #include "orchestrator/store/containers.intern.h"
 #include "orchestrator/store/db.intern.h"
+#include "orchestrator/store/leases.intern.h"
 #include "orchestrator/store/page.h"
 #include "orchestrator/store/pipeline.intern.h"
 #include "orchestrator/store/rows.h"
@@ -272,19 +273,24 @@ int runs_set_started(
     struct db *db, const char *user_id, const char *id, const struct run_start *s, struct arp_err *err)
 {
     static const struct sql STARTED = {"runs_set_started",
-        "WITH place AS (SELECT r.id, s.key FROM runs r LEFT JOIN workflow_run_steps s ON s.workflow_run_id = "
-        "r.workflow_run_id AND s.user_id = r.user_id AND s.step = r.workflow_step"
-        " WHERE r.user_id = $1 AND r.id = $2 AND (r.workflow_run_id IS NULL OR s.key IS NOT NULL)),"
-        " moved AS (UPDATE runs SET status = 'running', started_at = now(), image_name = $3, image_digest = "
-        "$4, env_snapshot = $5::jsonb,"
-        " lease_epoch = $6, container_context = $7::jsonb FROM place WHERE runs.user_id = $1 AND runs.id = "
-        "place.id AND runs.status = 'queued'"
-        " RETURNING runs.user_id, runs.workflow_run_id, runs.container_context, place.key),"
-        " noted AS (UPDATE workflow_runs w SET metadata = jsonb_set(w.metadata, '{container_context}',"
-        " coalesce(w.metadata->'container_context', '{}') || jsonb_build_object(moved.key, "
-        "moved.container_context))"
-        " FROM moved WHERE w.id = moved.workflow_run_id AND w.user_id = moved.user_id)"
-        " SELECT 1 FROM moved",
+        "WITH place AS MATERIALIZED (SELECT r.id, s.key, " SQL_LEASE_HELD("'workspace:' || r.workspace_id",
+            "$6::bigint") " AS locked FROM runs r LEFT JOIN workflow_run_steps s ON s.workflow_run_id = "
+                          "r.workflow_run_id AND s.user_id = r.user_id AND s.step = r.workflow_step"
+                          " WHERE r.user_id = $1 AND r.id = $2 AND (r.workflow_run_id IS NULL OR s.key IS "
+                          "NOT NULL)),"
+                          " moved AS (UPDATE runs SET status = 'running', started_at = now(), image_name = "
+                          "$3, image_digest = "
+                          "$4, env_snapshot = $5::jsonb,"
+                          " lease_epoch = $6::bigint, container_context = $7::jsonb FROM place WHERE "
+                          "runs.user_id = $1 AND runs.id = "
+                          "place.id AND runs.status = 'queued' AND place.locked"
+                          " RETURNING runs.user_id, runs.workflow_run_id, runs.container_context, place.key),"
+                          " noted AS (UPDATE workflow_runs w SET metadata = jsonb_set(w.metadata, "
+                          "'{container_context}',"
+                          " coalesce(w.metadata->'container_context', '{}') || jsonb_build_object(moved.key, "
+                          "moved.container_context))"
+                          " FROM moved WHERE w.id = moved.workflow_run_id AND w.user_id = moved.user_id)"
+                          " SELECT EXISTS (SELECT FROM moved), locked FROM place",
         false};
     struct sql_args a = {0};
     args_text(&a, user_id);
@@ -296,10 +302,14 @@ int runs_set_started(
     args_text(&a, s->container_context);
     cleanup_pgresult PGresult *res = NULL;
     int rc = db_many(db, &STARTED, &a, &res, err);
-    if (rc == 0 && PQntuples(res) == 0)
+    if (rc < 0)
+        return rc;
+    if (PQntuples(res) == 1 && !row_bool(res, 0, 1))
+        return arp_fail(err, ARP_E_BUSY, 0, "the lock of the workspace was lost before the run began");
+    if (PQntuples(res) == 0 || !row_bool(res, 0, 0))
         return arp_fail(
             err, ARP_E_CONFLICT, 0, "the run is not queued any more, or is of no step of its workflow run");
-    return rc;
+    return 0;
 }
 
 /* Run a statement that answers (moved, exists). */

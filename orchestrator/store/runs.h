@@ -95,10 +95,10 @@ struct run_start {
     const char *image_digest;      /* NULL when the engine has none */
     const char *env_snapshot;      /* JSON */
     const char *container_context; /* JSON */
-    int64_t lease_epoch;
+    int64_t lease_epoch;           /* with which the workspace is locked for the run */
 };
 /* queued -> running. A step's container_context goes into its workflow run's metadata, as container_context.<step key>, in the same statement.
- * Errors: ARP_E_CONFLICT (not queued any more; of a step that its workflow run does not have), ARP_E_INVALID (env_snapshot or container_context is not JSON, or the latter missing). */
+ * Errors: ARP_E_BUSY (the workspace's lock of that epoch was lost), ARP_E_CONFLICT (not queued any more; of a step that its workflow run does not have), ARP_E_INVALID (env_snapshot or container_context is not JSON, or the latter missing). */
 int runs_set_started(
     struct db *db, const char *user_id, const char *id, const struct run_start *s, struct arp_err *err);
 

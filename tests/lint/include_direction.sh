@@ -27,7 +27,7 @@ bad=$(
             orchestrator/bundle:orchestrator/seal | orchestrator/bundle:orchestrator/store | orchestrator/bundle:orchestrator/obs) continue ;;
             orchestrator/bundle:orchestrator/evidence) continue ;;
             orchestrator/run:orchestrator/gateway | orchestrator/gateway:orchestrator/runtime | orchestrator/gateway:orchestrator/obs) continue ;;
-            agent/sh:agent/sh) continue ;;
+            agent/sh:agent/sh | agent:agent/sh) continue ;; # the shim's program needs libc only; its server shares the protocol
             esac
             [ "$from" = "$to" ] && continue
             case "$from:$inc" in *:orchestrator/config.h | orchestrator/run:orchestrator/secret.h | orchestrator/routes:orchestrator/secret.h | orchestrator/run:orchestrator/http/feed.h | orchestrator/workflow:orchestrator/http/feed.h) continue ;; esac

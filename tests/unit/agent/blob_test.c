@@ -26,7 +26,7 @@ static void blob_cut_by_a_full_disk_holds_what_its_name_says(void)
     temp_make(root);
     struct evdir dir = {.fd = -1, .blobs_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
     memset(data, 'a', sizeof(data));
-    ASSERT_INT(blob_init(&b, &dir, "out", &err), 0);
+    ASSERT_INT(blob_init(&b, &dir, &err), 0);
     ASSERT_INT(blob_append(&b, data, sizeof(data), &err), 0);
     /* The size limit stands for the disk: 400 of the next 600 bytes fit. */
     signal(SIGXFSZ, SIG_IGN);

@@ -153,6 +153,41 @@ static void cmdlog_lines_are_chained_and_cut(void)
     evdir_close(&d);
 }
 
+/* What a command of the request never has, and one of an engine's run has. */
+static void cmdlog_says_who_started_a_command(void)
+{
+    static struct capture_result io;
+    static struct recorder_tally tally;
+    char word[] = "x";
+    char *argv[] = {word, NULL};
+    struct command c = {.argv = argv, .argc = 1, .text = word};
+    struct cmd_rec rec = {.command = &c, .cwd = "/", .io = &io, .tally = &tally};
+    cleanup_buf struct buf plain, shim;
+    struct json j;
+    buf_init(&plain, 1 << 16);
+    buf_init(&shim, 1 << 16);
+    json_init(&j, &plain);
+    json_obj_open(&j);
+    cmd_rec_put(&j, &rec, false);
+    static const char *const members[] = {
+        "\"origin\"", "\"pid\"", "\"abandoned\"", "\"processes\"", "\"denied\"", "\"observed\""};
+    for (int i = 0; i < 6; i++)
+        ASSERT_TRUE((strstr(plain.data, members[i]) != NULL) == (i >= 3));
+    rec.tally = NULL;
+    rec.origin = "shim";
+    rec.pid = 7;
+    rec.exit_code = -1;
+    rec.abandoned = true;
+    json_init(&j, &shim);
+    json_obj_open(&j);
+    cmd_rec_put(&j, &rec, false);
+    ASSERT_CONTAINS(shim.data, "\"exitCode\":-1");
+    ASSERT_CONTAINS(shim.data, "\"origin\":\"shim\",\"pid\":7,\"abandoned\":true,\"sandbox\":[]");
+    for (int i = 3; i < 6; i++)
+        ASSERT_TRUE(strstr(shim.data, members[i]) == NULL);
+}
+
 TEST_SUITE_WITH(evdir_test, set_up, tear_down, TEST(evdir_is_made_once_and_private),
     TEST(evdir_answers_only_its_own_names), TEST(evdir_does_not_follow_links),
-    TEST(evdir_sync_visits_every_blob), TEST(cmdlog_lines_are_chained_and_cut))
+    TEST(evdir_sync_visits_every_blob), TEST(cmdlog_lines_are_chained_and_cut),
+    TEST(cmdlog_says_who_started_a_command))

@@ -3,8 +3,10 @@
  */
 #include "agent/spool.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,8 +124,14 @@ static void expect(const struct capture_stream *s, uint64_t len)
 
 static void no_temp_file_is_left(void)
 {
-    ASSERT_INT(faccessat(dir.blobs_fd, ".out.tmp", F_OK, 0), -1);
-    ASSERT_INT(faccessat(dir.blobs_fd, ".err.tmp", F_OK, 0), -1);
+    struct dirent **entries;
+    int n = scandirat(dir.blobs_fd, ".", &entries, NULL, NULL);
+    ASSERT_TRUE(n >= 2);
+    for (int i = 0; i < n; i++) {
+        ASSERT_TRUE(strstr(entries[i]->d_name, ".tmp") == NULL);
+        free(entries[i]);
+    }
+    free(entries);
 }
 
 static void outputs_of_every_size_are_whole(void)
@@ -221,6 +229,51 @@ static void equal_output_is_kept_once(void)
     }
 }
 
+/* Commands of an engine's run print at the same time, into one directory and under one limit. */
+static void *write_one(void *arg)
+{
+    static const size_t total = 3000000;
+    struct capture_stream *streams[2] = {
+        calloc(1, sizeof(struct capture_stream)), calloc(1, sizeof(struct capture_stream))};
+    struct spool *s = NULL;
+    char hex[SHA256_HEX_LEN + 1];
+    char *data = malloc(total);
+    uint64_t skip = *(const uint64_t *)arg;
+    long good = spool_new(&dir, streams, &s, NULL) == 0;
+    fill(data, total, skip);
+    for (size_t at = 0, taken; good && at < total; at += taken) {
+        size_t n = total - at < 70001 ? total - at : 70001;
+        good = spool_write(s, 1, data + at, n, 10000, &taken) == SPOOL_MORE && taken == n;
+    }
+    good = good && spool_finish(s, NULL) == 0;
+    sha256_hex_of(data, total, hex);
+    good = good && strcmp(streams[1]->sha256, hex) == 0 && streams[1]->has_blob &&
+           streams[1]->blob_bytes == total && blob_size(hex) == (long long)total && streams[0]->bytes == 0;
+    spool_free(s);
+    free(data);
+    free(streams[0]);
+    free(streams[1]);
+    return (void *)good;
+}
+
+static void spools_side_by_side_do_not_meet(void)
+{
+    pthread_t threads[8];
+    uint64_t skips[8];
+    uint64_t before = dir.blob_bytes;
+    for (uint64_t i = 0; i < 8; i++) {
+        skips[i] = 1000 + 3 * i;
+        CU_ASSERT_EQUAL_FATAL(pthread_create(&threads[i], NULL, write_one, &skips[i]), 0);
+    }
+    for (int i = 0; i < 8; i++) {
+        void *good;
+        pthread_join(threads[i], &good);
+        ASSERT_TRUE(good != NULL);
+    }
+    ASSERT_INT(dir.blob_bytes - before, 8 * 3000000);
+    no_temp_file_is_left();
+}
+
 static long rss_kb(void)
 {
     long pages = 0;
@@ -304,4 +357,5 @@ static void unwritable_blobs_are_an_error_and_digests_are_right(void)
 TEST_SUITE_WITH(spool_test, set_up, tear_down, WITHOUT_A_THREAD TEST(outputs_of_every_size_are_whole),
     TEST(interleaved_streams_do_not_mix), TEST(output_over_the_limit_keeps_its_beginning),
     TEST(output_over_the_runs_limit_keeps_its_beginning), TEST(equal_output_is_kept_once),
-    TEST(memory_does_not_grow_with_the_output), TEST(unwritable_blobs_are_an_error_and_digests_are_right))
+    TEST(spools_side_by_side_do_not_meet), TEST(memory_does_not_grow_with_the_output),
+    TEST(unwritable_blobs_are_an_error_and_digests_are_right))

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "orchestrator/evidence/model_files.h"
 #include "shared/chain.h"
 #include "shared/event.h"
 #include "shared/fd.h"
@@ -18,7 +19,7 @@
 #define RUN   "6f1d2c3e-8a4b-4c5d-9e6f-0a1b2c3d4e5f"
 #define OTHER "11111111-2222-4333-8444-555555555555"
 #define N(a)  (sizeof(a) / sizeof((a)[0]))
-#define FILES 8
+#define FILES 9
 
 /* The evidence of a run of two commands, as an honest agent leaves it; tests bend it before serving it. */
 struct world {
@@ -65,13 +66,24 @@ static void add_log_line(struct buf *log, struct chain *chain, const char *comma
 static void add_command(struct chain *log_chain, struct chain *events_chain)
 {
     struct json j;
-    add_log_line(&w.log, log_chain, "true");
     size_t start = w.events.len;
+    json_init(&j, &w.events);
+    json_obj_open(&j);
+    json_kstr(&j, "runId", RUN);
+    json_kstr(&j, "type", "RunCommandStarted");
+    json_kuint(&j, "commandId", log_chain->next_seq);
+    chain_stamp(events_chain, &j);
+    json_obj_close(&j);
+    chain_advance(events_chain, w.events.data + start, w.events.len - start);
+    buf_append_char(&w.events, '\n');
+    add_log_line(&w.log, log_chain, "true");
+    start = w.events.len;
     json_init(&j, &w.events);
     json_obj_open(&j);
     json_kstr(&j, "runId", RUN);
     json_kstr(&j, "type", "RunCommandFinished");
     json_kstrn(&j, "stdout", "a\0b", 3);
+    json_kuint(&j, "commandId", log_chain->next_seq - 1);
     json_kstr(&j, "commandLogHead", log_chain->prev);
     chain_stamp(events_chain, &j);
     json_obj_close(&j);
@@ -130,8 +142,13 @@ static void make_world(void)
     sha256_hex_of(w.env, strlen(w.env), w.env_sha);
     strcpy(w.diff_sha, "sha256:");
     sha256_hex_of(w.diff, strlen(w.diff), w.diff_sha + 7);
-    w.expect = (struct evidence_expect){
-        w.events.data, w.events.len, w.log_sha, w.processes_sha, w.outputs_sha, w.env_sha, w.diff_sha};
+    w.expect = (struct evidence_expect){.events = w.events.data,
+        .events_len = w.events.len,
+        .command_log_sha256 = w.log_sha,
+        .processes_sha256 = w.processes_sha,
+        .outputs_sha256 = w.outputs_sha,
+        .env_sha256 = w.env_sha,
+        .diff_sha256 = w.diff_sha};
     strcpy(w.root, "/tmp/arp-evidence-XXXXXX");
     ASSERT_TRUE(mkdtemp(w.root) != NULL);
 }
@@ -398,7 +415,7 @@ static void log_of_a_lost_agent_may_be_one_ahead(void)
     make_world();
     w.expect.command_log_sha256 = NULL;
     w.expect.processes_sha256 = NULL;
-    /* Up to the end of the first command: three lines. */
+    /* Up to the end of the first command: four lines. */
     w.expect.events_len =
         (size_t)((char *)memmem(w.events.data, w.events.len, "\"commandId\":1", 13) - w.events.data);
     while (w.events.data[w.expect.events_len - 1] != '\n')
@@ -409,7 +426,7 @@ static void log_of_a_lost_agent_may_be_one_ahead(void)
     ASSERT_INT(w.facts.commands, 2);
     ASSERT_TRUE(w.facts.has_process_log);
     ASSERT_INT(w.facts.processes, 4);
-    ASSERT_TRUE(has_problem("goes on after line 3"));
+    ASSERT_TRUE(has_problem("goes on after line 4"));
     ASSERT_INT(staged("events.jsonl"), w.expect.events_len);
     ASSERT_INT(staged_blob(w.events.data, w.events.len), w.events.len);
     end_world();
@@ -517,7 +534,7 @@ static void tampered_volume_events_are_kept_beside_ours(void)
     serve("events.jsonl", bad.data, bad.len);
     ASSERT_INT(collect_now(), 0);
     ASSERT_TRUE(!w.facts.volume_match && !w.facts.complete && w.facts.has_command_log);
-    ASSERT_TRUE(has_problem("differs from line 5 on"));
+    ASSERT_TRUE(has_problem("differs from line 7 on"));
     ASSERT_INT(staged("events.jsonl"), w.events.len);
     ASSERT_INT(staged_blob(bad.data, bad.len), bad.len);
     end_world();
@@ -571,6 +588,192 @@ static void bad_run_ids_touch_nothing(void)
     end_world();
 }
 
+/* --- an engine's run ----------------------------------------------------------------------------------------------------------- */
+
+#define ENGINE_LINES "{\"type\":\"thread.started\"}\nnot json\n"
+
+static char model_root[80];
+
+/* A world whose run has an engine, and a ledger of n calls with one blob. */
+static void make_engine_world(int n)
+{
+    static char engine_sha[SHA256_HEX_LEN + 1];
+    char path[256];
+    make_world();
+    snprintf(model_root, sizeof(model_root), "%s/model", w.root);
+    snprintf(path, sizeof(path), "%s/" RUN "/blobs", model_root);
+    ASSERT_INT(dir_make(path, 0700, &err), 0);
+    sha256_hex_of(ENGINE_LINES, strlen(ENGINE_LINES), engine_sha);
+    w.expect.engine = true;
+    w.expect.engine_sha256 = engine_sha;
+    w.expect.model_root = model_root;
+    cleanup_buf struct buf log;
+    struct chain chain;
+    buf_init(&log, 1u << 20);
+    chain_init(&chain, RUN, "model_log.jsonl");
+    for (int i = 0; i < n; i++) {
+        struct json j;
+        size_t start = log.len;
+        json_init(&j, &log);
+        json_obj_open(&j);
+        json_kstr(&j, "ts", TS);
+        json_kstr(&j, "runId", RUN);
+        json_kstr(&j, "type", "model_call");
+        json_kint(&j, "call", i);
+        chain_stamp(&chain, &j);
+        json_obj_close(&j);
+        chain_advance(&chain, log.data + start, log.len - start);
+        buf_append_char(&log, '\n');
+    }
+    snprintf(path, sizeof(path), "%s/" RUN, model_root);
+    cleanup_fd int dir = open(path, O_RDONLY | O_DIRECTORY);
+    ASSERT_INT(file_write_durable(dir, "model_log.jsonl", buf_str(&log), log.len, 0600, &err), 0);
+}
+
+/* A file of the ledger. */
+static void put_in_ledger(const char *name, const char *bytes, size_t len)
+{
+    char path[256];
+    const char *slash = strrchr(name, '/');
+    snprintf(path, sizeof(path), "%s/" RUN "/%.*s", model_root, slash ? (int)(slash - name) : 0, name);
+    cleanup_fd int dir = open(path, O_RDONLY | O_DIRECTORY);
+    ASSERT_INT(file_write_durable(dir, slash ? slash + 1 : name, bytes, len, 0600, &err), 0);
+}
+
+static void end_engine_world(void)
+{
+    ASSERT_INT(model_files_discard(model_root, RUN, &err), 0);
+    ASSERT_INT(model_files_discard(model_root, RUN, &err), 0); /* there is none: nothing to do */
+    ASSERT_INT(rmdir(model_root), 0);
+    end_world();
+}
+
+static long long ledger_size(void)
+{
+    char path[256];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/" RUN "/model_log.jsonl", model_root);
+    return stat(path, &st) == 0 ? (long long)st.st_size : -1;
+}
+
+static void engine_run_has_its_files(void)
+{
+    char blob[96] = "blobs/sha256-";
+    make_engine_world(3);
+    sha256_hex_of("question", 8, blob + strlen(blob));
+    put_in_ledger(blob, "question", 8);
+    serve_honestly_but("");
+    serve("engine.jsonl", ENGINE_LINES, strlen(ENGINE_LINES));
+    ASSERT_INT(collect_now(), 0);
+    ASSERT_STR(w.facts.problems[0], "");
+    ASSERT_TRUE(w.facts.complete && w.facts.has_engine_log && w.facts.has_model_log);
+    ASSERT_INT(w.facts.model_calls, 3);
+    ASSERT_INT(staged("engine.jsonl"), strlen(ENGINE_LINES));
+    ASSERT_INT(staged("model_log.jsonl"), ledger_size());
+    ASSERT_INT(staged(blob), 8);
+    ASSERT_INT(evidence_put(w.root, RUN, "reconciliation.json", "{}", 2, &err), 0);
+    /* A process that dies here finds the ledger again. */
+    ASSERT_INT(evidence_discard(w.root, RUN, &err), 0);
+    struct evidence_facts again;
+    ASSERT_INT(evidence_collect_nothing(RUN, &w.expect, w.root, "lost", &again, &err), 0);
+    ASSERT_TRUE(again.has_model_log && !again.has_engine_log && !again.complete);
+    ASSERT_INT(again.model_calls, 3);
+    ASSERT_INT(staged(blob), 8);
+    ASSERT_INT(staged("engine.jsonl"), 0);
+    end_engine_world();
+}
+
+static void torn_and_broken_ledgers_lose_only_their_end(void)
+{
+    make_engine_world(2);
+    cleanup_buf struct buf log;
+    char path[256];
+    buf_init(&log, 1u << 20);
+    snprintf(path, sizeof(path), "%s/" RUN "/model_log.jsonl", model_root);
+    ASSERT_INT(file_read(path, &log, &err), 0);
+    put_in_ledger("model_log.jsonl", log.data, log.len - 5);
+    serve_honestly_but("");
+    serve("engine.jsonl", ENGINE_LINES, strlen(ENGINE_LINES));
+    ASSERT_INT(collect_now(), 0);
+    ASSERT_TRUE(!w.facts.has_model_log && !w.facts.complete);
+    ASSERT_INT(w.facts.model_calls, 1);
+    ASSERT_TRUE(has_problem("its last line was cut"));
+    ASSERT_INT(staged("model_log.jsonl"), strchr(log.data, '\n') + 1 - log.data);
+    end_engine_world();
+
+    make_engine_world(3);
+    log.data[20] ^= 1; /* the second line does not follow from it */
+    put_in_ledger("model_log.jsonl", log.data, log.len);
+    put_in_ledger("blobs/sha256-00", "x", 1);
+    put_in_ledger("blobs/sha256-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "x", 1);
+    put_in_ledger("blobs/part-0", "x", 1);
+    ASSERT_INT(evidence_collect_nothing(RUN, &w.expect, w.root, "lost", &w.facts, &err), 0);
+    ASSERT_INT(w.facts.model_calls, 1);
+    ASSERT_TRUE(has_problem("line 1 breaks the chain"));
+    ASSERT_TRUE(has_problem("1 of its blobs are left out"));
+    end_engine_world();
+}
+
+static void engine_run_without_a_ledger_is_not_complete(void)
+{
+    make_engine_world(0);
+    ASSERT_INT(model_files_discard(model_root, RUN, &err), 0);
+    serve_honestly_but("");
+    serve("engine.jsonl", ENGINE_LINES, strlen(ENGINE_LINES));
+    ASSERT_INT(collect_now(), 0);
+    ASSERT_TRUE(!w.facts.complete && has_problem("model_log.jsonl: the run had no ledger"));
+    ASSERT_INT(staged("model_log.jsonl"), 0);
+    end_engine_world();
+}
+
+static void engine_log_must_be_what_was_streamed(void)
+{
+    make_engine_world(0);
+    serve_honestly_but("");
+    serve("engine.jsonl", "other", 5);
+    ASSERT_INT(collect_now(), 0);
+    ASSERT_TRUE(!w.facts.has_engine_log && !w.facts.complete && has_problem("engine.jsonl: not the bytes"));
+    ASSERT_INT(staged("engine.jsonl"), 0);
+    ASSERT_INT(staged_blob("other", 5), 5);
+    end_engine_world();
+
+    make_engine_world(0); /* said to be there, and is not */
+    serve_honestly_but("");
+    ASSERT_INT(collect_now(), 0);
+    ASSERT_TRUE(!w.facts.complete && has_problem("engine.jsonl: missing"));
+    end_engine_world();
+
+    make_engine_world(0); /* the engine's program was never started: neither digest nor file */
+    w.expect.engine_sha256 = NULL;
+    serve_honestly_but("");
+    ASSERT_INT(collect_now(), 0);
+    ASSERT_TRUE(w.facts.complete && !w.facts.has_engine_log);
+    end_engine_world();
+}
+
+/* What only an engine's run may have, and what only the orchestrator may write. */
+static void other_runs_and_agents_may_not_bring_these_files(void)
+{
+    make_world();
+    serve_honestly_but("");
+    serve("engine.jsonl", ENGINE_LINES, strlen(ENGINE_LINES));
+    ASSERT_INT(collect_now(), 0);
+    ASSERT_TRUE(!w.facts.complete && has_problem("engine.jsonl: of a run without an engine"));
+    ASSERT_INT(staged("engine.jsonl"), -1);
+    ASSERT_INT(staged("model_log.jsonl"), -1);
+    end_world();
+    static const char *const ours[] = {"model_log.jsonl", "reconciliation.json", "metadata.json"};
+    for (size_t i = 0; i < N(ours); i++) {
+        make_world();
+        serve_honestly_but("");
+        serve(ours[i], "{}", 2);
+        ASSERT_INT(collect_now(), 0);
+        ASSERT_TRUE(!w.facts.complete && has_problem(ours[i]));
+        ASSERT_INT(staged(ours[i]), -1);
+        end_world();
+    }
+}
+
 TEST_SUITE(collect_test, TEST(honest_run_is_complete), TEST(missing_file_is_empty_and_named),
     TEST(changed_log_is_not_what_was_streamed), TEST(broken_chain_is_refused_when_no_digest_was_streamed),
     TEST(rebuilt_chain_does_not_match_streamed_heads), TEST(changed_process_log_is_set_aside),
@@ -579,4 +782,6 @@ TEST_SUITE(collect_test, TEST(honest_run_is_complete), TEST(missing_file_is_empt
     TEST(file_longer_than_claimed_is_cut_off), TEST(connection_cut_inside_a_file_is_a_problem),
     TEST(blob_must_be_what_its_name_says), TEST(listed_names_that_lead_out_spoil_the_list),
     TEST(tampered_volume_events_are_kept_beside_ours), TEST(without_an_agent_the_stream_is_all_there_is),
-    TEST(half_made_directory_is_made_again), TEST(bad_run_ids_touch_nothing))
+    TEST(half_made_directory_is_made_again), TEST(bad_run_ids_touch_nothing), TEST(engine_run_has_its_files),
+    TEST(torn_and_broken_ledgers_lose_only_their_end), TEST(engine_run_without_a_ledger_is_not_complete),
+    TEST(engine_log_must_be_what_was_streamed), TEST(other_runs_and_agents_may_not_bring_these_files))

@@ -46,6 +46,9 @@ static void start(const char *user_id, const char *id, int64_t epoch)
 {
     struct run_start s = {
         "arp-workspace:1", "sha256:abc", "{\"dirty\": false}", "{\"source\": \"auto\"}", epoch};
+    char workspace[40];
+    snprintf(workspace, sizeof(workspace), "%s", sqlf("SELECT workspace_id FROM runs WHERE id = '%s'", id));
+    hold_lease("workspace", workspace, epoch);
     OK(runs_set_started(db, user_id, id, &s, &err));
 }
 
@@ -100,7 +103,7 @@ static void a_run_goes_from_queued_to_its_end_once(void)
     struct run r;
     struct bundle b;
     bool moved = false;
-    struct run_start again = {"i", NULL, "{}", "{}", 1};
+    struct run_start again = {"i", NULL, "{}", "{}", 7};
     ASSERT_INT(bundles_get(db, user_a.id, a.id, &b, &err), ARP_E_NOT_FOUND);
     start(user_a.id, a.id, 7);
     ASSERT_INT(runs_set_started(db, user_a.id, a.id, &again, &err), ARP_E_CONFLICT);
@@ -175,6 +178,7 @@ static void a_run_does_not_start_without_its_container_on_record(void)
     struct run_admitted a = admit_a();
     struct run r;
     struct run_start s = {"i", NULL, "{}", NULL, 1};
+    hold_lease("workspace", project_a.workspace_id, 1);
     ASSERT_INT(runs_set_started(db, user_a.id, a.id, &s, &err), ARP_E_INVALID);
     s.container_context = "no JSON";
     ASSERT_INT(runs_set_started(db, user_a.id, a.id, &s, &err), ARP_E_INVALID);
@@ -466,7 +470,34 @@ static void orphans_are_live_runs_whose_lease_is_gone(void)
     project_done(&p);
 }
 
-FIXTURE_SUITE(runs_test, TEST(admitted_run_is_queued_with_its_bytes), TEST(other_tenants_runs_do_not_exist),
+static void a_run_begins_only_under_the_lock_it_was_admitted_with(void)
+{
+    struct project p = new_tenant("locked", -1);
+    struct run_new n = request(&p, NULL);
+    struct run_admitted a;
+    char lease[64];
+    int64_t epoch = 0, theirs = 0, renewed = 0;
+    snprintf(lease, sizeof(lease), "workspace:%s", p.workspace_id);
+    OK(leases_take(db, lease, "h1", 60000, &epoch, &err));
+    OK(runs_admit(db, &n, &a, &err));
+    struct run_start s = {"i", NULL, "{}", "{}", epoch};
+    sqlf("UPDATE leases SET expires_at = now() WHERE name = '%s'", lease);
+    ASSERT_INT(runs_set_started(db, p.user_id, a.id, &s, &err), ARP_E_BUSY);
+    OK(leases_take(db, lease, "h2", 60000, &theirs, &err));
+    ASSERT_INT(runs_set_started(db, p.user_id, a.id, &s, &err), ARP_E_BUSY);
+    ASSERT_STR(sqlf("SELECT status FROM runs WHERE id = '%s'", a.id), "queued");
+    OK(leases_release(db, lease, "h2", theirs, &err));
+    ASSERT_INT(runs_set_started(db, p.user_id, a.id, &s, &err), ARP_E_BUSY);
+    /* One that ran out and was renewed before anybody took it is as good as before. */
+    OK(leases_take(db, lease, "h1", 60000, &s.lease_epoch, &err));
+    sqlf("UPDATE leases SET expires_at = now() WHERE name = '%s'", lease);
+    OK(leases_renew_all(db, "h1", 60000, &renewed, &err));
+    OK(runs_set_started(db, p.user_id, a.id, &s, &err));
+    project_done(&p);
+}
+
+FIXTURE_SUITE(runs_test, TEST(a_run_begins_only_under_the_lock_it_was_admitted_with),
+    TEST(admitted_run_is_queued_with_its_bytes), TEST(other_tenants_runs_do_not_exist),
     TEST(a_run_goes_from_queued_to_its_end_once),
     TEST(a_thread_is_found_in_its_project_once_its_run_has_ended),
     TEST(a_run_does_not_start_without_its_container_on_record), TEST(cancel_is_noted_while_the_run_lives),
