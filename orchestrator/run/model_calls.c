@@ -219,6 +219,15 @@ int model_calls_open(
     return rc;
 }
 
+/* Null when no answer told any. */
+static void put_tokens(struct json *j, const char *name, const struct gateway_sums *sums, uint64_t n)
+{
+    if (sums->usage.known)
+        json_kuint(j, name, n);
+    else
+        json_knull(j, name);
+}
+
 void model_calls_close(struct model_calls *calls, struct buf *usage)
 {
     struct gateway_sums sums = {0};
@@ -231,7 +240,9 @@ void model_calls_close(struct model_calls *calls, struct buf *usage)
     json_kuint(&j, "refused", sums.refused);
     json_kuint(&j, "retries", sums.retries);
     json_kuint(&j, "cut", sums.cut);
-    json_key(&j, "tokens");
-    model_usage_put(&j, &sums.usage);
+    put_tokens(&j, "inputTokens", &sums, sums.usage.input);
+    put_tokens(&j, "cachedInputTokens", &sums, sums.usage.cached_input);
+    put_tokens(&j, "outputTokens", &sums, sums.usage.output);
+    put_tokens(&j, "reasoningTokens", &sums, sums.usage.reasoning);
     json_obj_close(&j);
 }
