@@ -190,16 +190,16 @@ static void a_conversation_goes_on_after_the_workspace_was_cold(void)
     reply_done(&r);
 }
 
-static void a_thread_that_is_not_there_is_said(void)
+static void a_thread_of_no_run_is_refused(void)
 {
     struct tenant t;
     struct reply r = {0};
     struct provider *p = play(&t, "no-thread", "{\"steps\":[]}", NULL);
-    ASSERT_INT(
-        model_run(stack, &t, "codex", "go on", "\"threadId\":\"01a20381-0000-7163-a1f0-8fead3ed7e67\"", &r),
-        200);
-    ASSERT_STR(reply_str(&r, "status"), "failed");
-    ASSERT_CONTAINS(reply_str(&r, "errorMessage"), "01a20381-0000-7163-a1f0-8fead3ed7e67");
+    static const char body[] =
+        "{\"engine\":\"codex\",\"prompt\":\"go "
+        "on\",\"provider\":\"main\",\"threadId\":\"01a20381-0000-7163-a1f0-8fead3ed7e67\"}";
+    ASSERT_INT(run_post(stack, &t, body, &r), 400);
+    ASSERT_STR(reply_str(&r, "error.details.field"), "threadId");
     ASSERT_INT(provider_count(p), 0);
     provider_done(p);
     reply_done(&r);
@@ -367,7 +367,7 @@ static void a_command_that_outlives_the_turn_is_marked(void)
 }
 
 TEST_SUITE_WITH(codex_test, set_up, tear_down, TEST(a_conversation_goes_on_after_the_workspace_was_cold),
-    TEST(a_thread_that_is_not_there_is_said), TEST(no_key_is_in_a_container_while_it_is_used),
+    TEST(a_thread_of_no_run_is_refused), TEST(no_key_is_in_a_container_while_it_is_used),
     TEST(a_container_reaches_nothing_but_the_relay), TEST(a_spent_budget_ends_the_turn_in_words),
     TEST(a_cancelled_turn_leaves_no_process_and_no_open_command),
     TEST(a_command_that_outlives_the_turn_is_marked))
