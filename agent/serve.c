@@ -463,7 +463,8 @@ int serve_start(const struct serve_config *config, struct server **ret, struct a
         return arp_fail(err, ARP_E_NOMEM, 0, "server");
     s->config = *config;
     pthread_mutex_init(&s->lock, NULL);
-    s->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, config->port,
+    /* poll, not epoll: of an upload that breaks off right behind its last bytes libmicrohttpd 0.9.75 never hears by edge-triggered epoll. */
+    s->daemon = MHD_start_daemon(MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, config->port,
         on_accept, s, on_request, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)SERVE_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)SERVE_IDLE_SECONDS, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
