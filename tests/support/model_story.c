@@ -70,7 +70,7 @@ static void log_call(struct story *s, const struct call *c, const char *request,
     json_kstr(&j, "runId", s->run_id);
     json_kstr(&j, "type", "model_call");
     json_kuint(&j, "call", s->model_calls);
-    json_kuint(&j, "attempt", 0);
+    json_kuint(&j, "attempt", 1);
     json_kstr(&j, "lane", c->side ? "side" : "main");
     json_kstr(&j, "provider", "test");
     json_kstr(&j, "dialect", "responses");
