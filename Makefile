@@ -30,7 +30,7 @@ CFLAGS_all := -std=c17 $(OPT) $(WARN) $(if $(SAN),$(filter-out -D_FORTIFY_SOURCE
 LDFLAGS_all := -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--as-needed -Wl,--gc-sections -pthread $(SANFLAGS) $(LDFLAGS)
 
 SRC_shared       := $(sort $(wildcard shared/*.c))
-SRC_agent        := $(filter-out agent/main.c,$(sort $(wildcard agent/*.c agent/*/*.c)))
+SRC_agent        := $(filter-out agent/main.c agent/sh/%,$(sort $(wildcard agent/*.c agent/*/*.c)))
 SRC_orchestrator := $(filter-out orchestrator/main.c,$(sort $(wildcard orchestrator/*.c orchestrator/*/*.c)))
 SRC_cli          := $(filter-out cli/main.c,$(sort $(wildcard cli/*.c cli/*/*.c)))
 PARTS            := shared agent orchestrator cli
@@ -43,13 +43,13 @@ PROGRAMS := $(if $(wildcard agent/main.c),$(BUILD)/arp-agent) \
             $(if $(wildcard orchestrator/main.c),$(BUILD)/arp-orchestrator) \
             $(if $(wildcard cli/main.c),$(BUILD)/arpctl)
 
-all: $(PROGRAMS)
+all: $(PROGRAMS) $(BUILD)/arp-sh
 .PHONY: all check unit suites docs lint format format-check analyze asan install clean help distclean
 .SECONDARY:
 .DELETE_ON_ERROR:
 
 help:
-	@printf '%s\n' 'all          the three programs, in $$BUILD' \
+	@printf '%s\n' 'all          the three programs and the shell shim, in $$BUILD' \
 	  'check        unit tests, include directions, format' \
 	  'unit         unit tests only' \
 	  'asan         unit tests under AddressSanitizer and UBSan (BUILD=build-asan)' \
@@ -78,12 +78,26 @@ $(OPENAPI).o: $(OPENAPI).c orchestrator/routes/openapi.h
 	$(call say,CC,$<)$(CC) $(CPPFLAGS_all) $(CFLAGS_all) -c -o $@ $<
 $(call lib,orchestrator): $(OPENAPI).o
 
+# The built-in engine's prompt and tools in the agent; their digests stand in env.json.
+BUILTIN_TEXT := $(BUILD)/agent/builtin_text
+$(BUILTIN_TEXT).c: agent/builtin/embed.py agent/builtin/prompt.md agent/builtin/tools.json
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)$(PYTHON) $^ >$@
+$(BUILTIN_TEXT).o: $(BUILTIN_TEXT).c agent/builtin_text.h
+	$(call say,CC,$<)$(CC) $(CPPFLAGS_all) $(CFLAGS_all) -c -o $@ $<
+$(call lib,agent): $(BUILTIN_TEXT).o
+
 $(BUILD)/arp-agent: $(BUILD)/agent/main.o $(call lib,agent) $(call lib,shared)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $^ $(call libs,$(PACKAGES_agent))
 $(BUILD)/arp-orchestrator: $(BUILD)/orchestrator/main.o $(call lib,orchestrator) $(call lib,shared)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $^ $(call libs,$(PACKAGES_orchestrator))
 $(BUILD)/arpctl: $(BUILD)/cli/main.o $(call lib,cli) $(call lib,shared)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $^ $(call libs,$(PACKAGES_cli))
+
+# What stands in a workspace where a CLI looks for its shell, whatever libc is there: static, and one file.
+$(BUILD)/arp-sh: agent/sh/arp_sh.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) -static -std=c17 -O2 $(WARN) $(filter-out -fPIE,$(HARDEN)) $(PREFIXMAP) -I. -D_GNU_SOURCE -MMD -MP -MF $@.d -o $@ $<
 
 # --- tests: one program per file, named after the file it mirrors; each ends with "N passed, N failed" ---------------------
 UNIT_SRC := $(sort $(shell find tests/unit -name '*_test.c' 2>/dev/null))
@@ -97,6 +111,7 @@ TEST_LIBS = $(BUILD)/libtestsupport.a $(foreach p,agent orchestrator cli shared,
 $(BUILD)/tests/%_test: $(BUILD)/tests/%_test.o $(TEST_LIBS)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $< $(TEST_LIBS) $(call libs,$(PACKAGES_all)) -lcunit
 
+$(BUILD)/tests/unit/agent/shim_test $(BUILD)/tests/unit/agent/shim_peer_test $(BUILD)/tests/unit/agent/turn_test: | $(BUILD)/arp-sh
 unit: $(UNIT_BIN)
 	$(Q)tests/run.sh $(BUILD) $(UNIT_BIN)
 
@@ -114,7 +129,16 @@ $(ESCAPE_BIN): $(BUILD)/%: %.c
 FAULTY := $(BUILD)/tests/arp-orchestrator-faulty
 $(FAULTY): $(BUILD)/orchestrator/main.o $(BUILD)/tests/fault/points.o $(call lib,orchestrator) $(call lib,shared)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $^ $(call libs,$(PACKAGES_orchestrator))
-suites: all $(SUITE_BIN) $(ESCAPE_BIN) $(FAULTY)
+# What stands in for a model provider: nothing of the code under test is in it.
+PROVIDER := $(BUILD)/tests/arp-scripted-provider
+SCRIPTED_CLI := $(BUILD)/tests/arp-scripted-cli
+$(PROVIDER): $(call objs,$(sort $(filter-out tests/provider/scripted_cli.c,$(wildcard tests/provider/*.c))))
+	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $^ $(call libs,libmicrohttpd libcjson)
+# A coding agent that does what its prompt says, honest or not: it runs inside workspaces.
+$(SCRIPTED_CLI): tests/provider/scripted_cli.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) -static -std=c17 -O2 $(WARN) -D_GNU_SOURCE -o $@ $<
+suites: all $(SUITE_BIN) $(ESCAPE_BIN) $(FAULTY) $(PROVIDER) $(SCRIPTED_CLI)
 
 # Tables in README.md and docs/ that are printed from the code.
 docs: $(BUILD)/arp-orchestrator

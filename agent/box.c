@@ -20,9 +20,14 @@ static int open_all(struct box *b, const struct box_spec *s, struct arp_err *err
     char repo[1100];
     int listener = -1;
     snprintf(repo, sizeof(repo), "%s/repo", s->workspace);
-    const char *writable[] = {repo, "/tmp", "/var/tmp", "/dev", s->env->home, NULL};
-    struct launcher_box box = {
-        .seccomp = s->seccomp, .vars = s->env->vars, .writable = writable, .search_path = s->env->path};
+    const char *writable[] = {repo, "/tmp", "/var/tmp", "/dev", s->env->home, s->home, NULL};
+    struct launcher_box box = {.seccomp = s->seccomp,
+        .vars = s->vars ? s->vars : s->env->vars,
+        .writable = writable,
+        .search_path = s->env->path,
+        .connect_port = s->connect_port};
+    if (s->connect_port && !s->seccomp->streams_only)
+        return arp_fail(err, ARP_E_UNSUPPORTED, 0, "sandbox: the seccomp program lets datagrams through");
     int rc = launcher_confine(b->launcher, &box, &b->layers, &listener, err);
     if (rc)
         return rc;

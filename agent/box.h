@@ -21,7 +21,10 @@ struct box_spec {
     struct exehash *cache;
     const struct seccomp_prog *seccomp;
     const struct cmdenv *env;
-    const char *workspace; /* absolute; commands may write to its repo/ */
+    const char *const *vars; /* environment of commands, NULL-terminated; NULL: env's */
+    const char *workspace;   /* absolute; commands may write to its repo/ */
+    const char *home;        /* one more directory they may write to; NULL for none */
+    uint16_t connect_port;   /* as in struct launcher_box; seccomp must then be of seccomp_compile_gateway */
 };
 
 struct box;

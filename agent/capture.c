@@ -74,8 +74,9 @@ static void stop_softly(struct capture *c, int grace_ms)
 {
     if (c->kill_at_ns)
         return;
-    reaper_signal(c->spec->reaper, c->spec->child, SIGTERM, true);
-    c->kill_at_ns = clock_mono_ns() + grace_ms * 1000000ll;
+    const struct capture_spec *s = c->spec;
+    reaper_signal(s->reaper, s->child, s->stop_signal ? s->stop_signal : SIGTERM, true);
+    c->kill_at_ns = clock_mono_ns() + (s->stop_grace_ms ? s->stop_grace_ms : grace_ms) * 1000000ll;
 }
 
 static void handle(struct capture *c, enum source src)
@@ -180,7 +181,10 @@ static int setup(struct capture *c, struct arp_err *err)
     c->sources[SRC_PEER] = (struct pollfd){.fd = s->peer_fd, .events = POLLRDHUP};
     c->sources[SRC_EXTRA] = (struct pollfd){.fd = s->extra_fd, .events = POLLIN};
     struct capture_stream *streams[] = {&c->result->out, &c->result->err};
-    return spool_new(s->dir, streams, &c->spool, err);
+    int rc = spool_new(s->dir, streams, &c->spool, err);
+    if (rc == 0 && s->on_out)
+        spool_tap(c->spool, SRC_OUT, s->on_out, s->out_ctx);
+    return rc;
 }
 
 int capture_run(const struct capture_spec *spec, struct capture_result *ret, struct arp_err *err)

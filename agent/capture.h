@@ -40,9 +40,14 @@ struct capture_idle {
 struct capture_spec {
     struct reaper *reaper;
     const struct child *child;
-    uid_t uid;           /* of the command: what tree kill ends */
-    int out_fd, err_fd;  /* read ends; borrowed, made nonblocking */
-    struct evdir *dir;   /* keeps blobs */
+    uid_t uid;          /* of the command: what tree kill ends */
+    int out_fd, err_fd; /* read ends; borrowed, made nonblocking */
+    struct evdir *dir;  /* keeps blobs */
+    /* Sees the bytes of standard output as they are read; NULL for nobody. */
+    void (*on_out)(void *ctx, const char *bytes, size_t len);
+    void *out_ctx;
+    int stop_signal;     /* first word to its process group at the end of its time or a cancel; 0: SIGTERM */
+    int stop_grace_ms;   /* how long it has then; 0: the usual (agent/sandbox.h) */
     int64_t deadline_ns; /* monotonic */
     int cancel_fd;       /* readable: cancel */
     int peer_fd;         /* a hang-up there calls on_peer_gone; -1 for none */

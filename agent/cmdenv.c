@@ -43,6 +43,8 @@ void cmdenv_init(struct cmdenv *e, const char *image_path)
     snprintf(e->text[n++], sizeof(e->text[0]), "LANG=C.UTF-8");
     snprintf(e->text[n++], sizeof(e->text[0]), "USER=arp");
     snprintf(e->text[n++], sizeof(e->text[0]), "LOGNAME=arp");
+    /* The login shell of the passwd entry is the shell shim, which runs nothing outside of an engine's run. */
+    snprintf(e->text[n++], sizeof(e->text[0]), "SHELL=/bin/sh");
     for (int i = 0; i < n; i++)
         e->vars[i] = e->text[i];
 }

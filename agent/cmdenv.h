@@ -8,7 +8,7 @@
 #include "shared/err.h"
 #include "shared/json.h"
 
-#define CMDENV_VARS 6
+#define CMDENV_VARS 7
 
 struct cmdenv {
     char path[4096];               /* value of PATH: the image's own when it is sane, else the usual one */

@@ -52,6 +52,7 @@ static int plumbing_open(int repo_fd, const struct command *c, struct plumbing *
 static int follow(const struct command_context *run, const struct command *c, const struct plumbing *p,
     const struct child *child, struct capture_result *ret, struct arp_err *err)
 {
+    const struct command_talk *talk = run->talk;
     int64_t own_ns = clock_mono_ns() + c->timeout_ms * 1000000;
     struct capture_spec spec = {.reaper = run->reaper,
         .child = child,
@@ -64,10 +65,16 @@ static int follow(const struct command_context *run, const struct command *c, co
         .peer_fd = run->peer_fd,
         .on_peer_gone = run->on_peer_gone,
         .peer_ctx = run->idle.ctx,
-        .extra_fd = recorder_wake_fd(box_recorder(run->box)),
+        .extra_fd = talk ? talk->wake_fd : recorder_wake_fd(box_recorder(run->box)),
         .on_extra = run->on_records,
         .extra_ctx = run->idle.ctx,
         .idle = run->idle};
+    if (talk) {
+        spec.on_out = talk->on_out;
+        spec.out_ctx = talk->out_ctx;
+        spec.stop_signal = talk->stop_signal;
+        spec.stop_grace_ms = talk->stop_grace_ms;
+    }
     return capture_run(&spec, ret, err);
 }
 
@@ -109,7 +116,7 @@ int command_execute(const struct command_context *run, const struct command *c, 
     if (rc == 0) {
         struct launch launch = {.argv = (const char *const *)c->argv,
             .cwd_fd = p.cwd,
-            .in_fd = p.null,
+            .in_fd = run->talk ? run->talk->in_fd : p.null,
             .out_fd = p.out[1],
             .err_fd = p.err[1]}; /* used until settle */
         rc = box_spawn(run->box, id, &launch, &child, &ret->outcome, err);

@@ -11,6 +11,15 @@
 #include "agent/request.h"
 #include "shared/err.h"
 
+/* A command that is more than started and waited for: an engine's CLI. */
+struct command_talk {
+    int in_fd;   /* its standard input */
+    int wake_fd; /* readable: on_records is called; stands for the recorder's own, which it must include */
+    void (*on_out)(void *ctx, const char *bytes, size_t len); /* its standard output as it comes */
+    void *out_ctx;
+    int stop_signal, stop_grace_ms; /* as in struct capture_spec */
+};
+
 /* Borrowed during the call. */
 struct command_context {
     struct box *box;
@@ -21,8 +30,9 @@ struct command_context {
     int cancel_fd;       /* as in struct capture_spec */
     int peer_fd;
     void (*on_peer_gone)(void *ctx);
-    void (*on_records)(void *ctx); /* take the recorder's records */
-    struct capture_idle idle;      /* its ctx is that of the two above too */
+    void (*on_records)(void *ctx);   /* take the recorder's records */
+    struct capture_idle idle;        /* its ctx is that of the two above too */
+    const struct command_talk *talk; /* NULL: nothing on its standard input, and nobody listens */
 };
 
 struct command_result {

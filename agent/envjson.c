@@ -107,6 +107,22 @@ static void put_agent(struct json *j, const struct agent_info *info)
     json_obj_close(j);
 }
 
+/* Who worked: an engine without a program of its own is part of the agent. */
+static void put_engine(struct json *j, const struct engine_info *e)
+{
+    json_key(j, "engine");
+    if (!e) {
+        json_null(j);
+        return;
+    }
+    json_obj_open(j);
+    json_kstr(j, "name", e->name);
+    kstr_or_null(j, "version", e->version);
+    kstr_or_null(j, "path", e->path);
+    json_kdigest(j, "sha256", e->sha256);
+    json_obj_close(j);
+}
+
 int envjson_write(const struct envjson_spec *s, struct buf *out, struct arp_err *err)
 {
     char now[CLOCK_ISO_LEN + 1];
@@ -128,6 +144,7 @@ int envjson_write(const struct envjson_spec *s, struct buf *out, struct arp_err 
     json_key(&j, "environment");
     cmdenv_put(s->env, &j);
     put_agent(&j, s->info);
+    put_engine(&j, s->engine);
     json_obj_close(&j);
     buf_append_char(out, '\n');
     return buf_error(out, err);

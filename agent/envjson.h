@@ -6,6 +6,7 @@
 #define ARP_AGENT_ENVJSON_H
 
 #include "agent/cmdenv.h"
+#include "agent/engine.h"
 #include "agent/layers.h"
 #include "agent/metadata.h"
 #include "agent/request.h"
@@ -20,6 +21,7 @@ struct envjson_spec {
     const struct cmdenv *env;
     const struct sandbox_layers *layers; /* NULL: no command could be started */
     const struct seccomp_prog *seccomp;  /* NULL when it could not be compiled */
+    const struct engine_info *engine;    /* NULL: the image does not have what was asked for */
 };
 
 /* Errors: ARP_E_NOMEM, ARP_E_TOO_LARGE. */

@@ -15,8 +15,8 @@
 #include "shared/fd.h"
 #include "shared/json.h"
 
-static const char *const fixed_names[] = {
-    "command_log.jsonl", "diff.patch", "env.json", "events.jsonl", "outputs.json", "processes.jsonl"};
+static const char *const fixed_names[] = {"command_log.jsonl", "diff.patch", "engine.jsonl", "env.json",
+    "events.jsonl", "outputs.json", "processes.jsonl"};
 #define FIXED_NAMES (sizeof(fixed_names) / sizeof(fixed_names[0]))
 #define BLOB_PREFIX "blobs/sha256-"
 

@@ -36,7 +36,8 @@ int evdir_write_file(const struct evdir *d, const char *name, const struct buf *
  * Errors: ARP_E_IO. */
 int evdir_sync(const struct evdir *d, struct arp_err *err);
 
-/* True for command_log.jsonl, outputs.json, events.jsonl, diff.patch, env.json and blobs/sha256-<64 hex>. */
+/* True for the fixed names (command_log.jsonl, diff.patch, engine.jsonl, env.json, events.jsonl, outputs.json, processes.jsonl) and
+ * blobs/sha256-<64 hex>. */
 bool evdir_name_ok(const char *name);
 /* Open a file of some run for reading. Errors: ARP_E_NOT_FOUND, ARP_E_IO. Returns the fd and its size. */
 int evdir_open_file(

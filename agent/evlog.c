@@ -127,6 +127,40 @@ static const char *or_null(const char *s)
     return s[0] ? s : NULL;
 }
 
+void evlog_token(struct evlog *log, uint64_t call, const char *text, size_t len)
+{
+    struct json j;
+    begin(log, &j, EVENT_RUN_TOKEN);
+    json_kuint(&j, "sequence", log->tokens++);
+    json_key(&j, "delta");
+    json_strn(&j, text, len);
+    json_kuint(&j, "call", call);
+    commit(log, &j);
+}
+
+void evlog_model_call(struct evlog *log, const struct relay_call *c)
+{
+    struct json j;
+    begin(log, &j, EVENT_RUN_MODEL_CALL);
+    json_kuint(&j, "call", c->call);
+    json_kstr(&j, "lane", c->side ? "side" : "main");
+    json_kstr(&j, "dialect", c->known ? model_dialect_name(c->dialect) : NULL);
+    json_kstr(&j, "model", or_null(c->model));
+    json_kstr(&j, "path", c->path);
+    json_kint(&j, "status", c->status);
+    json_kdigest(&j, "reqSha256", c->req_sha256);
+    json_kuint(&j, "reqBytes", c->req_bytes);
+    json_kdigest(&j, "respSha256", c->resp_sha256);
+    json_kuint(&j, "respBytes", c->resp_bytes);
+    json_kint(&j, "ttfbMs", c->ttfb_ms);
+    json_kint(&j, "durationMs", c->duration_ms);
+    json_kbool(&j, "cut", c->cut);
+    json_key(&j, "usage");
+    model_usage_put(&j, &c->usage);
+    json_kuint(&j, "toolCalls", c->tool_calls);
+    commit(log, &j);
+}
+
 void evlog_diff_ready(
     struct evlog *log, const struct snapshot_diff *diff, const char *tree_before, const char *tree_after)
 {
@@ -148,6 +182,20 @@ void evlog_diff_ready(
     commit(log, &j);
 }
 
+static void put_model(struct json *j, const struct run_model *m)
+{
+    json_kstr(j, "threadId", or_null(m->thread_id));
+    json_key(j, "usage");
+    json_obj_open(j);
+    json_kuint(j, "calls", m->calls);
+    json_kuint(j, "inputTokens", m->usage.input);
+    json_kuint(j, "cachedInputTokens", m->usage.cached_input);
+    json_kuint(j, "outputTokens", m->usage.output);
+    json_kuint(j, "reasoningTokens", m->usage.reasoning);
+    json_obj_close(j);
+    json_kdigest(j, "engineSha256", m->engine_sha256);
+}
+
 void evlog_completed(struct evlog *log, const struct run_end *end)
 {
     struct json j;
@@ -158,6 +206,9 @@ void evlog_completed(struct evlog *log, const struct run_end *end)
     if (end->reason)
         json_kstr(&j, "reason", end->reason);
     json_kstr(&j, "finalText", end->final_text);
+    json_kstr(&j, "engine", end->engine);
+    if (end->model)
+        put_model(&j, end->model);
     json_kstr(&j, "gitCommit", end->git_commit);
     json_kuint(&j, "commands", end->commands);
     json_kstr(&j, "commandLogHead", end->command_log_head);

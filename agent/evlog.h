@@ -12,6 +12,7 @@
 
 #include "agent/cmdlog.h"
 #include "agent/evdir.h"
+#include "agent/relay.h"
 #include "agent/request.h"
 #include "agent/snapshot.h"
 #include "agent/stream.h"
@@ -29,13 +30,24 @@ struct evlog {
     struct stream *stream; /* borrowed */
     struct buf line;
     struct buf batch;            /* lines that are chained but neither kept nor sent yet */
+    uint64_t tokens;             /* lines of tokens so far */
     int64_t started_ns, last_ns; /* monotonic: open, last line */
     struct arp_err file_error;   /* first failure of the volume's copy; code 0 while whole */
     bool stream_lost;
 };
 
+/* What the model was asked in a run, for RunCompleted. Texts are borrowed. */
+struct run_model {
+    const char *thread_id; /* "" = null */
+    uint64_t calls;
+    struct model_usage usage;  /* sums; unknown ones count as nothing */
+    const char *engine_sha256; /* of engine.jsonl, hex; "" = null */
+};
+
 /* How a run ended, for RunCompleted. Texts are borrowed; NULL leaves the member out (git_commit: null). Digests are hex, "" = null. */
 struct run_end {
+    const char *engine;            /* that worked, or the one that was asked for */
+    const struct run_model *model; /* NULL leaves its members out: a shell run */
     const char *status;
     const char *error_message;
     const char *reason;
@@ -64,6 +76,9 @@ void evlog_command_finished(struct evlog *log, const struct cmd_rec *rec, const 
  * line, so that a burst costs one write and wakes the reader once. */
 void evlog_process(struct evlog *log, const struct process_record *r, const char *head);
 void evlog_flush(struct evlog *log);
+/* Text of the model's answer to a call, as it passed. */
+void evlog_token(struct evlog *log, uint64_t call, const char *text, size_t len);
+void evlog_model_call(struct evlog *log, const struct relay_call *c);
 void evlog_diff_ready(
     struct evlog *log, const struct snapshot_diff *diff, const char *tree_before, const char *tree_after);
 void evlog_completed(struct evlog *log, const struct run_end *end);

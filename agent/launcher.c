@@ -31,6 +31,7 @@ static const char *const step_texts[LAUNCHER_STEPS] = {[LAUNCHER_STEP_NONE] = ""
     [LAUNCHER_STEP_CAPS] = "drop capabilities",
     [LAUNCHER_STEP_NNP] = "no_new_privs",
     [LAUNCHER_STEP_LANDLOCK] = "Landlock",
+    [LAUNCHER_STEP_GATEWAY] = "Landlock for connections",
     [LAUNCHER_STEP_SECCOMP] = "load seccomp programs",
     [LAUNCHER_STEP_STATUS] = "read back the sandbox",
     [LAUNCHER_STEP_CLONE] = "start a process",
@@ -171,7 +172,8 @@ static int send_setup(struct launcher *l, const struct launcher_box *box, struct
         .uid = l->ids.uid,
         .policy_len = p->policy.len,
         .custom_len = p->custom.len,
-        .args_len = p->args.len};
+        .args_len = p->args.len,
+        .connect_port = box->connect_port};
     buf_append(&out, &head, sizeof(head));
     put_program(&out, &p->policy);
     put_program(&out, &p->custom);
@@ -199,6 +201,7 @@ static int check_report(const struct launcher *l, const struct launcher_report *
         .rlimits = true, /* the launcher would not run without: exec_spawn sets them before its exec */
         .landlock = r->landlock_abi > 0,
         .seccomp = r->seccomp_mode == SECCOMP_MODE_FILTER,
+        .gateway_only = r->gateway_only == 1,
         .landlock_abi = r->landlock_abi,
         .cap_effective = r->cap_effective,
         .cap_bounding = r->cap_bounding,

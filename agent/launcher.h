@@ -42,6 +42,7 @@ struct launcher_box {
     const char *const
         *writable; /* directories commands may write to, NULL-terminated; absent ones are passed over */
     const char *search_path; /* colon list of absolute directories for an argv[0] without slash */
+    uint16_t connect_port;   /* the only one that TCP may connect to; 0: all */
 };
 
 /* Put the sandbox on. *ret_listener: the seccomp listener, the caller's. On an error the launcher is of no use any more.

@@ -196,9 +196,16 @@ static bool confine(
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return refused(r, LAUNCHER_STEP_IDS, errno);
     r->landlock_abi = landlock_abi();
-    rc = r->landlock_abi > 0 ? landlock_restrict(r->landlock_abi, (const char *const *)b->dirs) : 0;
+    if (s->connect_port && r->landlock_abi < LANDLOCK_ABI_CONNECT)
+        return refused(r, LAUNCHER_STEP_GATEWAY, ENOSYS);
+    rc = r->landlock_abi > 0
+             ? landlock_restrict(r->landlock_abi, (const char *const *)b->dirs, s->connect_port)
+             : 0;
     if (rc)
         return refused(r, LAUNCHER_STEP_LANDLOCK, rc);
+    r->gateway_only = s->connect_port && landlock_confines_connect(s->connect_port);
+    if (s->connect_port && !r->gateway_only)
+        return refused(r, LAUNCHER_STEP_GATEWAY, ENOSYS);
     rc = seccomp_load_listener(&b->prog, ret_listener);
     if (rc)
         return refused(r, LAUNCHER_STEP_SECCOMP, rc);

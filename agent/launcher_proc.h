@@ -23,7 +23,7 @@
 #define LAUNCHER_MSG_MAX                                                                                     \
     (160u << 10) /* below the default socket buffer; a command's arguments are at most 64 KiB */
 #define LAUNCHER_INSNS_MAX 4096u /* BPF_MAXINSNS */
-#define LAUNCHER_VARS_MAX  32u
+#define LAUNCHER_VARS_MAX  64u
 #define LAUNCHER_DIRS_MAX  8u
 
 /* First message: confine yourself. Behind it: the instructions of policy, custom and args, then the texts, each with its NUL: vars
@@ -32,6 +32,7 @@ struct launcher_setup {
     uid_t own_uid, uid;
     uint32_t policy_len, custom_len, args_len; /* instructions */
     uint32_t vars, dirs;
+    uint16_t connect_port;
 };
 
 enum launcher_step {
@@ -41,6 +42,7 @@ enum launcher_step {
     LAUNCHER_STEP_CAPS,
     LAUNCHER_STEP_NNP,
     LAUNCHER_STEP_LANDLOCK,
+    LAUNCHER_STEP_GATEWAY,
     LAUNCHER_STEP_SECCOMP,
     LAUNCHER_STEP_STATUS,
     LAUNCHER_STEP_CLONE,
@@ -59,7 +61,8 @@ struct launcher_report {
     uint32_t uid, saved_uid;
     uint32_t no_new_privs, seccomp_mode;
     uint64_t cap_permitted, cap_effective, cap_inheritable, cap_bounding, cap_ambient;
-    int32_t landlock_abi; /* 0: the kernel has none, nothing applied */
+    int32_t landlock_abi;  /* 0: the kernel has none, nothing applied */
+    uint32_t gateway_only; /* 1: a connection elsewhere was tried and refused */
 };
 
 /* Further messages: start a command. Behind it: argc texts with their NULs. Attached: working directory, stdin, stdout, stderr. */

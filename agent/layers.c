@@ -14,7 +14,7 @@ void sandbox_layers_put(struct json *j, const struct sandbox_layers *l)
         bool on;
     } layers[] = {{"uid", l->uid}, {"capabilities", l->capabilities}, {"bounding_set", l->bounding_set},
         {"no_new_privs", l->no_new_privs}, {"rlimits", l->rlimits}, {"landlock", l->landlock},
-        {"seccomp", l->seccomp}};
+        {"seccomp", l->seccomp}, {"gateway_only", l->gateway_only}};
     json_arr_open(j);
     for (size_t i = 0; i < sizeof(layers) / sizeof(layers[0]); i++) {
         if (layers[i].on)

@@ -12,6 +12,8 @@
 /* Layers every command gets, as read back from the kernel. */
 struct sandbox_layers {
     bool uid, capabilities, bounding_set, no_new_privs, rlimits, landlock, seccomp;
+    /* Of engine runs: no TCP connection but to the relay's port, no datagrams. */
+    bool gateway_only;
     int landlock_abi; /* of the kernel; 0: it has none */
     uint64_t cap_effective, cap_bounding;
     unsigned seccomp_mode;

@@ -144,6 +144,31 @@ static void put_tools(const struct metadata_spec *s, struct json *j)
     json_obj_close(j);
 }
 
+static void put_engines(const struct metadata_spec *s, struct json *j)
+{
+    json_key(j, "engines");
+    json_arr_open(j);
+    for (int i = 0; i < ENGINES; i++) {
+        struct engine_info *e = &s->engines[i];
+        char version[VERSION_TEXT_MAX + 1];
+        struct tool self = {.name = e->path, .flag = "--version"};
+        if (e->path[0] && !e->version[0]) {
+            ask_tool(s, &self, version);
+            size_t n = utf8_cut(version, strlen(version), sizeof(e->version) - 1);
+            snprintf(e->version, sizeof(e->version), "%.*s", (int)n, version);
+        }
+        json_obj_open(j);
+        json_kstr(j, "name", e->name);
+        json_kstr(j, "version", e->version[0] ? e->version : NULL);
+        json_kstr(j, "path", e->path[0] ? e->path : NULL);
+        json_kdigest(j, "sha256", e->sha256);
+        json_kbool(j, "available", e->available);
+        json_kstr(j, "reason", e->available ? NULL : e->reason);
+        json_obj_close(j);
+    }
+    json_arr_close(j);
+}
+
 /* The image's C library, which is not the agent's own: what getconf(1) says, or musl by its loader. null for an image with none. */
 static void put_libc(const struct metadata_spec *s, struct json *j)
 {
@@ -240,10 +265,7 @@ int metadata_collect(const struct metadata_spec *s, struct buf *out, struct arp_
     json_obj_close(&j);
     put_tools(s, &j);
     put_sandbox(s, &j);
-    json_key(&j, "engines");
-    json_arr_open(&j);
-    json_str(&j, "shell");
-    json_arr_close(&j);
+    put_engines(s, &j);
     json_obj_close(&j);
     return buf_error(out, err);
 }

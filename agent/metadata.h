@@ -10,6 +10,7 @@
 
 #include "agent/box.h"
 #include "agent/cmdenv.h"
+#include "agent/engine.h"
 #include "agent/reaper.h"
 #include "shared/buf.h"
 #include "shared/err.h"
@@ -36,6 +37,7 @@ struct metadata_spec {
     const struct cmdenv *env;
     struct box *box;
     const struct agent_info *info;
+    struct engine_info *engines; /* ENGINES; those that have a program are asked for their version */
     int cwd_fd;
 };
 /* Append the JSON object. Errors: ARP_E_NOMEM, ARP_E_TOO_LARGE (LIMIT_METADATA). */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/shellwords.h"
 #include "shared/event.h"
 #include "shared/oci_profile.h"
 
@@ -19,12 +20,24 @@ static const struct json_field body_fields[] = {
     {"workspaceId", JSON_STRING, true},
     {"prompt", JSON_STRING, false},
     {"engine", JSON_STRING, true},
-    {"commands", JSON_ARRAY, true},
+    {"commands", JSON_ARRAY, false},
+    {"model", JSON_STRING, false},
+    {"dialect", JSON_STRING, false},
+    {"instructions", JSON_STRING, false},
+    {"threadId", JSON_STRING, false},
+    {"limits", JSON_OBJECT, false},
     {"timeoutMs", JSON_INT, true},
     {"sandboxProfile", JSON_ANY, false}, /* a name, or an OCI profile */
     {"artifacts", JSON_ARRAY, false},
     {"events", JSON_ARRAY, true},
 };
+
+static const struct json_field limit_fields[] = {
+    {"maxSteps", JSON_INT, false},
+    {"maxTokens", JSON_INT, false},
+};
+
+static const char *const engine_names[] = {"shell", "codex", "claude", "opencode", "builtin", "auto"};
 
 static const struct json_field command_fields[] = {
     {"argv", JSON_ARRAY, true},
@@ -71,37 +84,14 @@ static bool path_ok(const char *s)
     }
 }
 
-/* Append one word so that a POSIX shell would read exactly it. */
-static void quote_word(struct buf *out, const char *w)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,@%+";
-    if (*w && w[strspn(w, plain)] == 0) {
-        buf_append_str(out, w);
-        return;
-    }
-    buf_append_char(out, '\'');
-    for (; *w; w++) {
-        if (*w == '\'')
-            buf_append_str(out, "'\\''");
-        else
-            buf_append_char(out, *w);
-    }
-    buf_append_char(out, '\'');
-}
-
 static int make_text(struct command *c, struct arp_err *err)
 {
     struct buf text;
     buf_init(&text, 4 * LIMIT_ARGV_BYTES + 4 * LIMIT_ARGV_ITEMS);
-    if (c->shell) {
+    if (c->shell)
         buf_append_str(&text, c->argv[2]);
-    } else {
-        for (size_t i = 0; i < c->argc; i++) {
-            if (i > 0)
-                buf_append_char(&text, ' ');
-            quote_word(&text, c->argv[i]);
-        }
-    }
+    else
+        shellwords_quote(&text, c->argv, c->argc);
     int rc = buf_error(&text, err);
     c->text = rc ? NULL : (text.data ? buf_steal(&text) : strdup(""));
     buf_done(&text);
@@ -201,6 +191,104 @@ static int parse_commands(const cJSON *list, struct run_request *r, struct arp_e
     return 0;
 }
 
+static int get_engine(const cJSON *body, const char **ret, struct arp_err *err)
+{
+    const char *name = json_get_str(body, "engine");
+    for (size_t i = 0; i < COUNT(engine_names); i++) {
+        if (strcmp(name, engine_names[i]) == 0) {
+            *ret = engine_names[i];
+            return 0;
+        }
+    }
+    return arp_fail_field(err, "engine", "this agent has no engine '%.32s'", name);
+}
+
+/* A copy of an optional text of at most max bytes; NULL when it is not there or empty. */
+static int copy_text(const cJSON *body, const char *name, size_t max, char **ret, struct arp_err *err)
+{
+    const char *s = json_get_str(body, name);
+    if (!s || !*s)
+        return 0;
+    if (strlen(s) > max)
+        return arp_fail_field(err, name, "%s is over %zu bytes", name, max);
+    *ret = strdup(s);
+    return *ret ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "%s", name);
+}
+
+/* It becomes an argument of a CLI: nothing that could be read as an option, nothing to quote. */
+static bool model_ok(const char *s)
+{
+    if (*s == '-')
+        return false;
+    for (; *s; s++) {
+        if (*s <= 0x20 || *s >= 0x7f || *s == '"' || *s == '\\')
+            return false;
+    }
+    return true;
+}
+
+bool request_thread_ok(const char *s)
+{
+    static const char first[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    static const char rest[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+    size_t n = strspn(s, rest);
+    return n > 0 && n <= REQUEST_THREAD_MAX && s[n] == 0 && strchr(first, *s);
+}
+
+static int parse_dialect(const cJSON *body, struct run_request *r, struct arp_err *err)
+{
+    const char *name = json_get_str(body, "dialect");
+    if (!name)
+        return 0;
+    r->has_dialect = model_dialect_of(name, &r->dialect) && r->dialect != MODEL_GEMINI;
+    return r->has_dialect ? 0 : arp_fail_field(err, "dialect", "no engine speaks the dialect '%.32s'", name);
+}
+
+static int parse_limits(const cJSON *limits, struct run_request *r, struct arp_err *err)
+{
+    if (!limits || cJSON_IsNull(limits))
+        return 0;
+    int rc = json_check_object(limits, limit_fields, COUNT(limit_fields), "limits", err);
+    if (rc)
+        return rc;
+    r->max_steps = json_get_int(limits, "maxSteps", 0);
+    r->max_tokens = json_get_int(limits, "maxTokens", 0);
+    if (r->max_steps < 0 || r->max_steps > REQUEST_STEPS_MAX)
+        return arp_fail_field(err, "limits.maxSteps", "maxSteps must be 0 to %d", REQUEST_STEPS_MAX);
+    if (r->max_tokens < 0 || r->max_tokens > REQUEST_TOKENS_MAX)
+        return arp_fail_field(err, "limits.maxTokens", "maxTokens must be 0 to %lld", REQUEST_TOKENS_MAX);
+    return 0;
+}
+
+/* What the engine works from: commands for shell, a prompt for the others. */
+static int parse_work(const cJSON *body, struct run_request *r, struct arp_err *err)
+{
+    const cJSON *commands = cJSON_GetObjectItemCaseSensitive(body, "commands");
+    bool has_commands = commands && !cJSON_IsNull(commands);
+    bool is_shell = strcmp(r->engine, "shell") == 0;
+    if (has_commands != is_shell)
+        return arp_fail_field(err, "commands", "commands are for the engine 'shell' alone, which needs them");
+    int rc = is_shell ? parse_commands(commands, r, err) : 0;
+    if (rc || is_shell)
+        return rc;
+    rc = copy_text(body, "prompt", LIMIT_PROMPT, &r->prompt, err);
+    if (rc == 0 && !r->prompt)
+        rc = arp_fail_field(err, "prompt", "the engine '%s' needs a prompt", r->engine);
+    if (rc == 0)
+        rc = copy_text(body, "model", MODEL_NAME_MAX, &r->model, err);
+    if (rc == 0 && r->model && !model_ok(r->model))
+        rc = arp_fail_field(err, "model", "model must be printable ASCII without blanks");
+    if (rc == 0)
+        rc = copy_text(body, "instructions", LIMIT_INSTRUCTIONS, &r->instructions, err);
+    if (rc == 0)
+        rc = copy_text(body, "threadId", REQUEST_THREAD_MAX, &r->thread_id, err);
+    if (rc == 0 && r->thread_id && !request_thread_ok(r->thread_id))
+        rc = arp_fail_field(err, "threadId", "threadId is not one that an engine gave");
+    if (rc == 0)
+        rc = parse_dialect(body, r, err);
+    return rc ? rc : parse_limits(cJSON_GetObjectItemCaseSensitive(body, "limits"), r, err);
+}
+
 /* Only the form that names everything below one directory; wider patterns are refused, not half understood. */
 static int parse_patterns(const cJSON *list, struct run_request *r, struct arp_err *err)
 {
@@ -253,9 +341,9 @@ static int parse_body(const cJSON *body, struct run_request *r, struct arp_err *
         return rc;
     if (json_get_int(body, "v", 0) != 1)
         return arp_fail_field(err, "v", "v must be 1");
-    if (strcmp(json_get_str(body, "engine"), "shell") != 0)
-        return arp_fail_field(err, "engine", "this agent has the engine 'shell' only");
-    rc = get_uuid(body, "runId", r->run_id, err);
+    rc = get_engine(body, &r->engine, err);
+    if (rc == 0)
+        rc = get_uuid(body, "runId", r->run_id, err);
     if (rc == 0)
         rc = get_uuid(body, "userId", r->user_id, err);
     if (rc == 0)
@@ -272,7 +360,7 @@ static int parse_body(const cJSON *body, struct run_request *r, struct arp_err *
     else if (rc == 0)
         rc = oci_profile_canonical(profile, "sandboxProfile", &r->profile_json, r->profile_sha256, err);
     if (rc == 0)
-        rc = parse_commands(cJSON_GetObjectItemCaseSensitive(body, "commands"), r, err);
+        rc = parse_work(body, r, err);
     if (rc == 0)
         rc = parse_patterns(cJSON_GetObjectItemCaseSensitive(body, "artifacts"), r, err);
     return rc ? rc : parse_events(cJSON_GetObjectItemCaseSensitive(body, "events"), r, err);
@@ -296,22 +384,45 @@ int request_parse(const char *body, size_t len, struct run_request **ret, struct
     return 0;
 }
 
+int command_init(struct command *c, char *const *argv, size_t argc, int64_t timeout_ms, struct arp_err *err)
+{
+    *c = (struct command){
+        .argv = calloc(argc + 1, sizeof(char *)), .cwd = strdup("."), .timeout_ms = timeout_ms};
+    bool whole = c->argv && c->cwd;
+    for (; whole && c->argc < argc; c->argc++) {
+        c->argv[c->argc] = strdup(argv[c->argc]);
+        whole = c->argv[c->argc] != NULL;
+    }
+    if (!whole)
+        return arp_fail(err, ARP_E_NOMEM, 0, "command");
+    int rc = make_text(c, err);
+    return rc ? rc : check_line_size(c, err);
+}
+
+void command_done(struct command *c)
+{
+    for (size_t k = 0; c->argv && k < c->argc; k++)
+        free(c->argv[k]);
+    free(c->argv);
+    free(c->text);
+    free(c->cwd);
+    *c = (struct command){0};
+}
+
 void request_free(struct run_request *r)
 {
     if (!r)
         return;
-    for (size_t i = 0; i < r->command_count; i++) {
-        struct command *c = &r->commands[i];
-        for (size_t k = 0; c->argv && k < c->argc; k++)
-            free(c->argv[k]);
-        free(c->argv);
-        free(c->text);
-        free(c->cwd);
-    }
+    for (size_t i = 0; i < r->command_count; i++)
+        command_done(&r->commands[i]);
     free(r->commands);
     for (size_t i = 0; i < r->artifact_dir_count; i++)
         free(r->artifact_dirs[i]);
     free(r->profile_json);
+    free(r->prompt);
+    free(r->model);
+    free(r->instructions);
+    free(r->thread_id);
     buf_done(&r->prefix);
     free(r);
 }

@@ -15,12 +15,19 @@
 #include "shared/err.h"
 #include "shared/json.h"
 #include "shared/limits.h"
+#include "shared/model.h"
 #include "shared/uuid.h"
 
 /* A body: what the public API lets in, once more for the events handed over (their prompt may be escaped), and the fixed fields. */
 #define REQUEST_BODY_MAX ((size_t)LIMIT_BODY + 2u * LIMIT_LINE)
 /* Artifact patterns of one run; two is the usual number. */
 #define REQUEST_PATTERNS_MAX 32
+/* A conversation's name, as the CLIs give them: UUIDs, "ses_" and some letters. */
+#define REQUEST_THREAD_MAX 128
+/* Of limits.maxSteps: answers of the model in one run. */
+#define REQUEST_STEPS_MAX 10000
+/* Of limits.maxTokens. */
+#define REQUEST_TOKENS_MAX 1000000000000ll
 
 struct command {
     char **argv; /* what is executed, NULL-terminated: for a shell command {"/bin/sh","-c",text} */
@@ -36,8 +43,17 @@ struct run_request {
     char user_id[UUID_LEN + 1];
     char project_id[UUID_LEN + 1];
     char workspace_id[UUID_LEN + 1];
-    struct command *commands;
+    const char *engine;       /* static: "shell", "codex", "claude", "opencode", "builtin", or "auto" */
+    struct command *commands; /* of shell alone; none for the others */
     size_t command_count;
+    /* What the other engines work from; shell reads none of it. NULL: not given. */
+    char *prompt;       /* always there but for shell, at most LIMIT_PROMPT */
+    char *model;        /* printable ASCII without blanks, no '-' in front, at most MODEL_NAME_MAX */
+    char *instructions; /* at most LIMIT_INSTRUCTIONS */
+    char *thread_id;    /* letters, digits, '_', '-', '.', the first a letter or digit */
+    bool has_dialect;   /* what the provider speaks: responses, chat or messages */
+    enum model_dialect dialect;
+    int64_t max_steps, max_tokens; /* 0: no limit of the request's */
     int64_t timeout_ms;
     enum seccomp_profile
         profile;        /* SECCOMP_DEFAULT with a custom profile: its programs stand beside the custom one */
@@ -52,6 +68,12 @@ struct run_request {
 /* Errors: those of json_parse, ARP_E_UNKNOWN_FIELD, ARP_E_FIELD (details.field), ARP_E_TOO_LARGE, ARP_E_NOMEM. */
 int request_parse(const char *body, size_t len, struct run_request **ret, struct arp_err *err);
 void request_free(struct run_request *r);
+/* Could this be thread_id? */
+bool request_thread_ok(const char *s);
+/* Fill c for a program: argv (at least one) is copied, text is made of it, cwd is the repository's root. Errors: ARP_E_NOMEM,
+ * ARP_E_FIELD (too long to be recorded); command_done all the same. */
+int command_init(struct command *c, char *const *argv, size_t argc, int64_t timeout_ms, struct arp_err *err);
+void command_done(struct command *c); /* accepts a zeroed one */
 
 static inline void request_free_ptr(struct run_request **r)
 {

@@ -24,6 +24,7 @@
 #include "agent/sandbox.h"
 #include "agent/snapshot.h"
 #include "agent/treekill.h"
+#include "agent/turn.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
 #include "shared/log.h"
@@ -40,7 +41,11 @@ struct run {
     struct snapshot_state before, after;
     struct snapshot_diff diff;
     struct proclog processes;
-    struct box *box; /* NULL: no command can start */
+    char bearer[RELAY_BEARER_LEN + 1]; /* of the relay; "" while it is not open for this run */
+    struct engine_info engine;         /* that works; name NULL: the image does not have what was asked for */
+    struct turn *turn;                 /* of an engine with a CLI, else NULL */
+    struct turn_result told;           /* what the turn came to */
+    struct box *box;                   /* NULL: no command can start */
     char box_error[ARP_ERR_MSG_MAX];
     const struct seccomp_prog *seccomp; /* of the box; NULL without one */
     struct seccomp_prog *custom;        /* owned: compiled for this run */
@@ -55,10 +60,15 @@ struct run {
     /* How it ends; the first failure counts. */
     const char *status, *reason;
     char message[ARP_ERR_MSG_MAX];
-    char final_text[ARP_ERR_MSG_MAX + 64];
+    char final_text[ARP_ERR_MSG_MAX + 64]; /* of a shell run */
     char outputs_hex[SHA256_HEX_LEN + 1], env_hex[SHA256_HEX_LEN + 1], log_hex[SHA256_HEX_LEN + 1],
         processes_hex[SHA256_HEX_LEN + 1];
 };
+
+static bool is_shell(const struct run *run)
+{
+    return strcmp(run->req->engine, "shell") == 0;
+}
 
 const char *run_id(const struct run *run)
 {
@@ -72,12 +82,22 @@ void run_stop(struct run *run, enum stop_reason why)
         eventfd_write(run->cancel_fd, 1);
 }
 
+/* Calls in progress are cut; the next run may have it. */
+static void close_relay(struct run *run)
+{
+    if (run->bearer[0])
+        relay_close(run->config->relay);
+    run->bearer[0] = 0;
+}
+
 void run_free(struct run *run)
 {
     if (!run)
         return;
+    close_relay(run);
     snapshot_stop(run->snapshot);
     box_close(run->box);
+    turn_free(run->turn); /* the box has its variables */
     seccomp_prog_free(run->custom);
     proclog_close(&run->processes);
     evlog_close(&run->events);
@@ -125,6 +145,9 @@ int run_new(struct runner *runner, struct run_request *req, struct stream *strea
         run_free(run);
         return rc;
     }
+    /* Before the answer to POST /run: the orchestrator then asks for the run's model calls. */
+    if (!is_shell(run))
+        relay_open(run->config->relay, req->run_id, run->bearer);
     *ret = run;
     return 0;
 }
@@ -175,9 +198,18 @@ static void check_clock(struct run *run)
     }
 }
 
+static void pump_turn(struct run *run)
+{
+    struct arp_err err = {0};
+    if (turn_pump(run->turn, &err) != 0)
+        fail_err(run, "evidence_error", &err);
+}
+
 static int on_idle(void *ctx)
 {
     struct run *run = ctx;
+    if (run->turn) /* the relay's own clock is asked then, too */
+        pump_turn(run);
     int next = evlog_idle(&run->events);
     if (run->events.stream_lost)
         run_stop(run, STOP_ORCHESTRATOR_GONE);
@@ -214,19 +246,68 @@ static void on_records(void *ctx)
         recorder_close_budget(box_recorder(run->box));
 }
 
+/* The recorder's records, and what the engine's relay and shim have. */
+static void on_wake(void *ctx)
+{
+    struct run *run = ctx;
+    on_records(run);
+    pump_turn(run);
+}
+
+/* Find the engine, and make ready what it needs before its box. */
+static int open_engine(struct run *run, struct arp_err *err)
+{
+    const struct engine_info *infos = runner_engines(run->runner), *found = &infos[ENGINE_SHELL];
+    int rc = is_shell(run) ? 0 : engine_choose(infos, run->req, &found, err);
+    if (rc)
+        return rc;
+    run->engine = *found;
+    if (!engine_find(found->name))
+        return 0;
+    struct turn_spec spec = {.req = run->req,
+        .info = &run->engine,
+        .workspace = run->config->workspace,
+        .env = run->config->env,
+        .relay = run->config->relay,
+        .bearer = run->bearer,
+        .dir = &run->dir,
+        .events = &run->events,
+        .commands = &run->commands,
+        .uid = SANDBOX_UID,
+        .gid = SANDBOX_GID,
+        .shim = ENGINE_SHELL_PROGRAM};
+    return turn_open(&spec, &run->turn, err);
+}
+
+static int compile(struct run *run, bool gateway, struct arp_err *err)
+{
+    const struct run_request *req = run->req;
+    if (!req->profile_json)
+        return runner_seccomp(run->runner, req->profile, gateway, &run->seccomp, err);
+    int rc = gateway ? seccomp_compile_gateway(req->profile, req->profile_json, &run->custom, err)
+                     : seccomp_compile(req->profile, req->profile_json, &run->custom, err);
+    run->seccomp = run->custom;
+    return rc;
+}
+
 /* The sandbox of all commands. An error here refuses them. */
 static int open_box(struct run *run, struct arp_err *err)
 {
-    const struct run_request *req = run->req;
-    int rc = req->profile_json ? seccomp_compile(req->profile, req->profile_json, &run->custom, err)
-                               : runner_seccomp(run->runner, req->profile, &run->seccomp, err);
-    if (rc == 0 && run->custom)
-        run->seccomp = run->custom;
-    return rc ? rc : runner_open_box(run->runner, run->seccomp, &run->box, err);
+    struct turn *t = run->turn;
+    int rc = compile(run, t != NULL, err);
+    struct runner_box want = {.seccomp = run->seccomp};
+    if (t) {
+        want.vars = turn_vars(t);
+        want.home = turn_home(t);
+        want.connect_port = turn_port(t);
+    }
+    if (rc == 0)
+        rc = runner_open_box(run->runner, &want, &run->box, err);
+    return rc || !t ? rc : turn_enter(t, run->box, err);
 }
 
 /* Start the command and follow it to its end. */
-static int execute(struct run *run, size_t id, struct arp_err *err)
+static int execute(struct run *run, const struct command *c, size_t id, struct arp_err *err)
 {
     if (!run->box)
         return arp_fail(err, ARP_E_UNSUPPORTED, 0, "%s", run->box_error);
@@ -238,14 +319,24 @@ static int execute(struct run *run, size_t id, struct arp_err *err)
         .cancel_fd = run->cancel_fd,
         .peer_fd = run->peer_fd,
         .on_peer_gone = on_peer_gone,
-        .on_records = on_records,
-        .idle = {.call = on_idle, .ctx = run}};
+        .on_records = run->turn ? on_wake : on_records,
+        .idle = {.call = on_idle, .ctx = run},
+        .talk = run->turn ? turn_talk(run->turn) : NULL};
     uint64_t dropped = run->dropped;
-    int rc = command_execute(&spec, &run->req->commands[id], id, &run->result, err);
+    int rc = command_execute(&spec, c, id, &run->result, err);
     /* What the recorder counted only, and what the log had no room for. */
     run->result.tally.records_dropped += run->dropped - dropped;
     run->dropped = dropped + run->result.tally.records_dropped;
     return rc;
+}
+
+/* What the end of an engine's CLI means for the run. */
+static void judge_turn(struct run *run, const struct cmd_rec *rec)
+{
+    char text[ARP_ERR_MSG_MAX];
+    check_clock(run);
+    if (!turn_judge(run->turn, rec->exit_code, &rec->io->err, text))
+        fail(run, "failed", "engine_error", text);
 }
 
 /* Exit code and signal of a finished command into rec, and what they mean for the run. name: room for the signal's name. */
@@ -259,7 +350,7 @@ static void judge(
     } else if (outcome->stage == EXEC_FAILED) {
         rec->exit_code = outcome->sys_errno == ENOENT ? 127 : 126;
         snprintf(text, sizeof(text), "command %zu could not be executed: %s", (size_t)rec->id, rec->error);
-        fail(run, "failed", NULL, text);
+        fail(run, "failed", run->turn ? "engine_error" : NULL, text);
     } else if (outcome->stage == EXEC_SETUP) {
         rec->exit_code = -1;
         snprintf(text, sizeof(text), "command %zu was not started: %s", (size_t)rec->id, rec->error);
@@ -269,6 +360,10 @@ static void judge(
         rec->exit_code = 128 + WTERMSIG(status);
     } else {
         rec->exit_code = WEXITSTATUS(status);
+    }
+    if (run->turn) {
+        judge_turn(run, rec);
+        return;
     }
     check_clock(run);
     if (rec->timed_out) {
@@ -284,16 +379,30 @@ static void judge(
     }
 }
 
-/* One command: start event, execution, log line, finish event. */
-static void run_command(struct run *run, size_t id)
+/* The workload is dead: what the engine's services still have. */
+static void end_turn(struct run *run)
 {
-    const struct command *c = &run->req->commands[id];
+    struct arp_err err = {0};
+    if (turn_end(run->turn, &err) != 0)
+        fail_err(run, "evidence_error", &err);
+    turn_result(run->turn, &run->told);
+    run->ran += turn_commands(run->turn);
+}
+
+/* One command: start event, execution, log line, finish event. */
+static void run_command(struct run *run, const struct command *c, size_t id)
+{
     char cwd[2200];
     char name[SIGNAL_NAME_MAX];
     char why[ARP_ERR_MSG_MAX];
     struct arp_err err = {0};
     struct command_result *result = &run->result;
-    struct cmd_rec rec = {.id = id, .command = c, .cwd = cwd, .io = &result->io, .tally = &result->tally};
+    struct cmd_rec rec = {.id = id,
+        .command = c,
+        .cwd = cwd,
+        .io = &result->io,
+        .tally = &result->tally,
+        .origin = run->turn ? "engine" : NULL};
     const struct exec_outcome *outcome = &result->outcome;
     snprintf(cwd, sizeof(cwd), "%s/repo%s%s", run->config->workspace->root, strcmp(c->cwd, ".") ? "/" : "",
         strcmp(c->cwd, ".") ? c->cwd : "");
@@ -301,8 +410,10 @@ static void run_command(struct run *run, size_t id)
     command_result_init(result);
     evlog_command_started(&run->events, &rec);
     int64_t start_ns = clock_mono_ns();
-    int rc = execute(run, id, &err);
+    int rc = execute(run, c, id, &err);
     rec.duration_ms = (clock_mono_ns() - start_ns) / 1000000;
+    if (run->turn)
+        end_turn(run);
     rec.timed_out = result->io.timed_out;
     rec.layers = outcome->stage == EXEC_STARTED ? box_layers(run->box) : NULL;
     run->ran++;
@@ -357,7 +468,8 @@ static void write_env(struct run *run)
         .info = run->config->info,
         .env = run->config->env,
         .layers = run->box ? box_layers(run->box) : NULL,
-        .seccomp = run->seccomp};
+        .seccomp = run->seccomp,
+        .engine = run->engine.name ? &run->engine : NULL};
     int rc = envjson_write(&spec, &text, &err);
     keep_file(run, "env.json", rc, &text, run->env_hex, &err);
 }
@@ -395,6 +507,11 @@ static void git_after(struct run *run)
     evlog_diff_ready(&run->events, &run->diff, run->before.tree, run->after.tree);
 }
 
+static const char *or_empty(const char *s)
+{
+    return s ? s : "";
+}
+
 static void finish(struct run *run)
 {
     struct arp_err err = {0};
@@ -404,10 +521,16 @@ static void finish(struct run *run)
         fail_err(run, "evidence_error", &err);
     snprintf(run->final_text, sizeof(run->final_text), "%zu of %zu commands ran; %s", run->ran,
         run->req->command_count, is_over(run) ? run->message : "all exited with code 0");
-    struct run_end end = {.status = run->status,
+    struct run_model model = {.thread_id = or_empty(run->told.thread_id),
+        .calls = run->told.calls,
+        .usage = run->told.usage,
+        .engine_sha256 = or_empty(run->told.sha256)};
+    struct run_end end = {.engine = run->engine.name ? run->engine.name : run->req->engine,
+        .model = is_shell(run) ? NULL : &model,
+        .status = run->status,
         .error_message = is_over(run) ? run->message : NULL,
         .reason = run->reason,
-        .final_text = run->final_text,
+        .final_text = is_shell(run) ? run->final_text : or_empty(run->told.final_text),
         .git_commit = run->before.commit[0] ? run->before.commit : NULL,
         .commands = run->ran,
         .command_log_head = run->commands.chain.prev,
@@ -431,14 +554,18 @@ void run_execute(struct run *run)
     if (run->repo_fd < 0)
         fail_err(run, "workspace_error", &err);
     pthread_mutex_lock(workload);
-    if (open_box(run, &err) != 0)
+    if (open_engine(run, &err) != 0)
+        fail_err(run, "engine_error", &err);
+    else if (open_box(run, &err) != 0)
         snprintf(run->box_error, sizeof(run->box_error), "%s", err.msg);
     git_before(run);
     check_clock(run);
     for (size_t i = 0; i < run->req->command_count && !is_over(run); i++) {
-        run_command(run, i);
+        run_command(run, &run->req->commands[i], i);
         check_clock(run);
     }
+    if (run->turn && !is_over(run))
+        run_command(run, turn_command(run->turn), 0);
     if (tree_kill_wait(SANDBOX_UID, 5000, &err) != 0)
         fail_err(run, "sandbox_error", &err);
     git_after(run);
@@ -446,6 +573,7 @@ void run_execute(struct run *run)
     write_outputs(run);
     write_env(run);
     finish(run);
+    close_relay(run);
     runner_finished(run->runner);
     stream_close(run->stream);
 }

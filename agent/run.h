@@ -1,6 +1,7 @@
 /*
  * Run: one run, top to bottom, on its own thread:
- *   git before -> commands one after another -> kill what is left -> git after, diff -> outputs.json -> env.json -> RunCompleted
+ *   git before -> commands one after another, or one prompt to an engine -> kill what is left -> git after, diff -> outputs.json ->
+ *   env.json -> RunCompleted
  * Everything it learns goes to the evidence directory and the event stream as it happens. It always ends with RunCompleted.
  * Contract: docs/AGENT.md. Commands stop at the first that does not exit with 0.
  */

@@ -10,6 +10,7 @@
 
 #include "agent/run.h"
 #include "agent/sandbox.h"
+#include "agent/shim.h"
 #include "shared/log.h"
 
 static const struct launcher_ids launcher_ids = {
@@ -20,13 +21,14 @@ struct runner {
     struct seccomp_prog *helper;
     struct exehash *exehash;
     pthread_mutex_t workload;
-    pthread_mutex_t lock; /* the members below */
+    struct engine_info engines[ENGINES]; /* under workload */
+    pthread_mutex_t lock;                /* the members below */
     pthread_cond_t idle;
     struct run *current;
-    struct seccomp_prog *programs[SECCOMP_PROFILES]; /* NULL until used */
-    struct snapshot *snapshot;                       /* spare */
-    struct launcher *launcher;                       /* spare */
-    unsigned threads;                                /* run threads that have not ended */
+    struct seccomp_prog *programs[SECCOMP_PROFILES][2]; /* [1]: of gateway runs; NULL until used */
+    struct snapshot *snapshot;                          /* spare */
+    struct launcher *launcher;                          /* spare */
+    unsigned threads;                                   /* run threads that have not ended */
     bool closed;
 };
 
@@ -192,8 +194,10 @@ void runner_free(struct runner *r)
         return;
     runner_shutdown(r);
     seccomp_prog_free(r->helper);
-    for (int p = 0; p < SECCOMP_PROFILES; p++)
-        seccomp_prog_free(r->programs[p]);
+    for (int p = 0; p < SECCOMP_PROFILES; p++) {
+        seccomp_prog_free(r->programs[p][0]);
+        seccomp_prog_free(r->programs[p][1]);
+    }
     exehash_free(r->exehash);
     pthread_mutex_destroy(&r->workload);
     pthread_mutex_destroy(&r->lock);
@@ -206,12 +210,15 @@ const struct runner_config *runner_config(const struct runner *r)
     return &r->config;
 }
 
-int runner_seccomp(
-    struct runner *r, enum seccomp_profile p, const struct seccomp_prog **ret, struct arp_err *err)
+int runner_seccomp(struct runner *r, enum seccomp_profile p, bool gateway, const struct seccomp_prog **ret,
+    struct arp_err *err)
 {
     pthread_mutex_lock(&r->lock);
-    int rc = r->programs[p] ? 0 : seccomp_compile(p, NULL, &r->programs[p], err);
-    *ret = r->programs[p];
+    struct seccomp_prog **known = &r->programs[p][gateway];
+    int rc = 0;
+    if (!*known)
+        rc = gateway ? seccomp_compile_gateway(p, NULL, known, err) : seccomp_compile(p, NULL, known, err);
+    *ret = *known;
     pthread_mutex_unlock(&r->lock);
     return rc;
 }
@@ -229,17 +236,33 @@ static int take_launcher(struct runner *r, struct launcher **ret, struct arp_err
     return launcher_start(r->config.reaper, &launcher_ids, ret, err);
 }
 
-int runner_open_box(
-    struct runner *r, const struct seccomp_prog *seccomp, struct box **ret, struct arp_err *err)
+int runner_open_box(struct runner *r, const struct runner_box *want, struct box **ret, struct arp_err *err)
 {
     struct box_spec spec = {.reaper = r->config.reaper,
         .ids = &launcher_ids,
         .cache = r->exehash,
-        .seccomp = seccomp,
+        .seccomp = want->seccomp,
         .env = r->config.env,
+        .vars = want->vars,
+        .home = want->home,
+        .connect_port = want->connect_port,
         .workspace = r->config.workspace->root};
     int rc = take_launcher(r, &spec.launcher, err);
     return rc ? rc : box_open(&spec, ret, err);
+}
+
+struct engine_info *runner_engines(struct runner *r)
+{
+    struct arp_err why = {0};
+    struct engine_info found[ENGINES];
+    bool has_shim = shim_probe(ENGINE_SHELL_PROGRAM, SANDBOX_UID, &why) == 0;
+    engine_probe(r->exehash, has_shim ? NULL : why.msg, found);
+    for (int i = 0; i < ENGINES; i++) {
+        if (strcmp(found[i].sha256, r->engines[i].sha256) == 0)
+            memcpy(found[i].version, r->engines[i].version, sizeof(found[i].version));
+        r->engines[i] = found[i];
+    }
+    return r->engines;
 }
 
 pthread_mutex_t *runner_workload_lock(struct runner *r)

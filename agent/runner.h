@@ -11,8 +11,10 @@
 
 #include "agent/box.h"
 #include "agent/cmdenv.h"
+#include "agent/engine.h"
 #include "agent/metadata.h"
 #include "agent/reaper.h"
+#include "agent/relay.h"
 #include "agent/request.h"
 #include "agent/seccomp.h"
 #include "agent/snapshot.h"
@@ -22,6 +24,7 @@
 
 /* Borrowed by the runner for its whole life. */
 struct runner_config {
+    struct relay *relay;
     struct reaper *reaper;
     const struct workspace *workspace;
     const struct cmdenv *env;
@@ -50,12 +53,22 @@ void runner_shutdown(struct runner *r);
 void runner_free(struct runner *r);
 
 const struct runner_config *runner_config(const struct runner *r);
-/* The programs of a built-in profile, compiled when first asked for. Errors: those of seccomp_compile. */
-int runner_seccomp(
-    struct runner *r, enum seccomp_profile p, const struct seccomp_prog **ret, struct arp_err *err);
-/* A box with these programs, which outlive it. For whoever holds the workload lock. Errors: those of box_open, launcher_start. */
-int runner_open_box(
-    struct runner *r, const struct seccomp_prog *seccomp, struct box **ret, struct arp_err *err);
+/* The programs of a built-in profile, compiled when first asked for; gateway: those of seccomp_compile_gateway. Errors: those of
+ * seccomp_compile. */
+int runner_seccomp(struct runner *r, enum seccomp_profile p, bool gateway, const struct seccomp_prog **ret,
+    struct arp_err *err);
+/* What a box is opened with. Borrowed for its life; the last three as in struct box_spec. */
+struct runner_box {
+    const struct seccomp_prog *seccomp;
+    const char *const *vars;
+    const char *home;
+    uint16_t connect_port;
+};
+/* A box with these programs. For whoever holds the workload lock. Errors: those of box_open, launcher_start. */
+int runner_open_box(struct runner *r, const struct runner_box *want, struct box **ret, struct arp_err *err);
+/* ENGINES engines as the image has them now, for whoever holds the workload lock and has no box open. Their versions may be filled in, and are kept as long
+ * as the programs stay the same. */
+struct engine_info *runner_engines(struct runner *r);
 /* Start the helpers that are used up: starting one takes longer than a small run. Failures are logged, whoever needs one tries again. */
 void runner_make_spares(struct runner *r);
 /* Held by whoever has processes of the workload's uid: tree kill knows only the uid. */

@@ -49,9 +49,10 @@ int seccomp_profile_of(const char *name, enum seccomp_profile *ret, struct arp_e
     return arp_fail_field(err, "sandboxProfile", "no sandbox profile '%.64s'", name);
 }
 
-static bool has_network(enum seccomp_profile p)
+/* With streams_only the sockets of no-network are there too: Landlock lets them reach the relay and nothing else. */
+static bool has_network(const struct seccomp_prog *prog)
 {
-    return p == SECCOMP_DEFAULT || p == SECCOMP_STRICT;
+    return prog->profile == SECCOMP_DEFAULT || prog->profile == SECCOMP_STRICT || prog->streams_only;
 }
 
 static bool is_lenient(enum seccomp_profile p)
@@ -87,8 +88,9 @@ static int add_names(scmp_filter_ctx ctx, uint32_t action, const char *const *na
 
 /* --- policy --- */
 
-static int add_policy(scmp_filter_ctx ctx, enum seccomp_profile p)
+static int add_policy(scmp_filter_ctx ctx, const struct seccomp_prog *prog)
 {
+    enum seccomp_profile p = prog->profile;
     bool refuse = p == SECCOMP_HELPER;
     int rc = add_names(ctx, SCMP_ACT_ALLOW, seccomp_names_allowed);
     if (rc == 0)
@@ -139,18 +141,22 @@ static int add_observed(scmp_filter_ctx ctx, enum seccomp_profile p)
 
 /* Streams and datagrams of TCP, UDP and ping only: every other type and protocol is a kernel module that a build never needs. The kernel
  * reads all three as int and type's low four bits as the type. EPROTONOSUPPORT is what a kernel without MPTCP or SCTP answers. */
-static int add_inet_rules(scmp_filter_ctx ctx, enum seccomp_profile p, unsigned family)
+static int add_inet_rules(scmp_filter_ctx ctx, const struct seccomp_prog *prog, unsigned family)
 {
+    enum seccomp_profile p = prog->profile;
     static const struct {
         uint64_t mask, value;
     } types[] = {{0xf, SOCK_RAW}, {0x4, 0x4}, {0x8, 0x8}}; /* 0 to 2 remain, the kernel refuses 0 */
     int rc = 0;
-    if (!has_network(p))
+    if (!has_network(prog))
         return seccomp_rule_add(ctx, refusal(p, EACCES), SCMP_SYS(socket), 1, ARG_EQ(0, family));
     for (size_t i = 0; rc == 0 && i < COUNT(types); i++)
         rc = seccomp_rule_add(ctx, refusal(p, EPERM), SCMP_SYS(socket), 2, ARG_EQ(0, family),
             ARG_MASKED(1, types[i].mask, types[i].value));
     uint64_t last = family == AF_INET ? IPPROTO_UDP : IPPROTO_ICMPV6;
+    if (rc == 0 && prog->streams_only)
+        rc = seccomp_rule_add(
+            ctx, refusal(p, EPERM), SCMP_SYS(socket), 2, ARG_EQ(0, family), ARG_MASKED(1, 0xf, SOCK_DGRAM));
     if (rc == 0)
         rc = seccomp_rule_add(
             ctx, SCMP_ACT_ERRNO(EPROTONOSUPPORT), SCMP_SYS(socket), 2, ARG_EQ(0, family), ARG_GT(2, last));
@@ -161,12 +167,13 @@ static int add_inet_rules(scmp_filter_ctx ctx, enum seccomp_profile p, unsigned 
 }
 
 /* The kernel reads the family as an int, libseccomp compares 64 bits: a value with high bits set is over every family and refused. */
-static int add_socket_rules(scmp_filter_ctx ctx, enum seccomp_profile p)
+static int add_socket_rules(scmp_filter_ctx ctx, const struct seccomp_prog *prog)
 {
+    enum seccomp_profile p = prog->profile;
     int rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, ARG_GT(0, AF_NETLINK));
     for (unsigned family = 0; rc == 0 && family <= AF_NETLINK; family++) {
         if (family == AF_INET || family == AF_INET6)
-            rc = add_inet_rules(ctx, p, family);
+            rc = add_inet_rules(ctx, prog, family);
         else if (family != AF_UNIX && family != AF_NETLINK)
             rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1, ARG_EQ(0, family));
     }
@@ -178,9 +185,24 @@ static int add_socket_rules(scmp_filter_ctx ctx, enum seccomp_profile p)
     return rc;
 }
 
-/* Numbers of linux/prctl.h and asm/ioctls.h. */
-static int add_argument_rules(scmp_filter_ctx ctx, enum seccomp_profile p)
+/* A connection that begins with its first data, for which the kernel does not ask Landlock. */
+static int add_fastopen_rules(scmp_filter_ctx ctx)
 {
+    static const struct {
+        int nr;
+        unsigned flags;
+    } calls[] = {{SCMP_SYS(sendto), 3}, {SCMP_SYS(sendmsg), 2}, {SCMP_SYS(sendmmsg), 3}};
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < COUNT(calls); i++)
+        rc = seccomp_rule_add(
+            ctx, SCMP_ACT_NOTIFY, calls[i].nr, 1, ARG_MASKED(calls[i].flags, MSG_FASTOPEN, MSG_FASTOPEN));
+    return rc;
+}
+
+/* Numbers of linux/prctl.h and asm/ioctls.h. */
+static int add_argument_rules(scmp_filter_ctx ctx, const struct seccomp_prog *prog)
+{
+    enum seccomp_profile p = prog->profile;
     static const uint64_t clone_flags[] = {
         CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET};
     static const uint32_t requests[] = {TIOCSTI, TIOCLINUX, TIOCSETD};
@@ -200,30 +222,34 @@ static int add_argument_rules(scmp_filter_ctx ctx, enum seccomp_profile p)
             ctx, SCMP_ACT_ERRNO(0), SCMP_SYS(prctl), 2, ARG_LOW32(0, PR_SET_DUMPABLE), ARG_NE(1, 1));
     if (rc == 0) /* limits of others; one's own is pid 0 */
         rc = seccomp_rule_add(ctx, refuse, SCMP_SYS(prlimit64), 1, ARG_NE(0, 0));
-    return rc ? rc : add_socket_rules(ctx, p);
+    if (rc == 0 && prog->streams_only)
+        rc = add_fastopen_rules(ctx);
+    return rc ? rc : add_socket_rules(ctx, prog);
 }
 
-static int add_args(scmp_filter_ctx ctx, enum seccomp_profile p)
+static int add_args(scmp_filter_ctx ctx, const struct seccomp_prog *prog)
 {
+    enum seccomp_profile p = prog->profile;
     int rc = add_observed(ctx, p);
     if (rc == 0)
         rc = add_names(ctx, SCMP_ACT_NOTIFY, seccomp_names_denied);
     if (rc == 0 && !is_lenient(p))
         rc = add_names(ctx, SCMP_ACT_NOTIFY, seccomp_names_lenient);
-    return rc ? rc : add_argument_rules(ctx, p);
+    return rc ? rc : add_argument_rules(ctx, prog);
 }
 
 /* --- compile --- */
 
-static int compile_one(uint32_t default_action, int (*add)(scmp_filter_ctx, enum seccomp_profile),
-    enum seccomp_profile p, struct sock_fprog *ret, struct arp_err *err)
+static int compile_one(uint32_t default_action, int (*add)(scmp_filter_ctx, const struct seccomp_prog *),
+    const struct seccomp_prog *prog, struct sock_fprog *ret, struct arp_err *err)
 {
     scmp_filter_ctx ctx = seccomp_bpf_new(default_action);
     if (!ctx)
         return arp_fail(err, ARP_E_NOMEM, 0, "seccomp_init");
-    int rc = add(ctx, p);
+    int rc = add(ctx, prog);
     if (rc < 0)
-        rc = arp_fail(err, ARP_E_UNSUPPORTED, -rc, "build the seccomp profile '%s'", profile_names[p]);
+        rc = arp_fail(
+            err, ARP_E_UNSUPPORTED, -rc, "build the seccomp profile '%s'", profile_names[prog->profile]);
     else
         rc = seccomp_bpf_export(ctx, ret, err);
     seccomp_release(ctx);
@@ -232,17 +258,16 @@ static int compile_one(uint32_t default_action, int (*add)(scmp_filter_ctx, enum
 
 static int compile_all(struct seccomp_prog *prog, const char *custom_json, struct arp_err *err)
 {
-    enum seccomp_profile p = prog->profile;
-    int rc = compile_one(SCMP_ACT_ERRNO(ENOSYS), add_policy, p, &prog->policy, err);
-    if (rc == 0 && p == SECCOMP_HELPER)
-        return compile_one(SCMP_ACT_ALLOW, add_argument_rules, p, &prog->custom, err);
+    int rc = compile_one(SCMP_ACT_ERRNO(ENOSYS), add_policy, prog, &prog->policy, err);
+    if (rc == 0 && prog->profile == SECCOMP_HELPER)
+        return compile_one(SCMP_ACT_ALLOW, add_argument_rules, prog, &prog->custom, err);
     if (rc == 0 && custom_json)
         rc = seccomp_custom_compile(custom_json, &prog->custom, &prog->custom_unknown, err);
-    return rc ? rc : compile_one(SCMP_ACT_ALLOW, add_args, p, &prog->args, err);
+    return rc ? rc : compile_one(SCMP_ACT_ALLOW, add_args, prog, &prog->args, err);
 }
 
-int seccomp_compile(
-    enum seccomp_profile p, const char *custom_json, struct seccomp_prog **ret, struct arp_err *err)
+static int compile(enum seccomp_profile p, bool streams_only, const char *custom_json,
+    struct seccomp_prog **ret, struct arp_err *err)
 {
     struct seccomp_prog *prog = calloc(1, sizeof(*prog));
     cleanup_sha256 struct sha256 *h = sha256_new();
@@ -251,6 +276,7 @@ int seccomp_compile(
         return arp_fail(err, ARP_E_NOMEM, 0, "seccomp program");
     }
     prog->profile = p;
+    prog->streams_only = streams_only;
     int rc = compile_all(prog, custom_json, err);
     if (rc) {
         seccomp_prog_free(prog);
@@ -262,6 +288,18 @@ int seccomp_compile(
     sha256_hex(h, prog->sha256);
     *ret = prog;
     return 0;
+}
+
+int seccomp_compile(
+    enum seccomp_profile p, const char *custom_json, struct seccomp_prog **ret, struct arp_err *err)
+{
+    return compile(p, false, custom_json, ret, err);
+}
+
+int seccomp_compile_gateway(
+    enum seccomp_profile p, const char *custom_json, struct seccomp_prog **ret, struct arp_err *err)
+{
+    return compile(p, true, custom_json, ret, err);
 }
 
 void seccomp_prog_free(struct seccomp_prog *p)
@@ -360,7 +398,7 @@ enum seccomp_verdict seccomp_judge(enum seccomp_profile p, const struct seccomp_
         return SECCOMP_SEE_PTRACE;
     if (is_scheduling(nr))
         return SECCOMP_SEE_SCHEDULING;
-    *ret_errno = nr == __NR_socket && !has_network(p) && is_inet(call->args[0]) ? EACCES : EPERM;
+    *ret_errno = nr == __NR_socket && p == SECCOMP_NO_NETWORK && is_inet(call->args[0]) ? EACCES : EPERM;
     return SECCOMP_REFUSE;
 }
 

@@ -9,12 +9,14 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "agent/relay.h"
 #include "agent/runner.h"
 #include "agent/workspace.h"
 #include "shared/err.h"
 
-/* Connections at once: the orchestrator needs two or three. */
-#define SERVE_CONNECTIONS 32
+/* Connections at once: the orchestrator needs three or four, and one for each model call whose answer is on its way, of which the relay has as many as
+ * clients (64). */
+#define SERVE_CONNECTIONS 96
 /* A connection that neither sends nor takes bytes; a parked /run stream does not count. */
 #define SERVE_IDLE_SECONDS 30
 
@@ -22,6 +24,7 @@ struct serve_config {
     uint16_t port;     /* 0 lets the kernel choose */
     const char *token; /* borrowed for the server's life */
     struct runner *runner;
+    struct relay *relay; /* whose calls the orchestrator serves */
     const struct workspace *workspace;
     /* Refuses a peer before anything is read; peer_is_local, or a test's own. */
     bool (*refuse_peer)(const struct sockaddr *addr, socklen_t len);

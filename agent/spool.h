@@ -43,6 +43,9 @@ struct spool;
 int spool_new(
     struct evdir *dir, struct capture_stream *const streams[2], struct spool **ret, struct arp_err *err);
 
+/* Show each read's bytes of stream which to tap, on the caller's thread, as they come. */
+void spool_tap(struct spool *s, int which, void (*tap)(void *ctx, const char *bytes, size_t len), void *ctx);
+
 enum spool_read { SPOOL_MORE, SPOOL_EMPTY, SPOOL_BUSY, SPOOL_END, SPOOL_ERROR };
 /* Read once from fd (nonblocking) into stream which (0, 1): SPOOL_MORE bytes came, SPOOL_EMPTY nothing is there now, SPOOL_BUSY no buffer became
  * free within wait_ms, SPOOL_END end of file or unreadable, SPOOL_ERROR no memory. */

@@ -116,3 +116,17 @@ int workspace_open(const char *root, struct reaper *r, struct workspace *ret, st
     ret->fd = fd_steal(&fd);
     return 0;
 }
+
+int workspace_engine_home(
+    const struct workspace *w, const char *name, uid_t uid, gid_t gid, struct arp_err *err)
+{
+    int rc = ensure_dir(w->fd, "engine", 0755, 0, 0, err);
+    if (rc)
+        return rc;
+    cleanup_fd int homes = fd_open_beneath(w->fd, "engine", O_RDONLY | O_DIRECTORY, 0, err);
+    if (homes < 0)
+        return homes;
+    rc = ensure_dir(homes, name, 0700, uid, gid, err);
+    return rc ? arp_wrap(err, "home of %s", name)
+              : fd_open_beneath(homes, name, O_RDONLY | O_DIRECTORY, 0, err);
+}

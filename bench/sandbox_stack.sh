@@ -16,6 +16,7 @@ sandbox_folder() {
     make --no-print-directory -f bench/bench.mk BUILD="$BUILD" bench | grep -v '^make' || true
     mkdir "$bench_dir/program"
     cp "$BUILD/bench/sandbox_bench" "$bench_dir/program/arp-agent"
+    cp "$BUILD/arp-sh" "$bench_dir/program/"
     images/agent-folder.sh "$bench_dir/arp" "$bench_dir/program"
     cp "$BUILD/bench/sandbox_load" "$bench_dir/arp/bin/"
 }

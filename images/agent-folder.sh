@@ -1,7 +1,7 @@
 #!/bin/sh
 # Make the agent a folder that runs in any image of the same CPU, also one with another libc or with none: bin/arp-agent beside every
-# shared library it needs and the dynamic loader.
-# usage: images/agent-folder.sh OUT BUILD     OUT is replaced; BUILD holds arp-agent
+# shared library it needs and the dynamic loader; and sh/bash and sh/sh, the shell shim (static), where CLIs find their shell.
+# usage: images/agent-folder.sh OUT BUILD     OUT is replaced; BUILD holds arp-agent and arp-sh
 # The folder must stand at /opt/arp: the kernel wants the loader's path absolute. Libraries are found relative to the program by DT_RPATH,
 # which unlike DT_RUNPATH also counts for the libraries' own libraries. Needs patchelf and ldd.
 set -eu
@@ -16,12 +16,15 @@ die() {
 out=$1
 agent=$2/arp-agent
 command -v patchelf >/dev/null || die "patchelf is missing (apt-get install patchelf)"
-[ -x "$agent" ] || die "$agent is missing (make)"
+shim=$2/arp-sh
+for program in "$agent" "$shim"; do
+    [ -x "$program" ] || die "$program is missing (make)"
+done
 case $out in '' | / | /opt | /usr | .) die "will not replace '$out'" ;; esac
 
 new=$out.new
 rm -rf "$new"
-mkdir -p "$new/bin" "$new/lib"
+mkdir -p "$new/bin" "$new/lib" "$new/sh"
 
 # ldd prints "name => /path (0x…)" and the loader as "/path (0x…)".
 ldd "$agent" >"$new/ldd.txt" || die "ldd $agent failed"
@@ -46,7 +49,11 @@ cp -L "$loader" "$new/lib/${loader##*/}"
 cp "$agent" "$new/bin/arp-agent"
 strip "$new/bin/arp-agent"
 patchelf --set-interpreter "$prefix/lib/${loader##*/}" --force-rpath --set-rpath "\$ORIGIN/../lib" "$new/bin/arp-agent"
-chmod 0755 "$new/bin" "$new/lib" "$new"/bin/* "$new"/lib/*
+# One file under two names: the agent knows the shim by device and inode.
+cp "$shim" "$new/sh/bash"
+strip "$new/sh/bash"
+ln -s bash "$new/sh/sh"
+chmod 0755 "$new/bin" "$new/lib" "$new/sh" "$new"/bin/* "$new"/lib/* "$new/sh/bash"
 
 # Same inputs, same bytes and times: what is in the image changes only when the agent or a library does.
 find "$new" -exec touch -h -d @"${SOURCE_DATE_EPOCH:-1763683200}" {} +

@@ -2,7 +2,7 @@
 # Build the workspace image: BASE + agent folder. Nothing to do when TAG already holds this agent on this base.
 # usage: images/build.sh [TAG]          default tag arp-workspace:v0.3
 #   BASE   image to put the agent on (default arp-base:bookworm, made by images/base.sh when missing); never pulled
-#   BUILD  folder that holds arp-agent (default build)
+#   BUILD  folder that holds arp-agent and arp-sh (default build)
 # Works without a registry and without network, with docker 20.10 (no buildx) and newer clients.
 set -eu
 cd "$(dirname "$0")/.."
@@ -41,12 +41,14 @@ if [ "$(label arp.agent.digest)" = "$digest" ] && [ "$(label arp.base.id)" = "$b
     exit 0
 fi
 
-# Give uid 1000 a name where the base has none. The container is made only to copy from; it never runs.
+# Give uid 1000 a name where the base has none, and the shell shim as its login shell. The container is made only to copy from; it never runs.
 probe=$(docker create --network none --label arp.build=probe --entrypoint /none "$base" /none)
 for file in passwd group; do
     docker cp -L "$probe:/etc/$file" "$work/$file" >/dev/null 2>&1 || printf 'root:x:0:%s\n' "$([ $file = group ] || echo '0:root:/:/sbin/nologin')" >"$work/$file"
 done
-awk -F: '$3 == 1000 { found = 1 } END { exit !found }' "$work/passwd" || echo 'arp:x:1000:1000::/home/arp:/bin/sh' >>"$work/passwd"
+awk -F: -v OFS=: -v shell=/opt/arp/sh/bash '$3 == 1000 { $7 = shell; found = 1 } { print } END { if (!found) print "arp:x:1000:1000::/home/arp:" shell }' \
+    "$work/passwd" >"$work/passwd.new"
+mv "$work/passwd.new" "$work/passwd"
 awk -F: '$3 == 1000 { found = 1 } END { exit !found }' "$work/group" || echo 'arp:x:1000:' >>"$work/group"
 chmod 0644 "$work/passwd" "$work/group"
 touch -d @"${SOURCE_DATE_EPOCH:-1763683200}" "$work/passwd" "$work/group"

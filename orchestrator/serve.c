@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "orchestrator/gateway/gateway.h"
 #include "orchestrator/http/server.h"
 #include "orchestrator/installation.h"
 #include "orchestrator/routes/app.h"
@@ -127,8 +128,12 @@ static int make_run_parts(struct server *s, struct arp_err *err)
     memcpy(env->secret, s->self.secret, sizeof(env->secret));
     if (!env->metrics || !env->live || !env->warm || !env->bundler || !env->collector || !s->auth)
         return arp_fail(err, ARP_E_NOMEM, 0, "start");
+    int rc = secret_key_parse(s->cfg->secrets_key, &env->secrets, err);
+    if (rc == 0)
+        rc = gateway_start(env->metrics, &env->gateway, err);
     struct reconcile_report report = {0};
-    int rc = reconcile_engine(env, &report, err);
+    if (rc == 0)
+        rc = reconcile_engine(env, &report, err);
     if (rc == 0)
         rc = bundler_start(env->bundler, env, s->signer, err);
     if (rc == 0)
@@ -188,6 +193,7 @@ static void stop_parts(struct server *s)
     if (s->env.live)
         live_stop(s->env.live, (int)s->cfg->shutdown_s * 1000);
     http_server_free(s->http, HTTP_GRACE_MS);
+    gateway_stop(s->env.gateway); /* no run is attached any more */
     custodian_stop(s->custodian); /* both before the janitor, who renews their leases */
     collector_free(s->env.collector);
     janitor_stop(s->janitor);

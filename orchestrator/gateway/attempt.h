@@ -67,7 +67,7 @@ struct attempt {
 
 struct attempt_request {
     const struct gateway_provider *provider;
-    const char *method, *url;
+    const char *url;
     const struct curl_slist *headers; /* "name: value", without the key */
     const char *body;                 /* borrowed until the attempt is done; NULL for none */
     size_t body_len;

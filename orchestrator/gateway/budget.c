@@ -5,10 +5,9 @@
 
 #include <inttypes.h>
 
-void budget_init(
-    struct budget *b, const struct gateway_limits *l, const struct gateway_day *d, int64_t now_ns)
+void budget_init(struct budget *b, const struct gateway_limits *l, int64_t now_ns)
 {
-    *b = (struct budget){.limits = *l, .day = *d};
+    *b = (struct budget){.limits = *l};
     if (l->deadline_ms > 0)
         b->deadline_ns = now_ns + l->deadline_ms * 1000000;
 }
@@ -50,39 +49,36 @@ static bool run_allows(struct budget *b)
     return true;
 }
 
-static bool day_allows(struct budget *b, struct refusal *ret)
+bool budget_has_day(const struct budget *b)
 {
-    const struct gateway_limits *l = &b->limits;
-    uint64_t calls = 0, tokens = 0;
-    if (!b->day.used || (l->calls_per_day == 0 && l->tokens_per_day == 0))
+    return b->limits.calls_per_day > 0 || b->limits.tokens_per_day > 0;
+}
+
+bool budget_day(struct budget *b, enum day_verdict verdict, struct refusal *ret)
+{
+    if (verdict == DAY_ALLOWED)
         return true;
-    if (b->day.used(b->day.ctx, &calls, &tokens, NULL) != 0)
+    if (verdict == DAY_UNKNOWN)
         return refuse(ret, REFUSED_UNAVAILABLE, 503, "today's use of the provider can't be told");
-    if (over(calls, l->calls_per_day))
-        exceed(b, "model calls per day", l->calls_per_day);
-    else if (over(tokens, l->tokens_per_day))
-        exceed(b, "tokens per day", l->tokens_per_day);
-    return true;
+    if (verdict == DAY_CALLS_USED)
+        exceed(b, "model calls per day", b->limits.calls_per_day);
+    else
+        exceed(b, "tokens per day", b->limits.tokens_per_day);
+    *ret = b->why;
+    return false;
 }
 
 bool budget_admit(struct budget *b, int64_t now_ns, struct refusal *ret)
 {
-    static const struct model_usage none;
-    if (!b->exceeded && !budget_is_late(b, now_ns) && run_allows(b) && !day_allows(b, ret))
-        return false;
-    if (b->exceeded) {
-        *ret = b->why;
-        return false;
+    if (!b->exceeded && !budget_is_late(b, now_ns) && run_allows(b)) {
+        b->calls++;
+        return true;
     }
-    b->calls++;
-    if (b->day.add)
-        b->day.add(b->day.ctx, 1, &none);
-    return true;
+    *ret = b->why;
+    return false;
 }
 
 void budget_spend(struct budget *b, const struct model_usage *usage)
 {
     b->tokens += usage->input + usage->output;
-    if (b->day.add)
-        b->day.add(b->day.ctx, 0, usage);
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "orchestrator/gateway/policy.h"
+#include "orchestrator/gateway/request.h"
 #include "orchestrator/gateway/retry.h"
 #include "orchestrator/gateway/upload.h"
 #include "shared/clock.h"
@@ -15,12 +15,15 @@
 #define IDLE_NS (300ll * 1000000000)
 /* For the rest of an error text that nobody waits for. */
 #define DROPPED_NS (2ll * 1000000000)
-#define URL_BYTES  4096
-#define MS_NS      1000000ll
+/* Requests whose parsed documents wait for their record: bytes of one, and how many of a run. */
+#define PREPARE_AT_ONCE (512u << 10)
+#define UNPREPARED_MAX  16
+#define MS_NS           1000000ll
 
 enum call_state {
     CALL_NEW,       /* to be judged */
     CALL_WAITING,   /* for a place */
+    CALL_ADMITTING, /* for the user's day */
     CALL_ASKING,    /* the provider is at it; its answer may be on its way already */
     CALL_RETRYING,  /* until again_ns */
     CALL_ANSWERING, /* all of the answer is in the upload's queue */
@@ -34,19 +37,10 @@ struct call {
     enum call_state state;
     bool gone, has_place;
     int64_t began_ns, again_ns;
-    char *method, *path, *query;
-    struct curl_slist *headers; /* allowed ones, for the provider */
-    struct model_route route;
-    enum model_dialect dialect;
-    char model[MODEL_NAME_MAX + 1];
-    const char *model_sent;   /* borrowed from the provider; NULL: as asked */
-    struct model_request doc; /* until prepared */
-    bool has_doc, side;
-    struct buf body; /* as the client sent it, until prepared */
-    struct buf sent; /* as the provider gets it, until all of it is there and will not be sent again */
-    struct buf url;
-    bool prepared;
-    struct record_request request;
+    struct request request;  /* its source until it is prepared */
+    bool prepared, deferred; /* deferred: not yet, and counted in the run */
+    struct record_request record;
+    struct day_job *day;
     struct refusal refusal;
     bool refused;
     struct attempt attempt;
@@ -60,32 +54,7 @@ struct call {
 
 /* --- made and freed ---------------------------------------------------------------------------------------------------------------- */
 
-static int take_headers(struct call *c, const cJSON *headers)
-{
-    bool typed = false;
-    const cJSON *h;
-    cJSON_ArrayForEach(h, headers)
-    {
-        char line[2048];
-        if (!policy_header(h->string, h->valuestring))
-            continue;
-        typed = typed || strcmp(h->string, "content-type") == 0;
-        snprintf(line, sizeof(line), "%s: %s", h->string, h->valuestring);
-        struct curl_slist *more = curl_slist_append(c->headers, line);
-        if (!more)
-            return -1;
-        c->headers = more;
-    }
-    if (typed)
-        return 0;
-    struct curl_slist *more = curl_slist_append(c->headers, "content-type: application/json");
-    if (!more)
-        return -1;
-    c->headers = more;
-    return 0;
-}
-
-struct call *call_new(struct gateway_run *run, const struct stream_frame *f, struct arp_err *err)
+struct call *call_of_frame(struct gateway_run *run, const struct frame *f, struct arp_err *err)
 {
     struct call *c = calloc(1, sizeof(*c));
     if (!c)
@@ -94,31 +63,13 @@ struct call *call_new(struct gateway_run *run, const struct stream_frame *f, str
     c->number = f->call;
     c->began_ns = clock_mono_ns();
     upload_init(&c->upload);
-    record_request_init(&c->request);
-    buf_init(&c->sent, MODEL_REQUEST_MAX + (64u << 10));
-    buf_init(&c->url, URL_BYTES);
-    c->method = strdup(f->method);
-    c->path = strdup(f->path);
-    c->query = strdup(f->query);
-    if (!c->method || !c->path || !c->query || take_headers(c, f->headers) != 0)
-        goto fail;
-    if (f->too_large)
-        c->refused =
-            !refuse(&c->refusal, REFUSED_POLICY, 400, "the request is over %u bytes", MODEL_REQUEST_MAX);
-    c->body = *f->body;
-    buf_init(f->body, c->body.max);
-    return c;
+    record_request_init(&c->record);
+    if (request_init(&c->request, f, err) == 0)
+        return c;
 fail:
     call_free(c);
     arp_fail(err, ARP_E_NOMEM, 0, "model call");
     return NULL;
-}
-
-static void drop_doc(struct call *c)
-{
-    if (c->has_doc)
-        model_request_done(&c->doc);
-    c->has_doc = false;
 }
 
 void call_free(struct call *c)
@@ -128,15 +79,8 @@ void call_free(struct call *c)
     if (c->has_attempt)
         attempt_done(&c->attempt);
     upload_done(&c->upload);
-    record_request_done(&c->request);
-    drop_doc(c);
-    buf_done(&c->body);
-    buf_done(&c->sent);
-    buf_done(&c->url);
-    curl_slist_free_all(c->headers);
-    free(c->method);
-    free(c->path);
-    free(c->query);
+    record_request_done(&c->record);
+    request_done(&c->request);
     free(c);
 }
 
@@ -157,7 +101,7 @@ struct call **call_link(struct call *c)
 
 size_t call_held(const struct call *c)
 {
-    return c->body.len + c->sent.len;
+    return c->request.body.len + c->request.sent.len;
 }
 
 void call_gone(struct call *c)
@@ -182,11 +126,13 @@ void call_prepare(struct call *c)
     struct arp_err err = {0};
     struct gateway_run *run = c->run;
     c->prepared = true;
-    if (record_request_take(&c->request, buf_str(&c->body), c->body.len, c->has_doc ? &c->doc : NULL,
+    run->unprepared -= c->deferred;
+    c->deferred = false;
+    struct request *r = &c->request;
+    if (record_request_take(&c->record, buf_str(&r->body), r->body.len, r->has_doc ? &r->doc : NULL,
             &run->names, run->record, run->ledger, &err) != 0)
         gateway_run_record_failed(run, &err);
-    drop_doc(c);
-    buf_done(&c->body);
+    request_drop_source(r);
 }
 
 /* The line of the attempt at hand, or of none when the provider was not asked. */
@@ -202,19 +148,20 @@ static void write_line(struct call *c, int status, bool cut)
         gateway_run_record_failed(run, &err);
     if (a)
         a->spool = NULL;
+    const struct request *r = &c->request;
     struct record_line line = {.call = c->number,
         .attempt = a ? a->number : c->attempts + 1,
-        .side = c->side,
+        .side = r->side,
         .cut = cut,
         .provider = run->provider.name,
-        .method = c->method,
-        .path = c->path,
-        .model = c->model,
-        .model_sent = c->model_sent,
-        .dialect = c->dialect,
+        .method = r->method,
+        .path = r->path,
+        .model = r->model,
+        .model_sent = r->model_sent,
+        .dialect = r->dialect,
         .status = status,
         .refused = c->refused ? &c->refusal : NULL,
-        .request = &c->request,
+        .request = &c->record,
         .answer = a,
         .resp_blob = kept ? a->sha256 : NULL,
         .duration_ms = (clock_mono_ns() - c->began_ns) / MS_NS,
@@ -231,11 +178,12 @@ static void spend(struct call *c)
     const struct attempt *a = &c->attempt;
     struct model_usage usage = a->usage;
     static const char *const kinds[] = {"input", "cached_input", "output", "reasoning"};
-    if (!usage.known && a->status == 200 && c->route.kind == MODEL_GENERATE) {
-        usage.input = c->request.bytes / 4;
+    if (!usage.known && a->status == 200 && c->request.route.kind == MODEL_GENERATE) {
+        usage.input = c->record.bytes / 4;
         usage.output = a->text_bytes / 4;
     }
     budget_spend(&run->budget, &usage);
+    day_desk_add(run->desk, &run->day, 0, &usage);
     if (!a->usage.known)
         return;
     const uint64_t tokens[] = {usage.input, usage.cached_input, usage.output, usage.reasoning};
@@ -251,7 +199,7 @@ static void count(struct call *c, bool cut)
     run->sums.refused += c->refused;
     run->sums.cut += cut;
     metrics_count(
-        run->metrics, METRIC_MODEL_CALLS, 1, METRIC_LABELS(model_dialect_name(c->dialect), outcome));
+        run->metrics, METRIC_MODEL_CALLS, 1, METRIC_LABELS(model_dialect_name(c->request.dialect), outcome));
     metrics_observe(run->metrics, METRIC_MODEL_CALL_DURATION, clock_mono_ns() - c->began_ns, NULL);
     if (c->refused)
         metrics_count(run->metrics, METRIC_MODEL_REFUSED, 1, METRIC_LABELS(refusal_word(c->refusal.kind)));
@@ -269,6 +217,8 @@ static void finish(struct call *c)
     count(c, cut);
     if (c->has_attempt)
         spend(c);
+    day_job_forget(c->run->desk, c->day);
+    c->day = NULL;
     if (c->has_place)
         c->run->active--;
     transfer_close(&c->upload.t);
@@ -300,7 +250,7 @@ static int64_t answer_refusal(struct call *c)
     struct buf body;
     buf_init(&body, 8192);
     c->refused = true;
-    refusal_write(&c->refusal, c->dialect, &body);
+    refusal_write(&c->refusal, c->request.dialect, &body);
     if (!upload_put(&c->upload, body.data, body.len))
         c->gone = true;
     buf_done(&body);
@@ -319,58 +269,22 @@ static int64_t answering(struct call *c)
     return upload_turn(&c->upload) ? 0 : INT64_MAX;
 }
 
-/* --- judge ------------------------------------------------------------------------------------------------------------------------- */
-
-static enum model_dialect list_dialect(const struct gateway_provider *p)
+static int64_t judge(struct call *c)
 {
-    return p->auth == GATEWAY_AUTH_X_API_KEY        ? MODEL_MESSAGES
-           : p->auth == GATEWAY_AUTH_X_GOOG_API_KEY ? MODEL_GEMINI
-                                                    : MODEL_RESPONSES;
-}
-
-/* Read the request's document, where there is one. */
-static bool read_document(struct call *c)
-{
-    struct arp_err err = {0};
-    if (c->route.kind == MODEL_LIST)
-        return true;
-    if (model_request_parse(&c->route, buf_str(&c->body), c->body.len, &c->doc, &err) != 0)
-        return refuse(&c->refusal, REFUSED_POLICY, 400, "the request can't be read: %.180s", err.msg);
-    c->has_doc = true;
-    c->side = !c->doc.has_tools;
-    return true;
-}
-
-static bool make_request(struct call *c)
-{
-    const struct gateway_provider *p = &c->run->provider;
-    if (!policy_url(p, &c->route, c->path, c->query, c->model_sent, &c->url, &c->refusal))
-        return false;
-    if (c->has_doc)
-        model_request_rewrite(&c->doc, c->model_sent, &c->sent, NULL);
-    if (c->url.error || c->sent.error)
-        return refuse(&c->refusal, REFUSED_POLICY, 400, "the request is too large to be sent on");
-    return true;
-}
-
-static bool judge(struct call *c)
-{
-    const struct gateway_provider *p = &c->run->provider;
-    c->dialect = list_dialect(p);
-    c->side = true;
-    if (c->refused)
-        return false;
-    if (c->run->ledger_failed)
-        return refuse(&c->refusal, REFUSED_UNAVAILABLE, 503, "model calls can't be recorded");
-    if (!policy_head(c->method, c->path, &c->route, &c->refusal))
-        return false;
-    if (c->route.kind != MODEL_LIST)
-        c->dialect = c->route.dialect;
-    if (!read_document(c))
-        return false;
-    const struct model_request *doc = c->has_doc ? &c->doc : NULL;
-    memcpy(c->model, policy_model(doc, &c->route), strlen(policy_model(doc, &c->route)) + 1);
-    return policy_request(p, doc, &c->route, &c->model_sent, &c->refusal) && make_request(c);
+    bool passes = request_judge(&c->request, &c->run->provider, &c->refusal);
+    if (passes && c->run->ledger_failed)
+        passes = refuse(&c->refusal, REFUSED_UNAVAILABLE, 503, "model calls can't be recorded");
+    /* A parsed document takes several times its text: many of them, or a large one, are not kept until there is time. */
+    if (c->request.body.len > PREPARE_AT_ONCE || c->run->unprepared >= UNPREPARED_MAX) {
+        call_prepare(c);
+    } else {
+        c->deferred = true;
+        c->run->unprepared++;
+    }
+    if (!passes)
+        return answer_refusal(c);
+    c->state = CALL_WAITING;
+    return 0;
 }
 
 /* --- ask --------------------------------------------------------------------------------------------------------------------------- */
@@ -414,14 +328,14 @@ static int64_t ask(struct call *c)
 {
     struct gateway_run *run = c->run;
     struct attempt_sink sink = {hands_on, put, on_tool, c};
+    const struct request *q = &c->request;
     struct attempt_request r = {.provider = &run->provider,
-        .method = c->method,
-        .url = buf_str(&c->url),
-        .headers = c->headers,
-        .body = c->route.kind == MODEL_LIST ? NULL : buf_str(&c->sent),
-        .body_len = c->sent.len,
-        .dialect = c->dialect,
-        .reads = c->route.kind == MODEL_GENERATE,
+        .url = buf_str(&q->url),
+        .headers = q->headers,
+        .body = q->route.kind == MODEL_LIST ? NULL : buf_str(&q->sent),
+        .body_len = q->sent.len,
+        .dialect = q->dialect,
+        .reads = q->route.kind == MODEL_GENERATE,
         .keep = run->record == GATEWAY_RECORD_FULL ? run->ledger : NULL};
     c->again = false;
     if (attempt_start(&c->attempt, run->multi, &r, &sink, c->attempts + 1, NULL) != 0) {
@@ -436,6 +350,7 @@ static int64_t ask(struct call *c)
 
 static int64_t wait_for_place(struct call *c, int64_t now_ns)
 {
+    static const struct model_usage none;
     struct gateway_run *run = c->run;
     unsigned places = run->budget.limits.concurrent;
     if (places > 0 && run->active >= places && !budget_is_late(&run->budget, now_ns))
@@ -443,8 +358,27 @@ static int64_t wait_for_place(struct call *c, int64_t now_ns)
     if (!budget_admit(&run->budget, now_ns, &c->refusal))
         return answer_refusal(c);
     run->active++;
-    run->sums.calls++;
     c->has_place = true;
+    if (!budget_has_day(&run->budget)) {
+        run->sums.calls++;
+        day_desk_add(run->desk, &run->day, 1, &none);
+        return ask(c);
+    }
+    c->day = day_desk_ask(run->desk, &run->day, &run->budget.limits);
+    c->state = CALL_ADMITTING;
+    return 0;
+}
+
+static int64_t admitting(struct call *c)
+{
+    struct gateway_run *run = c->run;
+    enum day_verdict verdict = c->day ? day_job_take(run->desk, c->day) : DAY_UNKNOWN;
+    if (verdict == DAY_PENDING)
+        return INT64_MAX; /* the desk wakes us */
+    c->day = NULL;
+    if (!budget_day(&run->budget, verdict, &c->refusal))
+        return answer_refusal(c);
+    run->sums.calls++;
     return ask(c);
 }
 
@@ -529,9 +463,10 @@ static int64_t silence_ns(const struct attempt *a)
 static void drop_sent(struct call *c)
 {
     curl_off_t up = 0;
-    if (c->sent.len > 0 && curl_easy_getinfo(c->attempt.t.easy, CURLINFO_SIZE_UPLOAD_T, &up) == CURLE_OK &&
-        (size_t)up >= c->sent.len)
-        buf_done(&c->sent);
+    struct buf *sent = &c->request.sent;
+    if (sent->len > 0 && curl_easy_getinfo(c->attempt.t.easy, CURLINFO_SIZE_UPLOAD_T, &up) == CURLE_OK &&
+        (size_t)up >= sent->len)
+        buf_done(sent);
 }
 
 static int64_t asking(struct call *c, int64_t now_ns)
@@ -570,12 +505,11 @@ int64_t call_turn(struct call *c, int64_t now_ns)
     }
     switch (c->state) {
     case CALL_NEW:
-        if (!judge(c))
-            return answer_refusal(c);
-        c->state = CALL_WAITING;
-        return 0;
+        return judge(c);
     case CALL_WAITING:
         return wait_for_place(c, now_ns);
+    case CALL_ADMITTING:
+        return admitting(c);
     case CALL_ASKING:
         return asking(c, now_ns);
     case CALL_RETRYING:

@@ -5,11 +5,11 @@
 #ifndef ARP_ORCHESTRATOR_GATEWAY_CALL_H
 #define ARP_ORCHESTRATOR_GATEWAY_CALL_H
 
+#include "orchestrator/gateway/frames.h"
 #include "orchestrator/gateway/run.h"
-#include "orchestrator/gateway/stream.h"
 
 /* Copies what it needs of the frame and takes its body. run: borrowed. NULL: ARP_E_NOMEM in err. */
-struct call *call_new(struct gateway_run *run, const struct stream_frame *f, struct arp_err *err);
+struct call *call_of_frame(struct gateway_run *run, const struct frame *f, struct arp_err *err);
 uint64_t call_number(const struct call *c);
 struct call *call_next(const struct call *c);
 struct call **call_link(struct call *c);

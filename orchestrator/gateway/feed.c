@@ -13,11 +13,11 @@
 #define WAIT_MAX_MS 250
 
 void feed_init(struct feed *f, CURLM *multi, const struct agent_target *target, const char *run_id,
-    size_t body_max, stream_frame_fn *on_frame, bool (*is_full)(void *ctx), void *ctx)
+    size_t body_max, frame_fn *on_frame, bool (*is_full)(void *ctx), void *ctx)
 {
     *f = (struct feed){
         .multi = multi, .target = target, .run_id = run_id, .is_full = is_full, .wait_ms = WAIT_MIN_MS};
-    stream_init(&f->stream, body_max, on_frame, ctx);
+    frames_init(&f->frames, body_max, on_frame, ctx);
 }
 
 static size_t on_bytes(char *data, size_t size, size_t n, void *ctx)
@@ -25,12 +25,12 @@ static size_t on_bytes(char *data, size_t size, size_t n, void *ctx)
     struct feed *f = ctx;
     if (transfer_status(&f->t) != 200)
         return size * n;
-    if (f->is_full(f->stream.ctx)) {
+    if (f->is_full(f->frames.ctx)) {
         f->resting = true;
         return CURL_WRITEFUNC_PAUSE;
     }
     f->wait_ms = WAIT_MIN_MS;
-    if (stream_feed(&f->stream, data, size * n, &f->err) == 0)
+    if (frames_feed(&f->frames, data, size * n, &f->err) == 0)
         return size * n;
     f->dead = true;
     return CURL_WRITEFUNC_ERROR;
@@ -60,9 +60,9 @@ static int open_stream(struct feed *f, struct arp_err *err)
 /* What the stream left unfinished will not be continued on another connection. */
 static void forget_partial(struct feed *f)
 {
-    struct stream old = f->stream;
-    stream_done(&f->stream);
-    stream_init(&f->stream, old.body.max, old.on_frame, old.ctx);
+    struct frames old = f->frames;
+    frames_done(&f->frames);
+    frames_init(&f->frames, old.body.max, old.on_frame, old.ctx);
 }
 
 int64_t feed_turn(struct feed *f, int64_t now_ns)
@@ -77,7 +77,7 @@ int64_t feed_turn(struct feed *f, int64_t now_ns)
     if (f->dead)
         return INT64_MAX;
     if (f->t.easy) {
-        if (!f->resting || f->is_full(f->stream.ctx))
+        if (!f->resting || f->is_full(f->frames.ctx))
             return INT64_MAX;
         f->resting = false;
         transfer_resume(&f->t);
@@ -94,5 +94,5 @@ int64_t feed_turn(struct feed *f, int64_t now_ns)
 void feed_done(struct feed *f)
 {
     transfer_close(&f->t);
-    stream_done(&f->stream);
+    frames_done(&f->frames);
 }

@@ -8,13 +8,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "orchestrator/gateway/stream.h"
+#include "orchestrator/gateway/frames.h"
 #include "orchestrator/gateway/transfer.h"
 #include "orchestrator/runtime/agent_client.h"
 
 struct feed {
     struct transfer t;
-    struct stream stream;
+    struct frames frames;
     CURLM *multi;                      /* borrowed */
     const struct agent_target *target; /* borrowed */
     const char *run_id;                /* borrowed */
@@ -26,7 +26,7 @@ struct feed {
 };
 
 void feed_init(struct feed *f, CURLM *multi, const struct agent_target *target, const char *run_id,
-    size_t body_max, stream_frame_fn *on_frame, bool (*is_full)(void *ctx), void *ctx);
+    size_t body_max, frame_fn *on_frame, bool (*is_full)(void *ctx), void *ctx);
 /* Open what is to be opened. Returns when it wants its next turn, monotonic ns: 0 at once, INT64_MAX when something happens. */
 int64_t feed_turn(struct feed *f, int64_t now_ns);
 void feed_done(struct feed *f);

@@ -18,6 +18,7 @@
 struct gateway {
     CURLM *multi;
     struct metrics *metrics;
+    struct day_desk *desk;
     pthread_t thread;
     struct gateway_run *runs; /* the thread's */
     pthread_mutex_t lock;
@@ -121,6 +122,12 @@ static void *serve(void *ctx)
 
 /* --- other threads --------------------------------------------------------------------------------------------------------------------- */
 
+static void wake(void *ctx)
+{
+    const struct gateway *g = ctx;
+    curl_multi_wakeup(g->multi);
+}
+
 int gateway_start(struct metrics *metrics, struct gateway **ret, struct arp_err *err)
 {
     struct gateway *g = calloc(1, sizeof(*g));
@@ -131,11 +138,15 @@ int gateway_start(struct metrics *metrics, struct gateway **ret, struct arp_err 
     g->metrics = metrics;
     pthread_mutex_init(&g->lock, NULL);
     pthread_cond_init(&g->left, NULL);
-    int errnum = pthread_create(&g->thread, NULL, serve, g);
-    if (errnum != 0) {
+    int rc = day_desk_start(wake, g, &g->desk, err);
+    int errnum = rc == 0 ? pthread_create(&g->thread, NULL, serve, g) : 0;
+    if (errnum != 0)
+        rc = arp_fail(err, ARP_E_IO, errnum, "gateway: thread");
+    if (rc != 0) {
+        day_desk_stop(g->desk);
         curl_multi_cleanup(g->multi);
         free(g);
-        return arp_fail(err, ARP_E_IO, errnum, "gateway: thread");
+        return rc;
     }
     *ret = g;
     return 0;
@@ -150,6 +161,7 @@ void gateway_stop(struct gateway *g)
     pthread_mutex_unlock(&g->lock);
     curl_multi_wakeup(g->multi);
     pthread_join(g->thread, NULL);
+    day_desk_stop(g->desk);
     curl_multi_cleanup(g->multi);
     pthread_cond_destroy(&g->left);
     pthread_mutex_destroy(&g->lock);
@@ -160,7 +172,7 @@ int gateway_attach(
     struct gateway *g, const struct gateway_spec *spec, struct gateway_run **ret, struct arp_err *err)
 {
     struct gateway_run *run = NULL;
-    int rc = gateway_run_new(g, g->multi, g->metrics, spec, &run, err);
+    int rc = gateway_run_new(g, g->multi, g->metrics, g->desk, spec, &run, err);
     if (rc != 0)
         return rc;
     pthread_mutex_lock(&g->lock);

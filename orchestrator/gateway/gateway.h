@@ -3,7 +3,7 @@
  * agent's call stream, judges each call (gateway/policy.h, gateway/budget.h), adds the tenant's key, sends it on, and uploads the answer to the
  * agent as it comes; it retries before the first byte only; it writes each attempt into the run's ledger (gateway/ledger.h).
  * The key is in this process's memory and in the request to the provider, nowhere else.
- * Threads: attach and detach are for run threads; everything else happens on the gateway's own. Contract with the agent: docs/AGENT.md.
+ * Threads: attach and detach are for run threads; everything else happens on the gateway's own, and the user's day on another. Contract with the agent: docs/AGENT.md.
  */
 #ifndef ARP_ORCHESTRATOR_GATEWAY_GATEWAY_H
 #define ARP_ORCHESTRATOR_GATEWAY_GATEWAY_H
@@ -50,7 +50,8 @@ struct gateway_limits {
     int64_t deadline_ms;                    /* of the run's calls, from attach */
 };
 
-/* The user's day: asked before a call, told after it. Called on the gateway's thread: must not block for long. */
+/* The user's day: asked before a call, told after it. Called on a thread that does nothing else, one call at a time; not any more once the run is
+ * detached. */
 struct gateway_day {
     /* Calls and tokens of today; NULL: there are no limits per day. Errors: those of the store (the call is refused with 503). */
     int (*used)(void *ctx, uint64_t *ret_calls, uint64_t *ret_tokens, struct arp_err *err);

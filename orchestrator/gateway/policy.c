@@ -149,7 +149,7 @@ bool policy_request(const struct gateway_provider *p, const struct model_request
             "previous_response_id, conversation and background are not allowed: send the whole history");
     if (r->hosted_tool && !p->allow_hosted_tools)
         return refuse(why, REFUSED_HOSTED_TOOL, 400,
-            "the tool '%.64s' runs at the provider and is not allowed", r->hosted_tool);
+            "'%.64s' lets the provider run or fetch something itself, which is not allowed", r->hosted_tool);
     if (p->models && p->models[0] && !listed(p->models, model) && !(sent && listed(p->models, sent)))
         return refuse(why, REFUSED_MODEL, 403, "the model '%.128s' is not allowed at this provider", model);
     return true;

@@ -75,7 +75,7 @@ static struct call *find_call(struct gateway_run *run, uint64_t number)
     return c;
 }
 
-static int on_frame(void *ctx, const struct stream_frame *f, struct arp_err *err)
+static int on_frame(void *ctx, const struct frame *f, struct arp_err *err)
 {
     struct gateway_run *run = ctx;
     if (f->gone) {
@@ -87,7 +87,7 @@ static int on_frame(void *ctx, const struct stream_frame *f, struct arp_err *err
     /* A connection that broke may have brought it before. */
     if (f->call < run->next_call)
         return 0;
-    struct call *c = call_new(run, f, err);
+    struct call *c = call_of_frame(run, f, err);
     if (!c)
         return ARP_E_NOMEM;
     struct call **end = &run->calls;
@@ -106,8 +106,8 @@ static bool is_full(void *ctx)
 
 /* --- life ------------------------------------------------------------------------------------------------------------------------ */
 
-int gateway_run_new(struct gateway *g, CURLM *multi, struct metrics *m, const struct gateway_spec *spec,
-    struct gateway_run **ret, struct arp_err *err)
+int gateway_run_new(struct gateway *g, CURLM *multi, struct metrics *m, struct day_desk *desk,
+    const struct gateway_spec *spec, struct gateway_run **ret, struct arp_err *err)
 {
     int rc = policy_base_url(spec->provider.base_url, spec->provider.plain_http, err);
     if (rc != 0)
@@ -118,12 +118,14 @@ int gateway_run_new(struct gateway *g, CURLM *multi, struct metrics *m, const st
     run->gateway = g;
     run->multi = multi;
     run->metrics = m;
+    run->desk = desk;
+    run->day = spec->day;
     run->target = spec->target;
     run->record = spec->record;
     memcpy(run->run_id, spec->run_id, sizeof(run->run_id));
     memcpy(run->log.run_id, spec->run_id, sizeof(run->run_id));
     memcpy(run->log.user_id, spec->user_id, sizeof(spec->user_id));
-    budget_init(&run->budget, &spec->limits, &spec->day, clock_mono_ns());
+    budget_init(&run->budget, &spec->limits, clock_mono_ns());
     feed_init(&run->feed, multi, &run->target, run->run_id, MODEL_REQUEST_MAX, on_frame, is_full, run);
     rc = provider_copy(&spec->provider, &run->provider, err);
     if (rc == 0)
@@ -210,6 +212,7 @@ void gateway_run_free(struct gateway_run *run)
     struct arp_err err = {0};
     if (!run)
         return;
+    day_desk_settle(run->desk, &run->day);
     if (ledger_close(run->ledger, &err) != 0)
         gateway_run_record_failed(run, &err);
     provider_done(&run->provider);

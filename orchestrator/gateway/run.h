@@ -21,20 +21,23 @@ struct call;
 struct gateway_run {
     struct gateway_run *next;
     struct gateway *gateway; /* borrowed */
-    CURLM *multi;            /* borrowed, as metrics */
+    CURLM *multi;            /* borrowed, as metrics and desk */
     struct metrics *metrics;
+    struct day_desk *desk;
     struct agent_target target;
     char run_id[UUID_LEN + 1];
     struct log_ctx log;
     struct gateway_provider provider; /* owned, deep */
     enum gateway_record record;
     struct budget budget;
+    struct gateway_day day;
     struct ledger *ledger;
     bool ledger_failed; /* no more calls: what is not on the record must not happen */
     struct feed feed;
-    struct call *calls; /* in order of arrival */
-    uint64_t next_call; /* the lowest number that may come */
-    unsigned active;    /* calls that have a place */
+    struct call *calls;  /* in order of arrival */
+    uint64_t next_call;  /* the lowest number that may come */
+    unsigned active;     /* calls that have a place */
+    unsigned unprepared; /* calls whose parsed document is kept */
     bool full, feed_told;
     struct record_names names;
     struct gateway_sums sums;
@@ -42,8 +45,8 @@ struct gateway_run {
 };
 
 /* Errors: those of gateway_attach. */
-int gateway_run_new(struct gateway *g, CURLM *multi, struct metrics *m, const struct gateway_spec *spec,
-    struct gateway_run **ret, struct arp_err *err);
+int gateway_run_new(struct gateway *g, CURLM *multi, struct metrics *m, struct day_desk *desk,
+    const struct gateway_spec *spec, struct gateway_run **ret, struct arp_err *err);
 /* Serve it. Returns when it wants its next turn, monotonic ns; 0: at once. */
 int64_t gateway_run_turn(struct gateway_run *run, int64_t now_ns);
 /* Make one part of the record that can wait until nothing else is to be done; false when there is none. */
@@ -53,7 +56,7 @@ void gateway_run_prepare(struct gateway_run *run);
 void gateway_run_record_failed(struct gateway_run *run, const struct arp_err *err);
 /* End and record all calls, close the stream. */
 void gateway_run_leave(struct gateway_run *run);
-/* Sync the ledger, wipe the key. Accepts NULL. */
+/* Settle the user's day, sync the ledger, wipe the key. Accepts NULL. */
 void gateway_run_free(struct gateway_run *run);
 
 #endif

@@ -41,13 +41,8 @@ bool record_has_engine(const struct run *run)
 /* The engine that ran: the one asked for, or the one the agent chose for "auto". */
 static const char *engine_of(const struct record *r)
 {
-    static const char *const known[] = {"codex", "claude", "opencode", "builtin"};
-    if (strcmp(r->run->engine, "auto") != 0 || !r->facts->engine)
-        return r->run->engine;
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-        if (strcmp(r->facts->engine, known[i]) == 0)
-            return known[i];
-    return r->run->engine;
+    bool chosen = strcmp(r->run->engine, "auto") == 0 && r->facts->engine;
+    return chosen ? r->facts->engine : r->run->engine;
 }
 
 /* The member of the agent's env.json, or NULL. */

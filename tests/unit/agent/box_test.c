@@ -4,7 +4,10 @@
 #include "agent/box.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -127,5 +130,103 @@ static void box_survives_its_launcher(void)
     }
 }
 
-LAB_SUITE(box_test, TEST(box_starts_commands), TEST(box_is_refused_without_its_layers),
-    TEST(box_survives_its_launcher))
+/* What a command of such a box can do with sockets; prints one word per attempt. */
+#define GATEWAY_SCRIPT                                                                                       \
+    "import socket as s, sys\n"                                                                              \
+    "def go(name, f):\n"                                                                                     \
+    "    try:\n"                                                                                             \
+    "        f(); print(name, 'yes')\n"                                                                      \
+    "    except OSError as e: print(name, e.errno)\n"                                                        \
+    "relay, other = int(sys.argv[1]), int(sys.argv[2])\n"                                                    \
+    "go('relay', lambda: s.create_connection(('127.0.0.1', relay)))\n"                                       \
+    "go('other', lambda: s.create_connection(('127.0.0.1', other)))\n"                                       \
+    "go('udp', lambda: s.socket(s.AF_INET, s.SOCK_DGRAM))\n"                                                 \
+    "go('udp6', lambda: s.socket(s.AF_INET6, s.SOCK_DGRAM))\n"                                               \
+    "go('ping', lambda: s.socket(s.AF_INET, s.SOCK_DGRAM, 1))\n"                                             \
+    "go('mptcp', lambda: s.socket(s.AF_INET, s.SOCK_STREAM, 262))\n"                                         \
+    "go('fast', lambda: s.socket().sendto(b'x', 0x20000000, ('127.0.0.1', other)))\n"                        \
+    "go('fastmsg', lambda: s.socket().sendmsg([b'x'], [], 0x20000000, ('127.0.0.1', other)))\n"              \
+    "go('unix', lambda: s.socket(s.AF_UNIX, s.SOCK_DGRAM))\n"
+
+/* Run the script in b with its output to a file; ret: what it printed. */
+static void ask_gateway(struct box *b, uint16_t relay, uint16_t other, char ret[512])
+{
+    char ports[2][8], path[128];
+    struct child child;
+    struct exec_outcome outcome;
+    struct recorder_tally tally;
+    snprintf(ports[0], sizeof(ports[0]), "%u", relay);
+    snprintf(ports[1], sizeof(ports[1]), "%u", other);
+    snprintf(path, sizeof(path), "%s/answers", lab.root);
+    const char *argv[] = {"/usr/bin/python3", "-c", GATEWAY_SCRIPT, ports[0], ports[1], NULL};
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int out = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    struct launch launch = {.argv = argv, .cwd_fd = lab.work_fd, .in_fd = null, .out_fd = out, .err_fd = out};
+    ASSERT_INT(box_spawn(b, 0, &launch, &child, &outcome, &err), 0);
+    ASSERT_INT(outcome.stage, EXEC_STARTED);
+    CU_ASSERT(reaper_wait(lab.reaper, &child, 20000));
+    reaper_forget(lab.reaper, &child);
+    recorder_finish(box_recorder(b), &tally);
+    process_records_free(recorder_take(box_recorder(b)));
+    ssize_t n = pread(out, ret, 511, 0);
+    ret[n > 0 ? n : 0] = 0;
+    close(out);
+    close(null);
+}
+
+static int listener(uint16_t *ret_port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(at);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ASSERT_INT(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    ASSERT_INT(listen(fd, 16), 0);
+    ASSERT_INT(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    *ret_port = ntohs(at.sin_port);
+    return fd;
+}
+
+static void box_of_an_engine_reaches_its_relay_only(void)
+{
+    static const enum seccomp_profile profiles[] = {SECCOMP_DEFAULT, SECCOMP_NO_NETWORK, SECCOMP_STRICT};
+    uint16_t relay, other;
+    int a = listener(&relay), c = listener(&other);
+    for (size_t i = 0; i < sizeof(profiles) / sizeof(profiles[0]); i++) {
+        struct box_spec spec;
+        struct box *b = NULL;
+        struct seccomp_prog *gateway;
+        char answers[512];
+        make_spec(&spec);
+        ASSERT_INT(seccomp_compile_gateway(profiles[i], NULL, &gateway, &err), 0);
+        spec.seccomp = gateway;
+        spec.connect_port = relay;
+        ASSERT_INT(box_open(&spec, &b, &err), 0);
+        CU_ASSERT(box_layers(b)->gateway_only);
+        ask_gateway(b, relay, other, answers);
+        const char *udp = profiles[i] == SECCOMP_NO_NETWORK ? "13" : "1";
+        char want[256];
+        snprintf(want, sizeof(want),
+            "relay yes\nother 13\nudp %s\nudp6 %s\nping %s\nmptcp 93\nfast 1\nfastmsg 1\nunix yes\n", udp,
+            udp, udp);
+        ASSERT_STR(answers, want);
+        box_close(b);
+        seccomp_prog_free(gateway);
+    }
+    close(a);
+    close(c);
+}
+
+/* Without the gateway's programs datagrams would be a way out. */
+static void box_of_an_engine_needs_the_programs_of_one(void)
+{
+    struct box_spec spec;
+    struct box *b = NULL;
+    make_spec(&spec);
+    spec.connect_port = 80;
+    ASSERT_INT(box_open(&spec, &b, &err), ARP_E_UNSUPPORTED);
+    CU_ASSERT(b == NULL);
+}
+
+LAB_SUITE(box_test, TEST(box_of_an_engine_reaches_its_relay_only),
+    TEST(box_of_an_engine_needs_the_programs_of_one), TEST(box_starts_commands),
+    TEST(box_is_refused_without_its_layers), TEST(box_survives_its_launcher))

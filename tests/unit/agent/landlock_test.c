@@ -5,8 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -20,6 +20,7 @@
 
 static char root[64], a[80], b[80], other[80], gone[80];
 static int abi;
+static uint16_t connect_port; /* of restricted() */
 
 static int set_up(void)
 {
@@ -49,7 +50,7 @@ static int restricted(int (*check)(void))
     pid_t pid = fork();
     if (pid == 0) {
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        _exit(landlock_restrict(abi, dirs) == 0 ? check() : 255);
+        _exit(landlock_restrict(abi, dirs, connect_port) == 0 ? check() : 255);
     }
     waitpid(pid, &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -status;
@@ -149,6 +150,63 @@ static int check_scope(void)
     return 0;
 }
 
+/* A listener on loopback; *ret_port: the kernel's choice. */
+static int listener(uint16_t *ret_port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(at);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ASSERT_INT(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    ASSERT_INT(listen(fd, 4), 0);
+    ASSERT_INT(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    *ret_port = ntohs(at.sin_port);
+    return fd;
+}
+
+static int connects(int family, uint16_t port)
+{
+    struct sockaddr_in v4 = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in6 v6 = {
+        .sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int rc = family == AF_INET ? connect(fd, (struct sockaddr *)&v4, sizeof(v4))
+                               : connect(fd, (struct sockaddr *)&v6, sizeof(v6));
+    return rc < 0 ? errno : 0;
+}
+
+static uint16_t relay_port, other_port;
+
+static int check_connect(void)
+{
+    NEED(connects(AF_INET, relay_port) == 0);
+    NEED(connects(AF_INET, other_port) == EACCES);
+    NEED(connects(AF_INET6, other_port) == EACCES);
+    NEED(landlock_confines_connect(relay_port));
+    return 0;
+}
+
+static void connections_go_to_one_port_only(void)
+{
+    int relay = listener(&relay_port), server = listener(&other_port);
+    CU_ASSERT(!landlock_confines_connect(relay_port));
+    connect_port = relay_port;
+    if (abi >= LANDLOCK_ABI_CONNECT) {
+        ASSERT_INT(restricted(check_connect), 0);
+        ASSERT_INT(restricted(check_inside), 0);
+    }
+    connect_port = 0;
+    CU_ASSERT(connects(AF_INET, other_port) == 0);
+    close(relay);
+    close(server);
+}
+
+static void an_abi_without_connections_is_no_confinement(void)
+{
+    const char *none[] = {NULL};
+    ASSERT_INT(landlock_restrict(LANDLOCK_ABI_CONNECT - 1, none, 80), ENOSYS);
+}
+
 static void inside_everything_is_allowed(void)
 {
     ASSERT_INT(restricted(check_inside), 0);
@@ -186,7 +244,7 @@ static void bad_ruleset_is_an_error(void)
 {
     const char *none[] = {NULL};
     const char *file[] = {"/etc/passwd", NULL};
-    ASSERT_INT(landlock_restrict(abi, file), ENOTDIR);
+    ASSERT_INT(landlock_restrict(abi, file, 0), ENOTDIR);
     /* without no_new_privs and CAP_SYS_ADMIN */
     int status = -1;
     fflush(stdout);
@@ -194,7 +252,7 @@ static void bad_ruleset_is_an_error(void)
     if (pid == 0) {
         if (setuid(31999) < 0)
             _exit(1);
-        _exit(landlock_restrict(abi, none) == EPERM ? 0 : 2);
+        _exit(landlock_restrict(abi, none, 0) == EPERM ? 0 : 2);
     }
     waitpid(pid, &status, 0);
     ASSERT_INT(status, 0);
@@ -202,4 +260,5 @@ static void bad_ruleset_is_an_error(void)
 
 TEST_SUITE_WITH(landlock_test, set_up, tear_down, TEST(inside_everything_is_allowed),
     TEST(outside_nothing_is_written), TEST(proc_is_read_only), TEST(children_inherit_it),
-    TEST(signals_and_abstract_sockets_stay_inside), TEST(bad_ruleset_is_an_error))
+    TEST(signals_and_abstract_sockets_stay_inside), TEST(bad_ruleset_is_an_error),
+    TEST(connections_go_to_one_port_only), TEST(an_abi_without_connections_is_no_confinement))

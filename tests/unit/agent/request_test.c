@@ -32,8 +32,9 @@ static void first_line(struct buf *out)
     buf_done(&line);
 }
 
-/* A whole body around commands; extra is put before the closing brace. */
-static int parse(const char *commands, const char *extra, struct run_request **ret, struct arp_err *err)
+/* A whole body of an engine; members is put before the closing brace. */
+static int parse_engine(
+    const char *engine, const char *members, struct run_request **ret, struct arp_err *err)
 {
     struct buf b, event;
     buf_init(&b, 1 << 22);
@@ -41,15 +42,27 @@ static int parse(const char *commands, const char *extra, struct run_request **r
     first_line(&event);
     buf_printf(&b,
         "{\"v\":1,\"runId\":\"" ID "\",\"userId\":\"" ID "\",\"projectId\":\"" ID "\",\"workspaceId\":\"" ID
-        "\",\"engine\":\"shell\",\"timeoutMs\":1000,\"events\":[%s],\"commands\":",
-        buf_str(&event));
-    buf_append_str(&b, commands);
-    buf_append_str(&b, extra);
+        "\",\"engine\":\"%s\",\"timeoutMs\":1000,\"events\":[%s]",
+        engine, buf_str(&event));
+    buf_append_str(&b, members);
     buf_append_char(&b, '}');
     *err = (struct arp_err){0};
     int rc = request_parse(buf_str(&b), b.len, ret, err);
     buf_done(&b);
     buf_done(&event);
+    return rc;
+}
+
+/* The same for a shell run's commands and what else it has. */
+static int parse(const char *commands, const char *extra, struct run_request **ret, struct arp_err *err)
+{
+    struct buf members;
+    buf_init(&members, 1 << 21);
+    buf_append_str(&members, ",\"commands\":");
+    buf_append_str(&members, commands);
+    buf_append_str(&members, extra);
+    int rc = parse_engine("shell", buf_str(&members), ret, err);
+    buf_done(&members);
     return rc;
 }
 
@@ -172,7 +185,71 @@ static void request_wants_a_chain_that_begins_with_run_started(void)
     }
 }
 
+static void request_takes_a_prompt_for_an_engine(void)
+{
+    struct run_request *r;
+    struct arp_err err;
+    ASSERT_INT(
+        parse_engine("codex",
+            ",\"prompt\":\"do it\",\"model\":\"vendor/m-5.5:x\",\"dialect\":\"chat\",\"instructions\":\"be "
+            "brief\",\"threadId\":\"01a200ad-eed8-7f40-bb1f-e881d0e5cb60\",\"limits\":{\"maxSteps\":7,"
+            "\"maxTokens\":90000}",
+            &r, &err),
+        0);
+    ASSERT_STR(r->engine, "codex");
+    ASSERT_STR(r->prompt, "do it");
+    ASSERT_STR(r->model, "vendor/m-5.5:x");
+    ASSERT_TRUE(r->has_dialect && r->dialect == MODEL_CHAT);
+    ASSERT_STR(r->instructions, "be brief");
+    ASSERT_STR(r->thread_id, "01a200ad-eed8-7f40-bb1f-e881d0e5cb60");
+    ASSERT_INT(r->max_steps, 7);
+    ASSERT_INT(r->max_tokens, 90000);
+    ASSERT_INT(r->command_count, 0);
+    request_free(r);
+    ASSERT_INT(
+        parse_engine("auto",
+            ",\"prompt\":\"p\",\"model\":null,\"dialect\":null,\"instructions\":null,\"threadId\":null,"
+            "\"limits\":null,\"commands\":null",
+            &r, &err),
+        0);
+    ASSERT_TRUE(!r->model && !r->has_dialect && !r->instructions && !r->thread_id);
+    ASSERT_INT(r->max_steps, 0);
+    request_free(r);
+}
+
+static void request_refuses_what_an_engine_can_not_work_from(void)
+{
+    static const struct {
+        const char *engine, *members;
+        const char *field;
+    } bad[] = {
+        {"shell", "", "commands"},
+        {"gemini", ",\"prompt\":\"p\"", "engine"},
+        {"codex", "", "prompt"},
+        {"codex", ",\"prompt\":\"\"", "prompt"},
+        {"codex", ",\"prompt\":\"p\",\"commands\":[]", "commands"},
+        {"codex", ",\"prompt\":\"p\",\"model\":\"-c\"", "model"},
+        {"codex", ",\"prompt\":\"p\",\"model\":\"a b\"", "model"},
+        {"codex", ",\"prompt\":\"p\",\"model\":\"a\\\"b\"", "model"},
+        {"codex", ",\"prompt\":\"p\",\"threadId\":\"--last\"", "threadId"},
+        {"codex", ",\"prompt\":\"p\",\"threadId\":\"../x\"", "threadId"},
+        {"codex", ",\"prompt\":\"p\",\"dialect\":\"gemini\"", "dialect"},
+        {"codex", ",\"prompt\":\"p\",\"dialect\":\"smoke\"", "dialect"},
+        {"codex", ",\"prompt\":\"p\",\"limits\":{\"maxSteps\":-1}", "limits.maxSteps"},
+        {"codex", ",\"prompt\":\"p\",\"limits\":{\"maxTokens\":1e15}", "limits.maxTokens"},
+        {"codex", ",\"prompt\":\"p\",\"limits\":{\"x\":1}", "limits.x"},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct run_request *r;
+        struct arp_err err;
+        int rc = parse_engine(bad[i].engine, bad[i].members, &r, &err);
+        ASSERT_TRUE(rc == ARP_E_FIELD || rc == ARP_E_UNKNOWN_FIELD);
+        ASSERT_CONTAINS(err.detail, bad[i].field);
+    }
+}
+
 TEST_SUITE(request_test, TEST(request_takes_argv_and_fills_defaults),
     TEST(request_turns_a_shell_text_into_sh_c), TEST(request_names_the_bad_field),
     TEST(request_takes_a_profile_by_name_or_whole), TEST(request_refuses_what_can_not_be_recorded),
-    TEST(request_wants_a_chain_that_begins_with_run_started))
+    TEST(request_wants_a_chain_that_begins_with_run_started), TEST(request_takes_a_prompt_for_an_engine),
+    TEST(request_refuses_what_an_engine_can_not_work_from))

@@ -75,7 +75,7 @@ static void lines_are_stored_whole_and_the_chain_can_be_taken_up(void)
     buf_init(&line, LIMIT_LINE);
     admit(run_id);
     sink_init(&s, &env, user.id, run_id, NULL);
-    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", "shell", &err), 0);
     struct chain agent = s.chain;
     agent_line(&line, &agent, run_id, EVENT_RUN_COMMAND_FINISHED,
         "\"command\":\"c\",\"cwd\":\"/\",\"exitCode\":0,\"stdout\":\"\\u0000\",\"stderr\":\"\","
@@ -163,7 +163,7 @@ static void agent_can_not_write_without_end(void)
     buf_init(&line, LIMIT_LINE);
     admit(run_id);
     sink_init(&s, &env, user.id, run_id, NULL);
-    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", "shell", &err), 0);
     ASSERT_INT(s.bytes, s.pending.len);
     s.bytes = LIMIT_EVENTS_BYTES - LIMIT_LINE; /* as after all but the last of them */
     struct chain agent = s.chain;
@@ -186,7 +186,7 @@ static void processes_are_counted_and_have_an_end(void)
     buf_init(&line, LIMIT_LINE);
     admit(run_id);
     sink_init(&s, &env, user.id, run_id, NULL);
-    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", "shell", &err), 0);
     struct chain agent = s.chain;
     agent_line(&line, &agent, run_id, EVENT_RUN_PROCESS, "\"phase\":\"exit\",\"at\":\"\",\"commandId\":0");
     ASSERT_INT(feed_line(&s, &line, &err), ARP_E_FIELD);
@@ -282,7 +282,7 @@ static void run_completed_is_stored_at_once_but_shown_only_at_the_end(void)
     buf_init(&seen, 1 << 20);
     admit(run_id);
     sink_init(&s, &env, user.id, run_id, feed);
-    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", "shell", &err), 0);
     read_feed(feed, &seen);
     ASSERT_INT(seen.len, 0); /* not persisted, not shown */
     struct chain agent = s.chain;
@@ -345,7 +345,7 @@ static void lines_of_a_step_are_shown_in_both_streams(void)
     sink_init(&s, &env, user.id, run_id, feed);
     s.also = also;
     s.also_base = 1;
-    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", "shell", &err), 0);
     ASSERT_INT(sink_flush(&s, &err), 0);
     read_feed(also, &seen);
     ASSERT_CONTAINS(buf_str(&seen), "id: 1\nevent: run-start\n");
@@ -376,7 +376,7 @@ static void the_container_context_is_ours_to_say_and_is_taken_up_again(void)
     buf_init(&line, LIMIT_LINE);
     admit(run_id);
     sink_init(&s, &env, user.id, run_id, NULL);
-    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", "shell", &err), 0);
     ASSERT_INT(sink_write_context(&s, CONTEXT, &err), 0);
     ASSERT_STR(s.facts.container_context, CONTEXT);
     ASSERT_INT(sink_flush(&s, &err), 0);

@@ -1,20 +1,20 @@
 /*
- * Stream: see stream.h.
+ * Frames: see frames.h.
  */
-#include "orchestrator/gateway/stream.h"
+#include "orchestrator/gateway/frames.h"
 
 #include <string.h>
 
 #include "shared/json.h"
 
-void stream_init(struct stream *s, size_t body_max, stream_frame_fn *on_frame, void *ctx)
+void frames_init(struct frames *s, size_t body_max, frame_fn *on_frame, void *ctx)
 {
-    *s = (struct stream){.on_frame = on_frame, .ctx = ctx};
-    buf_init(&s->head, STREAM_HEAD_MAX);
+    *s = (struct frames){.on_frame = on_frame, .ctx = ctx};
+    buf_init(&s->head, FRAME_HEAD_MAX);
     buf_init(&s->body, body_max);
 }
 
-void stream_done(struct stream *s)
+void frames_done(struct frames *s)
 {
     cJSON_Delete(s->doc);
     s->doc = NULL;
@@ -43,9 +43,9 @@ static int check_head(const cJSON *doc, struct arp_err *err)
     return 0;
 }
 
-static int emit(struct stream *s, struct arp_err *err)
+static int emit(struct frames *s, struct arp_err *err)
 {
-    struct stream_frame f = {
+    struct frame f = {
         .call = (uint64_t)json_get_int(s->doc, "call", 0),
         .gone = json_get_bool(s->doc, "gone", false),
         .too_large = s->too_large,
@@ -63,7 +63,7 @@ static int emit(struct stream *s, struct arp_err *err)
 }
 
 /* The head is whole. */
-static int open_frame(struct stream *s, struct arp_err *err)
+static int open_frame(struct frames *s, struct arp_err *err)
 {
     int rc = json_parse(buf_str(&s->head), s->head.len, &s->doc, err);
     if (rc == 0)
@@ -83,19 +83,19 @@ static int open_frame(struct stream *s, struct arp_err *err)
 }
 
 /* Bytes of a head. *ret_n: how many were taken. */
-static int feed_head(struct stream *s, const char *bytes, size_t len, size_t *ret_n, struct arp_err *err)
+static int feed_head(struct frames *s, const char *bytes, size_t len, size_t *ret_n, struct arp_err *err)
 {
     const char *lf = memchr(bytes, '\n', len);
     size_t n = lf ? (size_t)(lf - bytes) : len;
     if (buf_append(&s->head, bytes, n) != 0)
         return s->head.error == ARP_E_TOO_LARGE
-                   ? arp_fail(err, ARP_E_AGENT, 0, "agent's call stream: head over %u bytes", STREAM_HEAD_MAX)
+                   ? arp_fail(err, ARP_E_AGENT, 0, "agent's call stream: head over %u bytes", FRAME_HEAD_MAX)
                    : buf_error(&s->head, err);
     *ret_n = n + (lf != NULL);
     return lf ? open_frame(s, err) : 0;
 }
 
-static int feed_body(struct stream *s, const char *bytes, size_t len, size_t *ret_n, struct arp_err *err)
+static int feed_body(struct frames *s, const char *bytes, size_t len, size_t *ret_n, struct arp_err *err)
 {
     size_t n = len < s->body_left ? len : (size_t)s->body_left;
     if (!s->too_large && buf_append(&s->body, bytes, n) != 0)
@@ -105,7 +105,7 @@ static int feed_body(struct stream *s, const char *bytes, size_t len, size_t *re
     return s->body_left == 0 ? emit(s, err) : 0;
 }
 
-int stream_feed(struct stream *s, const char *bytes, size_t len, struct arp_err *err)
+int frames_feed(struct frames *s, const char *bytes, size_t len, struct arp_err *err)
 {
     while (len > 0) {
         size_t n = 0;
