@@ -42,15 +42,14 @@ static bool same_member(const cJSON *a, const cJSON *b, const char *name)
     return cJSON_Compare(json_at(a, name), json_at(b, name), true);
 }
 
-/* "sha256:<hex>" or plain hex -> hex; NULL when it is neither. */
-static const char *digest_hex(const char *text)
+const char *digest_hex(const char *text)
 {
     if (text && strncmp(text, "sha256:", 7) == 0)
         text += 7;
     return text && sha256_hex_ok(text) ? text : NULL;
 }
 
-static const struct packed_file *find_blob(const struct verification *v, const char *hex)
+const struct packed_file *find_blob(const struct verification *v, const char *hex)
 {
     char name[96];
     snprintf(name, sizeof(name), "data/blobs/sha256-%s", hex);
@@ -174,8 +173,11 @@ void step_commands(struct verification *v, struct check *c)
     if (v->log_line_count > LIMIT_COMMAND_LINES)
         check_fail(c, "command_log.jsonl has %zu lines, a recorder makes at most %d", v->log_line_count,
             LIMIT_COMMAND_LINES);
+    for (size_t k = 0; k < v->finished_count; k++)
+        command_check(v, v->finish_order[k], &not_kept, c);
     for (size_t id = 0; id < v->command_count; id++)
-        command_check(v, id, &not_kept, c);
+        if (!v->commands[id].finished.text)
+            command_check(v, id, &not_kept, c);
     if (not_kept)
         check_unable(c, "the full bytes of %zu outputs are not in the bundle, only their digests", not_kept);
     check_pass(c, "%zu commands: events, log and output agree", v->command_count);

@@ -109,7 +109,9 @@ static int by_id(const void *a, const void *b)
     const struct ran_command *x = a, *y = b;
     /* What has no number ended last. */
     uint64_t i = (uint64_t)x->id, k = (uint64_t)y->id;
-    return i < k ? -1 : i > k;
+    if (i != k)
+        return i < k ? -1 : 1;
+    return x->line < y->line ? -1 : x->line > y->line;
 }
 
 static int read_commands(
@@ -127,7 +129,7 @@ static int read_commands(
         cleanup_cjson cJSON *obj = NULL;
         if (json_parse_line(line, n, &obj, NULL) == 0 &&
             take_command(obj, k < ids->n ? ids->id[k] : -1, &r->commands[r->count]))
-            r->count++;
+            r->commands[r->count++].line = k;
     }
     qsort(r->commands, r->count, sizeof(*r->commands), by_id);
     return 0;

@@ -32,8 +32,9 @@ struct ran_end {
 };
 
 struct ran_command {
-    int64_t id; /* -1: not known, its end was not streamed */
-    bool shim;  /* else the built-in loop's */
+    int64_t id;  /* -1: not known, its end was not streamed */
+    size_t line; /* of command_log.jsonl */
+    bool shim;   /* else the built-in loop's */
     bool abandoned, setup;
     int64_t pid;
     int64_t start_us, end_us;

@@ -383,6 +383,25 @@ static void staging_of_built_bundles_and_half_collected_evidence_are_removed(voi
     reply_done(&r);
 }
 
+/* The only copy of a run's model calls until the run has ended. */
+static void ledger_of_an_ended_run_is_removed(void)
+{
+    char ended[40], other[40], running[40];
+    struct tenant t = tenant_with_run("ledgers", ended);
+    ASSERT_TRUE(sealed_run(stack, &t, "[[\"true\"]]", other));
+    ASSERT_TRUE(run_begin(stack, &t, "{\"commands\":[[\"sleep\",\"20\"]]}", running));
+    make_dir(named("model/", ended, ""), "model_log.jsonl", 2);
+    make_dir(named("model/", other, ""), "model_log.jsonl", 0); /* it may just have ended */
+    make_dir(named("model/", running, ""), "model_log.jsonl", 48);
+    make_dir("model/" STRANGER, "model_log.jsonl", 48); /* of no run, and not old enough for that */
+    assert_reconciles("ledger", 1);
+    ASSERT_TRUE(!evidence_has(stack, named("model/", ended, "")));
+    ASSERT_TRUE(evidence_has(stack, named("model/", other, "")));
+    ASSERT_TRUE(evidence_has(stack, named("model/", running, "")));
+    ASSERT_TRUE(evidence_has(stack, "model/" STRANGER));
+    ASSERT_TRUE(run_wait_event(stack, &t, running, "RunCompleted"));
+}
+
 /* --- the engine ---------------------------------------------------------------------------------------------------------------- */
 
 static const char *make_volume(const char *workspace_id)
@@ -436,5 +455,6 @@ TEST_SUITE_WITH(reconcile_test, set_up, tear_down, TEST(empty_database_removes_n
     TEST(page_that_is_missing_is_not_believed_and_the_next_one_looked_at),
     TEST(left_over_that_can_not_be_removed_keeps_no_other), TEST(build_that_nobody_is_at_is_removed),
     TEST(staging_of_built_bundles_and_half_collected_evidence_are_removed),
+    TEST(ledger_of_an_ended_run_is_removed),
     TEST(volume_of_a_deleted_workspace_goes_and_a_strangers_young_one_stays),
     TEST(container_that_its_row_does_not_know_is_stopped))
