@@ -403,8 +403,7 @@ struct shim_peer *shim_peer_new(struct shim_host *h, int fd, pid_t pid)
             .lanes = {{.in = -1, .out = -1}, {.in = -1, .out = -1}}};
     if (p && shim_peer_is_shim(h, pid, NULL) && watch(h, fd, EPOLLIN, &p->readable))
         return p;
-    refuse(fd, "this is not the shell shim");
-    close(fd);
+    close(fd); /* a word would be lost: a close with a hello unread is a reset */
     free(p);
     return NULL;
 }
