@@ -4,6 +4,7 @@
 #include "agent/patch.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -217,6 +218,13 @@ static void only_what_the_workload_may_is_done(void)
     ASSERT_INT(read_repo("rootfile", &err), ARP_E_FORBIDDEN);
     ASSERT_INT(apply("*** Begin Patch\n*** Update File: rootfile\n@@\n-secret\n+x\n*** End Patch\n", &err),
         ARP_E_FORBIDDEN);
+    /* Nor do the groups that the agent may be in count. */
+    gid_t group = 4242;
+    ASSERT_INT(chown(path, 0, group), 0);
+    ASSERT_INT(setgroups(1, &group), 0);
+    ASSERT_INT(read_repo("rootfile", &err), ARP_E_FORBIDDEN);
+    ASSERT_INT(getgroups(0, NULL), 1); /* it still is in it */
+    ASSERT_INT(setgroups(0, NULL), 0);
     snprintf(path, sizeof(path), "%s/rootdir", repo.path);
     ASSERT_INT(mkdir(path, 0755), 0);
     int before = workload_repo_count(&repo);
@@ -247,6 +255,10 @@ static void reading_is_bounded_and_of_files_only(void)
     ASSERT_INT(read_repo("", &err), ARP_E_FORBIDDEN);
     ASSERT_INT(read_repo(".", &err), ARP_E_FORBIDDEN);
     ASSERT_INT(read_repo("../secret", &err), ARP_E_FORBIDDEN);
+    ASSERT_INT(read_repo("x/../small", &err), ARP_E_FORBIDDEN);
+    ASSERT_CONTAINS(err.msg, "names no file beneath");
+    ASSERT_INT(read_repo("..", &err), ARP_E_FORBIDDEN);
+    ASSERT_INT(read_repo("..small", &err), ARP_E_NOT_FOUND);
     ASSERT_INT(read_repo("/etc/passwd", &err), ARP_E_FORBIDDEN);
     ASSERT_INT(read_repo(repo.path, &err), ARP_E_FORBIDDEN);
     snprintf(path, sizeof(path), "%s/proc", repo.path);
