@@ -126,6 +126,40 @@ static const char *or_null(const char *s)
     return s[0] ? s : NULL;
 }
 
+void evlog_token(struct evlog *log, uint64_t call, const char *text, size_t len)
+{
+    struct json j;
+    begin(log, &j, EVENT_RUN_TOKEN);
+    json_kuint(&j, "sequence", log->tokens++);
+    json_key(&j, "delta");
+    json_strn(&j, text, len);
+    json_kuint(&j, "call", call);
+    commit(log, &j);
+}
+
+void evlog_model_call(struct evlog *log, const struct relay_call *c)
+{
+    struct json j;
+    begin(log, &j, EVENT_RUN_MODEL_CALL);
+    json_kuint(&j, "call", c->call);
+    json_kstr(&j, "lane", c->side ? "side" : "main");
+    json_kstr(&j, "dialect", c->known ? model_dialect_name(c->dialect) : NULL);
+    json_kstr(&j, "model", or_null(c->model));
+    json_kstr(&j, "path", c->path);
+    json_kint(&j, "status", c->status);
+    json_kdigest(&j, "reqSha256", c->req_sha256);
+    json_kuint(&j, "reqBytes", c->req_bytes);
+    json_kdigest(&j, "respSha256", c->resp_sha256);
+    json_kuint(&j, "respBytes", c->resp_bytes);
+    json_kint(&j, "ttfbMs", c->ttfb_ms);
+    json_kint(&j, "durationMs", c->duration_ms);
+    json_kbool(&j, "cut", c->cut);
+    json_key(&j, "usage");
+    model_usage_put(&j, &c->usage);
+    json_kuint(&j, "toolCalls", c->tool_calls);
+    commit(log, &j);
+}
+
 void evlog_diff_ready(
     struct evlog *log, const struct snapshot_diff *diff, const char *tree_before, const char *tree_after)
 {

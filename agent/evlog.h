@@ -12,6 +12,7 @@
 
 #include "agent/cmdlog.h"
 #include "agent/evdir.h"
+#include "agent/relay.h"
 #include "agent/request.h"
 #include "agent/snapshot.h"
 #include "agent/stream.h"
@@ -29,6 +30,7 @@ struct evlog {
     struct stream *stream; /* borrowed */
     struct buf line;
     struct buf batch;            /* lines that are chained but neither kept nor sent yet */
+    uint64_t tokens;             /* lines of tokens so far */
     int64_t started_ns, last_ns; /* monotonic: open, last line */
     struct arp_err file_error;   /* first failure of the volume's copy; code 0 while whole */
     bool stream_lost;
@@ -64,6 +66,9 @@ void evlog_command_finished(struct evlog *log, const struct cmd_rec *rec, const 
  * line, so that a burst costs one write and wakes the reader once. */
 void evlog_process(struct evlog *log, const struct process_record *r, const char *head);
 void evlog_flush(struct evlog *log);
+/* Text of the model's answer to a call, as it passed. */
+void evlog_token(struct evlog *log, uint64_t call, const char *text, size_t len);
+void evlog_model_call(struct evlog *log, const struct relay_call *c);
 void evlog_diff_ready(
     struct evlog *log, const struct snapshot_diff *diff, const char *tree_before, const char *tree_after);
 void evlog_completed(struct evlog *log, const struct run_end *end);

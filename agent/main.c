@@ -17,6 +17,7 @@
 #include "agent/footprint.h"
 #include "agent/launcher_proc.h"
 #include "agent/peer.h"
+#include "agent/relay.h"
 #include "agent/runner.h"
 #include "agent/sandbox.h"
 #include "agent/serve.h"
@@ -35,6 +36,7 @@ struct agent {
     struct workspace workspace;
     struct reaper *reaper;
     struct runner *runner;
+    struct relay *relay;
     struct server *server;
     pthread_t booter, collector; /* the second only when boot_rc is 0 */
     const char *workspace_path;
@@ -154,16 +156,19 @@ static void *collect_metadata(void *arg)
 static int start(struct agent *a, const char *workspace, struct arp_err *err)
 {
     int rc = workspace_open(workspace, a->reaper, &a->workspace, err);
+    if (rc == 0)
+        rc = relay_start(&a->relay, err);
     if (rc)
         return rc;
     struct runner_config runs = {
-        .reaper = a->reaper, .workspace = &a->workspace, .env = &a->env, .info = &a->info};
+        .reaper = a->reaper, .relay = a->relay, .workspace = &a->workspace, .env = &a->env, .info = &a->info};
     rc = runner_new(&runs, &a->runner, err);
     if (rc)
         return rc;
     struct serve_config http = {.port = a->port,
         .token = a->token,
         .runner = a->runner,
+        .relay = a->relay,
         .workspace = &a->workspace,
         .refuse_peer = peer_is_local};
     return serve_start(&http, &a->server, err);
@@ -210,6 +215,7 @@ static void *shut_down(void *arg)
     if (a->boot_rc == 0)
         pthread_join(a->collector, NULL);
     serve_stop(a->server);
+    relay_stop(a->relay);
     kill(getpid(), SIGTERM);
     return NULL;
 }

@@ -2,6 +2,7 @@
  * Relay: the model API on the container's loopback. What a CLI or the built-in engine asks is handed to the orchestrator, which reads the calls as
  * frames and uploads each answer (docs/AGENT.md, "Model calls"); the relay itself never opens a connection. One run at a time.
  * Each answer is read as it passes (shared/model_answer.h): text for RunToken and one record per call for RunModelCall wait for the run thread.
+ * A call whose frame nobody fetched for RELAY_PATIENCE_MS is answered with 503.
  * Threads: its own libmicrohttpd thread; the handlers of the agent's API; the run thread. All functions may be called from any of them.
  * Allowed request headers handed on: content-type, accept, anthropic-version, anthropic-beta, openai-beta, user-agent.
  */
@@ -18,6 +19,14 @@
 #include "shared/uuid.h"
 
 #define RELAY_BEARER_LEN SHA256_HEX_LEN
+/* The orchestrator reads calls from before the run on. */
+#define RELAY_PATIENCE_MS 30000
+/* Bytes of an answer that wait for a slow client, per call. */
+#define RELAY_ANSWER_BYTES (256u << 10)
+/* Request bodies that wait for the orchestrator, of all calls; more are answered with 503. */
+#define RELAY_BODIES_BYTES (64u << 20)
+/* Text for RunToken that waits for the run thread; past it answers are held back. */
+#define RELAY_TEXT_BYTES (1u << 20)
 
 struct relay;
 
@@ -55,7 +64,7 @@ struct relay_item {
     char *text;
     size_t len;
 };
-/* Readable while items wait. */
+/* Readable while items wait, or a client hung up, which relay_take sees to. */
 int relay_wake_fd(const struct relay *r);
 /* All items that wait, in order; relay_items_free. Texts are at most 4 KiB each, cut at a character. NULL when there are none. */
 struct relay_item *relay_take(struct relay *r);
@@ -100,7 +109,7 @@ struct relay_request {
     void *ctx;
 };
 /* One call, blocking, counted and tapped as if a CLI had made it. *ret_status: of the answer.
- * Errors: ARP_E_TIMEOUT, ARP_E_GONE (cancelled or the run is closed), ARP_E_IO (cut), those of on_bytes. */
+ * Errors: ARP_E_TIMEOUT, ARP_E_GONE (cancelled, or the run is closed), ARP_E_IO (cut), ARP_E_NOMEM, those of on_bytes. */
 int relay_ask(struct relay *r, const struct relay_request *q, int *ret_status, struct arp_err *err);
 
 #endif

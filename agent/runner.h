@@ -13,6 +13,7 @@
 #include "agent/cmdenv.h"
 #include "agent/metadata.h"
 #include "agent/reaper.h"
+#include "agent/relay.h"
 #include "agent/request.h"
 #include "agent/seccomp.h"
 #include "agent/snapshot.h"
@@ -22,6 +23,7 @@
 
 /* Borrowed by the runner for its whole life. */
 struct runner_config {
+    struct relay *relay;
     struct reaper *reaper;
     const struct workspace *workspace;
     const struct cmdenv *env;

@@ -34,7 +34,9 @@ struct exchange {
     char run_id[UUID_LEN + 1]; /* of the path, "" when the route has none */
     const char *rest;          /* path behind the run id; points into libmicrohttpd's memory */
     struct buf body;
-    struct stream *stream; /* of POST /run */
+    struct stream *stream;       /* of POST /run */
+    bool reads_calls;            /* of GET /run/<id>/model */
+    struct relay_upload *upload; /* of POST /run/<id>/model/<n> */
     struct exchange *next_waiting;
 };
 
@@ -47,6 +49,8 @@ struct route {
     const char *suffix; /* behind the run id; NULL: anything */
     size_t body_max;
     handler *handle;
+    /* Instead of collecting the body: begin it, hand on what comes. handle ends it. */
+    int (*begin)(struct exchange *x, struct arp_err *err);
 };
 
 /* --- answers --- */
@@ -202,6 +206,86 @@ static enum MHD_Result post_cancel(struct exchange *x)
     return answer(x->connection, 202, "application/json", text, sizeof(text) - 1);
 }
 
+static ssize_t read_calls(void *cls, uint64_t pos, char *ret, size_t max)
+{
+    (void)pos;
+    struct exchange *x = cls;
+    ssize_t n = relay_reader_take(x->server->config.relay, ret, max);
+    return n == RELAY_END ? MHD_CONTENT_READER_END_OF_STREAM : n;
+}
+
+static struct relay_sleep sleep_of(struct exchange *x)
+{
+    return (struct relay_sleep){.park = park, .wake = wake, .ctx = x};
+}
+
+static enum MHD_Result get_model(struct exchange *x)
+{
+    struct arp_err err = {0};
+    if (relay_reader_attach(x->server->config.relay, x->run_id, sleep_of(x), &err) != 0)
+        return answer_error(x->connection, &err);
+    x->reads_calls = true;
+    struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 65536, read_calls, x, NULL);
+    if (!r)
+        return MHD_NO;
+    MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, "application/x-arp-model-calls");
+    enum MHD_Result ok = MHD_queue_response(x->connection, 200, r);
+    MHD_destroy_response(r);
+    return ok;
+}
+
+/* A decimal number without sign, zeros in front, or anything behind. */
+static bool read_number(const char *text, uint64_t max, uint64_t *ret)
+{
+    char *end;
+    if (text[0] < '0' || text[0] > '9' || (text[0] == '0' && text[1]) || strlen(text) > 18)
+        return false;
+    *ret = strtoull(text, &end, 10);
+    return *end == 0 && *ret <= max;
+}
+
+static int begin_answer(struct exchange *x, struct arp_err *err)
+{
+    struct MHD_Connection *c = x->connection;
+    static const char prefix[] = "model/";
+    uint64_t call, status;
+    const char *h = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "X-Arp-Status");
+    if (strncmp(x->rest, prefix, sizeof(prefix) - 1) != 0 ||
+        !read_number(x->rest + sizeof(prefix) - 1, UINT64_MAX, &call))
+        return arp_fail(err, ARP_E_NOT_FOUND, 0, "no such route");
+    if (!h || !read_number(h, 599, &status) || status < 200)
+        return arp_fail_field(err, "X-Arp-Status", "X-Arp-Status must be from 200 to 599");
+    int rc = relay_upload_begin(x->server->config.relay, x->run_id, call, (int)status,
+        MHD_lookup_connection_value(c, MHD_HEADER_KIND, "X-Arp-Content-Type"),
+        MHD_lookup_connection_value(c, MHD_HEADER_KIND, MHD_HTTP_HEADER_RETRY_AFTER), sleep_of(x), &x->upload,
+        err);
+    if (rc == 0) /* a model may think for longer than any other client is silent */
+        MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
+    return rc;
+}
+
+/* Hand on what has come; what there is no room for stays with libmicrohttpd, whose connection is parked. */
+static enum MHD_Result feed_answer(struct exchange *x, const char *data, size_t *size)
+{
+    ssize_t n = 1;
+    while (*size > 0 && (n = relay_upload_feed(x->upload, data, *size)) > 0) {
+        data += n;
+        *size -= (size_t)n;
+    }
+    return n < 0 ? MHD_NO : MHD_YES; /* the client is gone: so is this connection */
+}
+
+static enum MHD_Result post_answer(struct exchange *x)
+{
+    struct arp_err err = {0};
+    bool whole = relay_upload_end(x->upload, true);
+    x->upload = NULL;
+    if (whole)
+        return answer(x->connection, 204, "application/json", "", 0);
+    arp_fail(&err, ARP_E_GONE, 0, "the client of the call is gone");
+    return answer_error(x->connection, &err);
+}
+
 static enum MHD_Result get_evidence(struct exchange *x)
 {
     struct arp_err err = {0};
@@ -230,11 +314,13 @@ static enum MHD_Result get_evidence(struct exchange *x)
 /* --- routing --- */
 
 static const struct route routes[] = {
-    {"GET", "/health", false, "", 0, get_health},
-    {"GET", "/metadata", false, "", 0, get_metadata},
-    {"POST", "/run", false, "", REQUEST_BODY_MAX, post_run},
-    {"POST", "/run/", true, "/cancel", 4096, post_cancel},
-    {"GET", "/evidence/", true, NULL, 0, get_evidence},
+    {"GET", "/health", false, "", 0, get_health, NULL},
+    {"GET", "/metadata", false, "", 0, get_metadata, NULL},
+    {"POST", "/run", false, "", REQUEST_BODY_MAX, post_run, NULL},
+    {"POST", "/run/", true, "/cancel", 4096, post_cancel, NULL},
+    {"GET", "/run/", true, "/model", 0, get_model, NULL},
+    {"POST", "/run/", true, NULL, SIZE_MAX, post_answer, begin_answer},
+    {"GET", "/evidence/", true, NULL, 0, get_evidence, NULL},
 };
 
 /* Match the path; on success x->run_id and x->rest are set. */
@@ -309,6 +395,8 @@ static enum MHD_Result open_exchange(
         rc = find_route(x, method, path, &err);
     if (rc == 0)
         rc = check_length(x, &err);
+    if (rc == 0 && x->route->begin)
+        rc = x->route->begin(x, &err);
     if (rc)
         return answer_error(c, &err);
     buf_init(&x->body, x->route->body_max);
@@ -322,6 +410,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
     struct exchange *x = *state;
     if (!x)
         return open_exchange(cls, c, method, path, state);
+    if (*size > 0 && x->upload)
+        return feed_answer(x, data, size);
     if (*size > 0) {
         buf_append(&x->body, data, *size); /* past the maximum: sticky error, told at the end */
         *size = 0;
@@ -349,6 +439,10 @@ static void on_completed(
             runner_stop(x->server->config.runner, x->run_id, STOP_ORCHESTRATOR_GONE, NULL);
         stream_unref(x->stream);
     }
+    if (x->reads_calls)
+        relay_reader_detach(x->server->config.relay);
+    if (x->upload)
+        relay_upload_end(x->upload, false);
     buf_done(&x->body);
     free(x);
     *state = NULL;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "agent/relay.h"
 #include "agent/runner.h"
 #include "agent/workspace.h"
 #include "shared/err.h"
@@ -22,6 +23,7 @@ struct serve_config {
     uint16_t port;     /* 0 lets the kernel choose */
     const char *token; /* borrowed for the server's life */
     struct runner *runner;
+    struct relay *relay; /* whose calls the orchestrator serves */
     const struct workspace *workspace;
     /* Refuses a peer before anything is read; peer_is_local, or a test's own. */
     bool (*refuse_peer)(const struct sockaddr *addr, socklen_t len);

@@ -150,6 +150,43 @@ void json_raw(struct json *j, const char *text)
     buf_append_str(j->out, text && *text ? text : "null");
 }
 
+void json_number(struct json *j, double v)
+{
+    if (v == floor(v) && fabs(v) <= JSON_INT_MAX) {
+        json_int(j, (int64_t)v);
+        return;
+    }
+    char text[32];
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof(text), "%.*g", digits, v);
+        if (strtod(text, NULL) == v)
+            break;
+    }
+    json_raw(j, text);
+}
+
+void json_value(struct json *j, const cJSON *v)
+{
+    if (cJSON_IsString(v)) {
+        json_str(j, v->valuestring);
+    } else if (cJSON_IsNumber(v)) {
+        json_number(j, v->valuedouble);
+    } else if (cJSON_IsBool(v)) {
+        json_bool(j, cJSON_IsTrue(v));
+    } else if (cJSON_IsObject(v) || cJSON_IsArray(v)) {
+        bool is_object = cJSON_IsObject(v);
+        is_object ? json_obj_open(j) : json_arr_open(j);
+        for (const cJSON *m = v->child; m; m = m->next) {
+            if (is_object)
+                json_key(j, m->string);
+            json_value(j, m);
+        }
+        is_object ? json_obj_close(j) : json_arr_close(j);
+    } else {
+        json_null(j);
+    }
+}
+
 void json_kstr(struct json *j, const char *key, const char *s)
 {
     json_key(j, key);

@@ -41,4 +41,8 @@ void model_usage_add(struct model_usage *sum, const struct model_usage *u);
 /* Write the object {"inputTokens",…}, or null when it is not known, as a value. */
 void model_usage_put(struct json *j, const struct model_usage *u);
 
+/* json_parse for what a provider or a CLI wrote: the escapes of U+0000 and of halves of a character, which programs do send when they quote a
+ * command's output and which json_parse refuses, are read as U+FFFD. Errors: as json_parse, ARP_E_NOMEM. */
+int model_json(const char *bytes, size_t len, cJSON **ret, struct arp_err *err);
+
 #endif

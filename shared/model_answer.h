@@ -11,7 +11,9 @@
 
 enum model_event_kind {
     MODEL_TEXT, /* text, len: more of the answer's text */
-    MODEL_TOOL_CALL, /* id, name, text/len: arguments whole, as the provider wrote them (JSON text; free text for custom tools) */
+    /* id, name, text/len: arguments whole, as the provider wrote them (JSON text; free text for custom tools; printed anew where they are a JSON
+       value of the answer and not text). Handed over when the provider says that the call is whole, so also in an answer that is cut later. */
+    MODEL_TOOL_CALL,
     MODEL_ERROR /* text, len: the provider's words inside a stream */
 };
 
@@ -41,7 +43,7 @@ int model_answer_new(enum model_dialect d, bool streamed, model_event_fn *on_eve
     struct model_answer **ret, struct arp_err *err);
 /* Errors: ARP_E_TOO_LARGE, ARP_E_JSON (an event's data is no JSON), ARP_E_NOMEM, those of on_event. Sticky. */
 int model_answer_feed(struct model_answer *a, const char *bytes, size_t len, struct arp_err *err);
-/* No byte more comes. How it ended; usage is known or not. Errors: as feed (an unstreamed document is read here). */
+/* No byte more comes; once. How it ended; usage is known or not. Errors: as feed (an unstreamed document is read here). */
 int model_answer_end(
     struct model_answer *a, enum model_finish *ret, struct model_usage *ret_usage, struct arp_err *err);
 /* The id by which a later request can name the answer (responses), "" otherwise. Valid as long as a. */

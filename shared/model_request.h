@@ -1,7 +1,7 @@
 /*
  * A request to a model, as a document: what the gateway must know to judge it, what the record keeps of it, and the body that is sent on.
  * Canonical form (fullSha256): parsed, volatile members dropped, keys sorted, volatile texts replaced; shape (shapeSha256): the same without the
- * texts of tool outputs. Rules: docs/formats/model_log.md. Pure functions on hostile bytes.
+ * texts of tool outputs. Rules: docs/formats/model_canonical.md. Pure functions on hostile bytes.
  */
 #ifndef ARP_SHARED_MODEL_REQUEST_H
 #define ARP_SHARED_MODEL_REQUEST_H
@@ -32,9 +32,12 @@ struct model_request {
     char model[MODEL_NAME_MAX + 1]; /* asked for; "" for none */
     bool streamed;
     bool has_tools;
-    bool continues; /* previous_response_id, background, conversation: not on the record, so not replayable */
-    const char *
-        hosted_tool; /* the first tool that the provider would run itself, NULL for none; borrowed from doc */
+    /* It builds on what the provider keeps (previous_response_id, conversation, prompt, cachedContent …) or is not answered here (background):
+     * not on the record, so not replayable. */
+    bool continues;
+    /* The first tool that the provider would run itself, or the member that makes it fetch an URL (image_url …), which is a way out of the
+     * container too. NULL for none; borrowed from doc. */
+    const char *hosted_tool;
     struct model_tool_result *results; /* of the last turn only: those after the last assistant item */
     size_t result_count;
 };
@@ -43,8 +46,8 @@ struct model_request {
 int model_request_parse(const struct model_route *route, const char *body, size_t len,
     struct model_request *ret, struct arp_err *err);
 void model_request_done(struct model_request *r);
-/* The body to send on: model replaced when sent_model is not NULL (dialects that name it in the body), store:false for responses; else the
- * document as it was parsed. Appended to out. Errors: ARP_E_NOMEM, ARP_E_TOO_LARGE. */
+/* The body to send on: model replaced when sent_model is not NULL (dialects that name it in the body), store:false for responses and wherever it is
+ * asked for; else the document as it was parsed. Appended to out. Errors: ARP_E_NOMEM, ARP_E_TOO_LARGE. */
 int model_request_rewrite(
     const struct model_request *r, const char *sent_model, struct buf *out, struct arp_err *err);
 /* Digests of the canonical form and of its shape. Errors: ARP_E_NOMEM. */

@@ -34,6 +34,23 @@ static void writer_escapes_to_one_clean_line(void)
                             "\"u\":18446744073709551615,\"a\":[true,null,null],\"r\":{\"x\":1},\"e\":null}");
 }
 
+static void parsed_values_are_written_as_they_were(void)
+{
+    static const char *const rows[] = {"{\"b\":1,\"a\":[true,false,null,{}],\"c\":{\"x\":\"\\n\\\"\"}}",
+        "0.1", "0.7", "1e+300", "-2.5", "9007199254740992", "-3", "1e-07", "3000000000", "[]", "\"\"",
+        "123456.78901234567"};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        cleanup_buf struct buf b;
+        cleanup_cjson cJSON *v = NULL;
+        struct json j;
+        buf_init(&b, 1000);
+        json_init(&j, &b);
+        ASSERT_INT(json_parse(rows[i], strlen(rows[i]), &v, NULL), 0);
+        json_value(&j, v);
+        ASSERT_STR(buf_str(&b), rows[i]);
+    }
+}
+
 static void buffer_refuses_past_its_maximum_and_stays_failed(void)
 {
     cleanup_buf struct buf b;
@@ -152,7 +169,7 @@ static void object_check_names_the_field(void)
     ASSERT_INT(check("[]", &err), ARP_E_FIELD);
 }
 
-TEST_SUITE(json_test, TEST(writer_escapes_to_one_clean_line),
+TEST_SUITE(json_test, TEST(writer_escapes_to_one_clean_line), TEST(parsed_values_are_written_as_they_were),
     TEST(buffer_refuses_past_its_maximum_and_stays_failed), TEST(cut_never_splits_a_character),
     TEST(validation_knows_the_edges), TEST(parser_refuses_what_is_not_one_clean_value),
     TEST(parser_takes_every_kind_of_number), TEST(line_parser_accepts_escaped_nul_only),

@@ -1,0 +1,647 @@
+/*
+ * Relay: see relay.h. Here: calls, frames, uploads, records. The loopback HTTP side is relay_http.c, the built-in engine's relay_ask.c.
+ */
+#include "agent/relay.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "agent/relay.intern.h"
+#include "shared/clock.h"
+#include "shared/model_request.h"
+#include "shared/utf8.h"
+
+#define TEXT_MAX 4096
+
+static void lock(struct relay *r)
+{
+    pthread_mutex_lock(&r->lock);
+}
+
+static void unlock(struct relay *r)
+{
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* --- items --- */
+
+static void add_item_locked(struct relay *r, struct relay_item *item)
+{
+    *r->items_end = item;
+    r->items_end = &item->next;
+    r->last_text = item->is_text ? item : NULL;
+    eventfd_write(r->event_fd, 1);
+}
+
+void relay_items_free(struct relay_item *list)
+{
+    while (list) {
+        struct relay_item *next = list->next;
+        free(list->text);
+        free(list);
+        list = next;
+    }
+}
+
+/* One more piece of the same text, as far as there is room. Returns the bytes taken. */
+static size_t extend_text_locked(struct relay *r, uint64_t call, const char *text, size_t len)
+{
+    struct relay_item *last = r->last_text;
+    if (!last || last->call.call != call)
+        return 0;
+    size_t n = utf8_cut(text, len, TEXT_MAX - last->len);
+    memcpy(last->text + last->len, text, n);
+    last->len += n;
+    return n;
+}
+
+static int add_text_locked(
+    struct relay *r, const struct call *c, const char *text, size_t len, struct arp_err *err)
+{
+    r->text_bytes += len;
+    size_t n = extend_text_locked(r, c->record.call, text, len);
+    for (text += n, len -= n; len > 0; text += n, len -= n) {
+        struct relay_item *item = calloc(1, sizeof(*item));
+        if (item)
+            item->text = malloc(TEXT_MAX);
+        if (!item || !item->text) {
+            free(item);
+            return arp_fail(err, ARP_E_NOMEM, 0, "tokens");
+        }
+        item->is_text = true;
+        item->call.call = c->record.call;
+        n = utf8_cut(text, len, TEXT_MAX);
+        if (n == 0)
+            n = len < TEXT_MAX ? len : TEXT_MAX; /* not text: whatever it is, it goes on */
+        memcpy(item->text, text, n);
+        item->len = n;
+        add_item_locked(r, item);
+    }
+    return 0;
+}
+
+/* The call is over: its record waits for the run thread. Once. */
+static void count_locked(struct call *c)
+{
+    enum model_finish finish = MODEL_UNFINISHED;
+    if (c->counted)
+        return;
+    if (c->answer && model_answer_end(c->answer, &finish, &c->record.usage, NULL) != 0)
+        finish = MODEL_UNFINISHED;
+    struct relay_item *item = calloc(1, sizeof(*item));
+    if (!item)
+        return;
+    c->counted = true;
+    c->record.duration_ms = (clock_mono_ns() - c->asked_ns) / 1000000;
+    /* A CLI may hang up as soon as it has read the last event: that is no cut. */
+    c->record.cut = c->state != CALL_WHOLE && finish == MODEL_UNFINISHED;
+    sha256_hex(c->hash, c->record.resp_sha256);
+    item->call = c->record;
+    add_item_locked(c->relay, item);
+}
+
+struct relay_item *relay_take(struct relay *r)
+{
+    uint64_t count;
+    relay_http_check(r);
+    lock(r);
+    struct relay_item *list = r->items;
+    r->items = NULL;
+    r->items_end = &r->items;
+    r->last_text = NULL;
+    r->text_bytes = 0;
+    eventfd_read(r->event_fd, &count);
+    int64_t now = clock_mono_ns();
+    for (struct call *c = r->calls; c; c = c->next) {
+        if (c->upload_parked) {
+            c->upload_parked = false;
+            c->sleep.wake(c->sleep.ctx);
+        }
+        if (c->state == CALL_ASKED && !c->fetched && c->has_client &&
+            now - c->asked_ns > RELAY_PATIENCE_MS * 1000000ll) {
+            c->state = CALL_CUT;
+            c->client.wake(c->client.ctx);
+        }
+    }
+    unlock(r);
+    return list;
+}
+
+int relay_wake_fd(const struct relay *r)
+{
+    return r->wake_fd;
+}
+
+/* --- calls --- */
+
+static void call_free(struct call *c)
+{
+    buf_done(&c->bytes);
+    sha256_free(c->hash);
+    model_answer_free(c->answer);
+    free(c);
+}
+
+/* Out of the list when nobody holds it. */
+static void release_locked(struct call *c)
+{
+    if (c->has_client || c->has_upload)
+        return;
+    struct relay *r = c->relay;
+    for (struct call **at = &r->calls; *at; at = &(*at)->next) {
+        if (*at == c) {
+            *at = c->next;
+            break;
+        }
+    }
+    for (struct frame *f = r->frames; f; f = f->next) {
+        if (f->call == c)
+            f->call = NULL;
+    }
+    call_free(c);
+}
+
+static void push_frame_locked(struct relay *r, struct frame *f)
+{
+    f->next = NULL;
+    *r->frames_end = f;
+    r->frames_end = &f->next;
+    r->bodies += f->body.len;
+    if (r->reader_parked) {
+        r->reader_parked = false;
+        r->reader.wake(r->reader.ctx);
+    }
+}
+
+static void frame_free(struct frame *f)
+{
+    buf_done(&f->head);
+    buf_done(&f->body);
+    free(f);
+}
+
+/* The frame that announces a call. */
+static struct frame *call_frame(struct call *c, const struct call_request *q)
+{
+    struct json j;
+    struct frame *f = calloc(1, sizeof(*f));
+    if (!f)
+        return NULL;
+    buf_init(&f->head, 64u << 10);
+    json_init(&j, &f->head);
+    json_obj_open(&j);
+    json_kuint(&j, "call", c->record.call);
+    json_kstr(&j, "method", q->method);
+    json_kstr(&j, "path", q->path);
+    json_kstr(&j, "query", q->query);
+    json_kraw(&j, "headers", q->headers);
+    json_kuint(&j, "bodyBytes", q->body->len);
+    json_obj_close(&j);
+    buf_append_char(&f->head, '\n');
+    f->call = c;
+    if (f->head.error) {
+        frame_free(f);
+        return NULL;
+    }
+    f->body = *q->body;
+    buf_init(q->body, 0);
+    return f;
+}
+
+/* What the record says of the request. */
+static void read_request(struct call *c, const struct call_request *q)
+{
+    struct model_route route;
+    struct model_request m;
+    struct relay_call *rec = &c->record;
+    snprintf(rec->path, sizeof(rec->path), "%s", q->path);
+    sha256_hex_of(q->body->data, q->body->len, rec->req_sha256);
+    rec->req_bytes = q->body->len;
+    rec->ttfb_ms = -1;
+    rec->side = true;
+    if (model_route_of(q->method, q->path, &route, NULL) != 0 || route.kind != MODEL_GENERATE)
+        return;
+    rec->known = true;
+    rec->dialect = route.dialect;
+    if (model_request_parse(&route, q->body->data, q->body->len, &m, NULL) != 0)
+        return;
+    rec->side = !m.has_tools;
+    memcpy(rec->model, m.model, sizeof(rec->model));
+    model_request_done(&m);
+}
+
+int call_new(struct relay *r, const struct call_request *q, struct call_client client, struct call **ret,
+    struct arp_err *err)
+{
+    struct call *c = calloc(1, sizeof(*c));
+    if (!c)
+        return arp_fail(err, ARP_E_NOMEM, 0, "call");
+    *c = (struct call){.relay = r, .client = client, .has_client = true, .asked_ns = clock_mono_ns()};
+    buf_init(&c->bytes, RELAY_ANSWER_BYTES);
+    c->hash = sha256_new();
+    read_request(c, q);
+    lock(r);
+    int rc = c->hash ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "call");
+    if (rc == 0 && !r->open)
+        rc = arp_fail(err, ARP_E_GONE, 0, "no run is in progress");
+    if (rc == 0 && r->bodies + q->body->len > RELAY_BODIES_BYTES)
+        rc = arp_fail(err, ARP_E_UNAVAILABLE, 0, "too many requests wait");
+    c->record.call = r->next_call;
+    struct frame *f = rc == 0 ? call_frame(c, q) : NULL;
+    if (rc == 0 && !f)
+        rc = arp_fail(err, ARP_E_NOMEM, 0, "call");
+    if (rc == 0) {
+        r->next_call++;
+        c->next = r->calls;
+        r->calls = c;
+        push_frame_locked(r, f);
+        *ret = c;
+    }
+    unlock(r);
+    if (rc)
+        call_free(c);
+    return rc;
+}
+
+bool call_head(struct call *c, int *ret_status, void (*on_none)(void *ctx), void *ctx)
+{
+    lock(c->relay);
+    bool there = c->state != CALL_ASKED;
+    *ret_status = c->record.status;
+    if (!there)
+        on_none(ctx);
+    unlock(c->relay);
+    return there;
+}
+
+static void wake_upload_locked(struct call *c)
+{
+    if (!c->upload_parked)
+        return;
+    c->upload_parked = false;
+    c->sleep.wake(c->sleep.ctx);
+}
+
+ssize_t call_read(struct call *c, void *ret, size_t max, void (*on_none)(void *ctx), void *ctx)
+{
+    lock(c->relay);
+    ssize_t n = (ssize_t)(c->bytes.len < max ? c->bytes.len : max);
+    if (n > 0) {
+        memcpy(ret, c->bytes.data, (size_t)n);
+        buf_consume(&c->bytes, (size_t)n);
+        wake_upload_locked(c);
+    } else if (c->state == CALL_WHOLE) {
+        n = CALL_END;
+    } else if (c->state == CALL_CUT) {
+        n = CALL_BROKEN;
+    } else {
+        on_none(ctx);
+    }
+    unlock(c->relay);
+    return n;
+}
+
+/* Tell the orchestrator that nobody waits for the answer any more. */
+static void push_gone_locked(struct call *c)
+{
+    struct frame *f = calloc(1, sizeof(*f));
+    if (!f)
+        return;
+    buf_init(&f->head, 256);
+    buf_printf(
+        &f->head, "{\"call\":%llu,\"gone\":true,\"bodyBytes\":0}\n", (unsigned long long)c->record.call);
+    push_frame_locked(c->relay, f);
+}
+
+void call_hang_up_locked(struct call *c)
+{
+    if (c->state == CALL_WHOLE || c->state == CALL_CUT)
+        return;
+    c->state = CALL_CUT;
+    push_gone_locked(c);
+    count_locked(c);
+    wake_upload_locked(c);
+    if (c->has_client)
+        c->client.wake(c->client.ctx);
+}
+
+void call_leave(struct call *c)
+{
+    struct relay *r = c->relay;
+    lock(r);
+    c->has_client = false;
+    call_hang_up_locked(c);
+    count_locked(c);
+    release_locked(c);
+    unlock(r);
+}
+
+/* --- the orchestrator's reader --- */
+
+static int check_run_locked(const struct relay *r, const char *run_id, struct arp_err *err)
+{
+    if (!r->open || strcmp(r->run_id, run_id) != 0)
+        return arp_fail(err, ARP_E_NOT_FOUND, 0, "no run of this id calls models");
+    return 0;
+}
+
+int relay_reader_attach(struct relay *r, const char *run_id, struct relay_sleep sleep, struct arp_err *err)
+{
+    lock(r);
+    int rc = check_run_locked(r, run_id, err);
+    if (rc == 0 && r->reading)
+        rc = arp_fail(err, ARP_E_CONFLICT, 0, "the run's model calls are being read");
+    if (rc == 0) {
+        r->reading = true;
+        r->reader_parked = false;
+        r->reader = sleep;
+    }
+    unlock(r);
+    return rc;
+}
+
+/* Bytes of the first frame. */
+static size_t take_frame_locked(struct relay *r, char *ret, size_t max)
+{
+    struct frame *f = r->frames;
+    size_t head = f->at < f->head.len ? f->head.len - f->at : 0;
+    size_t n = head < max ? head : max;
+    if (n > 0)
+        memcpy(ret, f->head.data + f->at, n);
+    f->at += n;
+    if (f->at >= f->head.len && n < max && f->body.len > 0) {
+        size_t at = f->at - f->head.len;
+        size_t more = f->body.len - at < max - n ? f->body.len - at : max - n;
+        memcpy(ret + n, f->body.data + at, more);
+        f->at += more;
+        n += more;
+    }
+    if (f->at == f->head.len + f->body.len) {
+        r->frames = f->next;
+        if (!r->frames)
+            r->frames_end = &r->frames;
+        r->bodies -= f->body.len;
+        if (f->call)
+            f->call->fetched = true;
+        frame_free(f);
+    }
+    return n;
+}
+
+ssize_t relay_reader_take(struct relay *r, char *ret, size_t max)
+{
+    size_t n = 0;
+    lock(r);
+    bool over = !r->open;
+    while (!over && r->frames && n < max)
+        n += take_frame_locked(r, ret + n, max - n);
+    if (!over && n == 0) {
+        r->reader_parked = true;
+        r->reader.park(r->reader.ctx);
+    }
+    unlock(r);
+    return over ? RELAY_END : (ssize_t)n;
+}
+
+void relay_reader_detach(struct relay *r)
+{
+    lock(r);
+    r->reading = r->reader_parked = false;
+    /* A frame that was sent in part is lost with its connection: the next reader begins at a whole one, so its call is over. */
+    struct frame *f = r->frames;
+    if (f && f->at > 0) {
+        struct call *c = f->call;
+        r->frames = f->next;
+        if (!r->frames)
+            r->frames_end = &r->frames;
+        r->bodies -= f->body.len;
+        frame_free(f);
+        if (c)
+            call_hang_up_locked(c);
+    }
+    unlock(r);
+}
+
+/* --- the answer --- */
+
+struct relay_upload {
+    struct call *call;
+};
+
+/* Called by the reader of the answer, so locked. */
+static int on_answer(void *ctx, const struct model_event *e, struct arp_err *err)
+{
+    struct call *c = ctx;
+    if (e->kind == MODEL_TOOL_CALL)
+        c->record.tool_calls++;
+    else if (e->kind == MODEL_TEXT && !c->record.side)
+        return add_text_locked(c->relay, c, e->text, e->len, err);
+    return 0;
+}
+
+static struct call *find_locked(struct relay *r, uint64_t n)
+{
+    for (struct call *c = r->calls; c; c = c->next) {
+        if (c->record.call == n)
+            return c;
+    }
+    return NULL;
+}
+
+static int begin_locked(
+    struct relay *r, const char *run_id, uint64_t n, struct call **ret, struct arp_err *err)
+{
+    int rc = check_run_locked(r, run_id, err);
+    if (rc)
+        return rc;
+    if (n >= r->next_call)
+        return arp_fail(err, ARP_E_NOT_FOUND, 0, "there is no such call");
+    struct call *c = find_locked(r, n);
+    if (!c || c->state == CALL_CUT)
+        return arp_fail(err, ARP_E_GONE, 0, "the client of the call is gone");
+    if (c->state != CALL_ASKED)
+        return arp_fail(err, ARP_E_CONFLICT, 0, "the call is answered already");
+    *ret = c;
+    return 0;
+}
+
+/* The tap. An answer that can't be read passes all the same. */
+static void open_answer(struct call *c, int status)
+{
+    bool sse = strncmp(c->content_type, "text/event-stream", 17) == 0;
+    if (c->record.known && status >= 200 && status < 300)
+        model_answer_new(c->record.dialect, sse, on_answer, c, &c->answer, NULL);
+}
+
+int relay_upload_begin(struct relay *r, const char *run_id, uint64_t call, int status,
+    const char *content_type, const char *retry_after, struct relay_sleep sleep, struct relay_upload **ret,
+    struct arp_err *err)
+{
+    struct call *c = NULL;
+    struct relay_upload *u = calloc(1, sizeof(*u));
+    if (!u)
+        return arp_fail(err, ARP_E_NOMEM, 0, "upload");
+    lock(r);
+    int rc = begin_locked(r, run_id, call, &c, err);
+    if (rc == 0) {
+        snprintf(c->content_type, sizeof(c->content_type), "%s", content_type ? content_type : "");
+        snprintf(c->retry_after, sizeof(c->retry_after), "%s", retry_after ? retry_after : "");
+        c->record.status = status;
+        c->has_upload = true;
+        c->sleep = sleep;
+        open_answer(c, status);
+        c->state = CALL_ANSWERING;
+        c->client.wake(c->client.ctx);
+        u->call = c;
+        *ret = u;
+    }
+    unlock(r);
+    if (rc)
+        free(u);
+    return rc;
+}
+
+/* How many of len bytes there is room for; parks the upload when there is none. -1: the client is gone. */
+static ssize_t room_locked(struct call *c, size_t len)
+{
+    if (c->state != CALL_ANSWERING)
+        return -1;
+    size_t room = c->relay->text_bytes < RELAY_TEXT_BYTES ? RELAY_ANSWER_BYTES - c->bytes.len : 0;
+    if (room == 0 && len > 0) {
+        c->upload_parked = true;
+        c->sleep.park(c->sleep.ctx);
+    }
+    return (ssize_t)(len < room ? len : room);
+}
+
+ssize_t relay_upload_feed(struct relay_upload *u, const char *bytes, size_t len)
+{
+    struct call *c = u->call;
+    struct relay *r = c->relay;
+    lock(r);
+    ssize_t n = room_locked(c, len);
+    if (n > 0 && buf_append(&c->bytes, bytes, (size_t)n) != 0)
+        n = -1;
+    if (n > 0) {
+        if (c->record.ttfb_ms < 0)
+            c->record.ttfb_ms = (clock_mono_ns() - c->asked_ns) / 1000000;
+        c->record.resp_bytes += (uint64_t)n;
+        sha256_update(c->hash, bytes, (size_t)n);
+        c->client.wake(c->client.ctx);
+        if (c->answer && model_answer_feed(c->answer, bytes, (size_t)n, NULL) != 0) {
+            model_answer_free(c->answer);
+            c->answer = NULL;
+        }
+    }
+    unlock(r);
+    return n;
+}
+
+bool relay_upload_end(struct relay_upload *u, bool whole)
+{
+    struct call *c = u->call;
+    struct relay *r = c->relay;
+    lock(r);
+    bool gone = c->state != CALL_ANSWERING;
+    c->has_upload = c->upload_parked = false;
+    if (!gone)
+        c->state = whole ? CALL_WHOLE : CALL_CUT;
+    count_locked(c);
+    if (c->has_client)
+        c->client.wake(c->client.ctx);
+    release_locked(c);
+    unlock(r);
+    free(u);
+    return !gone;
+}
+
+/* --- life --- */
+
+void relay_open(struct relay *r, const char *run_id, char ret_bearer[RELAY_BEARER_LEN + 1])
+{
+    unsigned char random[RELAY_BEARER_LEN / 2];
+    random_bytes(random, sizeof(random));
+    lock(r);
+    hex_encode(random, sizeof(random), r->bearer);
+    memcpy(ret_bearer, r->bearer, sizeof(r->bearer));
+    snprintf(r->run_id, sizeof(r->run_id), "%s", run_id);
+    r->next_call = 0;
+    r->open = true;
+    unlock(r);
+}
+
+void relay_close(struct relay *r)
+{
+    lock(r);
+    r->open = false;
+    explicit_bzero(r->bearer, sizeof(r->bearer));
+    for (struct call *c = r->calls; c; c = c->next)
+        call_hang_up_locked(c);
+    while (r->frames) {
+        struct frame *f = r->frames;
+        r->frames = f->next;
+        frame_free(f);
+    }
+    r->frames_end = &r->frames;
+    r->bodies = 0;
+    if (r->reader_parked) {
+        r->reader_parked = false;
+        r->reader.wake(r->reader.ctx);
+    }
+    unlock(r);
+}
+
+uint16_t relay_port(const struct relay *r)
+{
+    return r->port;
+}
+
+int relay_start(struct relay **ret, struct arp_err *err)
+{
+    struct relay *r = calloc(1, sizeof(*r));
+    if (!r)
+        return arp_fail(err, ARP_E_NOMEM, 0, "relay");
+    /* Recursive: an answer is read under the lock, and what it says comes back here. */
+    pthread_mutexattr_t attr;
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&r->lock, &attr);
+    pthread_mutexattr_destroy(&attr);
+    r->items_end = &r->items;
+    r->frames_end = &r->frames;
+    r->wake_fd = epoll_create1(EPOLL_CLOEXEC);
+    r->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct epoll_event on = {.events = EPOLLIN, .data.ptr = NULL};
+    int rc = 0;
+    if (r->wake_fd < 0 || r->event_fd < 0 || epoll_ctl(r->wake_fd, EPOLL_CTL_ADD, r->event_fd, &on) != 0)
+        rc = arp_fail(err, ARP_E_IO, errno, "relay");
+    if (rc == 0)
+        rc = relay_http_start(r, err);
+    if (rc) {
+        relay_stop(r);
+        return rc;
+    }
+    *ret = r;
+    return 0;
+}
+
+void relay_stop(struct relay *r)
+{
+    if (!r)
+        return;
+    if (r->daemon)
+        MHD_stop_daemon(r->daemon);
+    relay_items_free(r->items);
+    if (r->wake_fd >= 0)
+        close(r->wake_fd);
+    if (r->event_fd >= 0)
+        close(r->event_fd);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}
