@@ -108,7 +108,7 @@ static void expect_usage(const struct model_record *r, size_t n, bool reasoning)
 /* The bytes that the program got are those on record, and are kept. */
 static void expect_kept(const struct model_record *r, unsigned n)
 {
-    char hex[65], name[80];
+    char hex[65], name[96];
     size_t len = 0;
     char *text = said(r, n);
     hex_sha256(text + 4, strlen(text + 4), hex);
