@@ -166,6 +166,7 @@ static void write_line(struct call *c, int status, bool cut)
         .resp_blob = kept ? a->sha256 : NULL,
         .duration_ms = (clock_mono_ns() - c->began_ns) / MS_NS,
         .policy = run->record};
+    run->lines++;
     if (record_write(&line, run->ledger, &err) != 0)
         gateway_run_record_failed(run, &err);
 }

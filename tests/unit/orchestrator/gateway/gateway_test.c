@@ -3,9 +3,10 @@
  */
 #include "orchestrator/gateway/gateway.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/resource.h>
 
 #include "orchestrator/gateway/ledger.h"
 #include "shared/chain.h"
@@ -694,6 +695,28 @@ static void nonsense_from_the_agent_ends_the_stream_only(void)
     cJSON_Delete(lines);
 }
 
+static void calls_that_cannot_be_recorded_are_not_made(void)
+{
+    BEGIN({200, SSE, .body = DONE});
+    attach();
+    struct rlimit was;
+    ASSERT_INT(getrlimit(RLIMIT_FSIZE, &was), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    struct rlimit small = {100, was.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &small);
+    ask(REQUEST);
+    bool first = FAKE_AGENT_WAIT(agent, 0, u->whole);
+    usleep(50000); /* the line is written behind the answer */
+    ask(REQUEST);
+    bool second = FAKE_AGENT_WAIT(agent, 1, u->whole);
+    setrlimit(RLIMIT_FSIZE, &was);
+    ASSERT_TRUE(first && second);
+    ASSERT_INT(agent->uploads[1].status, 503);
+    ASSERT_CONTAINS(body_of(1), "arp_unavailable");
+    ASSERT_INT(provider->requests, 1);
+    cJSON_Delete(end(NULL));
+}
+
 static void base_url_must_be_secure(void)
 {
     struct arp_err err;
@@ -744,5 +767,5 @@ TEST_SUITE_WITH(gateway_test, set_up, tear_down, TEST(bytes_are_handed_on_as_the
     TEST(refused_key_is_told_without_the_providers_words), TEST(garbage_is_no_answer),
     TEST(refusals_make_no_connection), TEST(body_over_the_limit_is_refused), TEST(budget_is_sticky),
     TEST(metrics_tell_what_happened), TEST(many_values_are_refused), TEST(calls_wait_for_a_place),
-    TEST(nonsense_from_the_agent_ends_the_stream_only), TEST(base_url_must_be_secure),
-    TEST(two_hundred_streams_at_once))
+    TEST(nonsense_from_the_agent_ends_the_stream_only), TEST(calls_that_cannot_be_recorded_are_not_made),
+    TEST(base_url_must_be_secure), TEST(two_hundred_streams_at_once))
