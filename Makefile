@@ -78,6 +78,15 @@ $(OPENAPI).o: $(OPENAPI).c orchestrator/routes/openapi.h
 	$(call say,CC,$<)$(CC) $(CPPFLAGS_all) $(CFLAGS_all) -c -o $@ $<
 $(call lib,orchestrator): $(OPENAPI).o
 
+# The built-in engine's prompt and tools in the agent; their digests stand in env.json.
+BUILTIN_TEXT := $(BUILD)/agent/builtin_text
+$(BUILTIN_TEXT).c: agent/builtin/embed.py agent/builtin/prompt.md agent/builtin/tools.json
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)$(PYTHON) $^ >$@
+$(BUILTIN_TEXT).o: $(BUILTIN_TEXT).c agent/builtin_text.h
+	$(call say,CC,$<)$(CC) $(CPPFLAGS_all) $(CFLAGS_all) -c -o $@ $<
+$(call lib,agent): $(BUILTIN_TEXT).o
+
 $(BUILD)/arp-agent: $(BUILD)/agent/main.o $(call lib,agent) $(call lib,shared)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $^ $(call libs,$(PACKAGES_agent))
 $(BUILD)/arp-orchestrator: $(BUILD)/orchestrator/main.o $(call lib,orchestrator) $(call lib,shared)

@@ -183,7 +183,8 @@ static bool continues(const struct model_request *r)
     if (background && !cJSON_IsNull(background) && !cJSON_IsFalse(background))
         return true;
     const cJSON *item;
-    cJSON_ArrayForEach(item, member(r->doc, "input")) {
+    cJSON_ArrayForEach(item, member(r->doc, "input"))
+    {
         if (IS(json_get_str(item, "type"), "item_reference"))
             return true;
     }
