@@ -9,6 +9,7 @@
 #include "orchestrator/gateway/call.h"
 #include "orchestrator/gateway/policy.h"
 #include "shared/clock.h"
+#include "shared/limits.h"
 #include "shared/model_request.h"
 
 /* --- the provider's copy --------------------------------------------------------------------------------------------------------- */
@@ -168,6 +169,8 @@ static bool sweep(struct gateway_run *run)
 
 int64_t gateway_run_turn(struct gateway_run *run, int64_t now_ns)
 {
+    if (!run->feed.dead && (run->lines >= RUN_LINES_MAX || ledger_size(run->ledger) >= LIMIT_EVENTS_BYTES))
+        feed_stop(&run->feed, "the run has too many model calls");
     int64_t next = feed_turn(&run->feed, now_ns);
     if (run->feed.dead && !run->feed_told) {
         log_error(LOG_LEVEL_WARN, &run->log, "agent's model calls are not read any more", &run->feed.err);

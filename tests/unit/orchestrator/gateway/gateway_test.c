@@ -3,9 +3,10 @@
  */
 #include "orchestrator/gateway/gateway.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/resource.h>
 
 #include "orchestrator/gateway/ledger.h"
 #include "shared/chain.h"
@@ -454,13 +455,21 @@ static void hang_ends_at_the_deadline(void)
 static void redirect_is_not_followed(void)
 {
     BEGIN({302, "text/html", .location = "http://127.0.0.1:1/elsewhere", .body = "moved"});
+    spec.record = GATEWAY_RECORD_FULL;
     attach();
     ask(REQUEST);
     ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
     ASSERT_INT(agent->uploads[0].status, 502);
     ASSERT_INT(provider->requests, 1);
     ASSERT_TRUE(strstr(body_of(0), "moved") == NULL);
-    cJSON_Delete(end(NULL));
+    /* The record has what the client got. */
+    char digest[80] = "sha256:";
+    sha256_hex_of(body_of(0), agent->uploads[0].body.len, digest + 7);
+    cJSON *lines = end(NULL);
+    ASSERT_STR(json_get_str(line_of(lines, 0), "respSha256"), digest);
+    ASSERT_STR(json_get_str(line_of(lines, 0), "refused"), "provider");
+    ASSERT_TRUE(cJSON_IsNull(cJSON_GetObjectItem(line_of(lines, 0), "respBlob")));
+    cJSON_Delete(lines);
 }
 
 static void refused_key_is_told_without_the_providers_words(void)
@@ -557,7 +566,9 @@ static void body_over_the_limit_is_refused(void)
     ask(REQUEST);
     ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 1, u->whole));
     ASSERT_INT(agent->uploads[1].status, 200);
-    cJSON_Delete(end(NULL));
+    cJSON *lines = end(NULL);
+    ASSERT_TRUE(cJSON_IsNull(cJSON_GetObjectItem(line_of(lines, 0), "reqSha256")));
+    cJSON_Delete(lines);
 }
 
 static void metrics_tell_what_happened(void)
@@ -667,7 +678,6 @@ static void budget_is_sticky(void)
         ASSERT_TRUE(FAKE_AGENT_WAIT(agent, i, u->whole));
         ASSERT_INT(agent->uploads[i].status, 200);
     }
-    usleep(50000); /* the answer's end is known here before it is counted there */
     expect_refusal(ask(REQUEST), 400, "arp_budget_exceeded");
     expect_refusal(ask(REQUEST), 400, "arp_budget_exceeded");
     ASSERT_INT(provider->requests, 2);
@@ -692,6 +702,28 @@ static void nonsense_from_the_agent_ends_the_stream_only(void)
     cJSON *lines = end(NULL);
     ASSERT_INT(cJSON_GetArraySize(lines), 1);
     cJSON_Delete(lines);
+}
+
+static void calls_that_cannot_be_recorded_are_not_made(void)
+{
+    BEGIN({200, SSE, .body = DONE});
+    attach();
+    struct rlimit was;
+    ASSERT_INT(getrlimit(RLIMIT_FSIZE, &was), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    struct rlimit small = {100, was.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &small);
+    ask(REQUEST);
+    bool first = FAKE_AGENT_WAIT(agent, 0, u->whole);
+    usleep(50000); /* the line is written behind the answer */
+    ask(REQUEST);
+    bool second = FAKE_AGENT_WAIT(agent, 1, u->whole);
+    setrlimit(RLIMIT_FSIZE, &was);
+    ASSERT_TRUE(first && second);
+    ASSERT_INT(agent->uploads[1].status, 503);
+    ASSERT_CONTAINS(body_of(1), "arp_unavailable");
+    ASSERT_INT(provider->requests, 1);
+    cJSON_Delete(end(NULL));
 }
 
 static void base_url_must_be_secure(void)
@@ -744,5 +776,5 @@ TEST_SUITE_WITH(gateway_test, set_up, tear_down, TEST(bytes_are_handed_on_as_the
     TEST(refused_key_is_told_without_the_providers_words), TEST(garbage_is_no_answer),
     TEST(refusals_make_no_connection), TEST(body_over_the_limit_is_refused), TEST(budget_is_sticky),
     TEST(metrics_tell_what_happened), TEST(many_values_are_refused), TEST(calls_wait_for_a_place),
-    TEST(nonsense_from_the_agent_ends_the_stream_only), TEST(base_url_must_be_secure),
-    TEST(two_hundred_streams_at_once))
+    TEST(nonsense_from_the_agent_ends_the_stream_only), TEST(calls_that_cannot_be_recorded_are_not_made),
+    TEST(base_url_must_be_secure), TEST(two_hundred_streams_at_once))
