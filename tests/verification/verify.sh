@@ -16,6 +16,7 @@
 # All modes end with "N passed, N failed" (rows). ARP_TEST_IMAGE, ARP_TEST_NETWORK as for the suites. Needs build/ with its suites, root, the
 # engine and the image.
 set -eu
+export LC_ALL=C # what tools say is compared
 cd "$(dirname "$0")/../.."
 
 case $#:${1:-} in
