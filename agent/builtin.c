@@ -39,7 +39,6 @@ struct loop {
     struct buf system, body;
     bool ended;
     bool went_on;       /* the last answer was too long, and it was asked to go on */
-    bool elided_hard;   /* since the last whole answer */
     unsigned malformed; /* in a row */
     uint64_t tokens;    /* of all answers */
     uint64_t context;   /* tokens of the conversation, as far as is known */
@@ -224,13 +223,10 @@ static void ask(struct loop *l, struct builtin_answer *ret)
         if (l->ended)
             return;
         builtin_ask(l->spec, l->body.data, l->body.len, ret);
-        if (ret->outcome == BUILTIN_ANSWERED) {
-            l->elided_hard = false;
+        if (ret->outcome == BUILTIN_ANSWERED)
             return;
-        }
         tell_trouble(l, ret);
-        if (ret->outcome == BUILTIN_TOO_LONG && !l->elided_hard) {
-            l->elided_hard = true;
+        if (ret->outcome == BUILTIN_TOO_LONG) { /* a second time there is nothing left to elide */
             elide(l, true, 0, &freed);
             asks = 0;
         }
@@ -430,7 +426,7 @@ void builtin_run(const struct builtin_spec *spec, struct builtin_result *ret)
     begin(&l);
     while (!l.ended)
         step(&l);
-    if (builtin_talk_save(&l.talk, &ret->conversation, NULL))
+    if (ret->steps > 0 && builtin_talk_save(&l.talk, &ret->conversation, NULL))
         buf_done(&ret->conversation);
     tell_end(&l);
     builtin_talk_done(&l.talk);

@@ -14,6 +14,8 @@
 
 /* Of an answer that is an error: enough for its message. */
 #define ERROR_BYTES 16384u
+/* Nothing is to be done while waiting. */
+#define IDLE_MS 1000
 
 struct asking {
     const struct builtin_spec *spec;
@@ -99,7 +101,7 @@ static int on_bytes(void *ctx, int status, const char *bytes, size_t len, struct
 static int on_idle(void *ctx)
 {
     const struct asking *q = ctx;
-    return q->spec->idle(q->spec->ctx);
+    return q->spec->idle ? q->spec->idle(q->spec->ctx) : IDLE_MS;
 }
 
 /* --- what it means --- */
@@ -161,7 +163,7 @@ void builtin_ask(const struct builtin_spec *spec, const char *body, size_t len, 
         .deadline_ns = spec->deadline_ns,
         .cancel_fd = spec->cancel_fd,
         .on_bytes = on_bytes,
-        .idle = spec->idle ? on_idle : NULL,
+        .idle = on_idle,
         .ctx = &q};
     struct arp_err err = {0};
     int rc = spec->ask(spec->ctx, &r, &q.status, &err);

@@ -182,8 +182,8 @@ static int setup(struct capture *c, struct arp_err *err)
     c->sources[SRC_EXTRA] = (struct pollfd){.fd = s->extra_fd, .events = POLLIN};
     struct capture_stream *streams[] = {&c->result->out, &c->result->err};
     int rc = spool_new(s->dir, streams, &c->spool, err);
-    if (rc == 0 && s->on_out)
-        spool_tap(c->spool, SRC_OUT, s->on_out, s->out_ctx);
+    if (rc == 0 && s->tap)
+        spool_tap(c->spool, s->tap, s->tap_ctx);
     return rc;
 }
 

@@ -43,9 +43,9 @@ struct capture_spec {
     uid_t uid;          /* of the command: what tree kill ends */
     int out_fd, err_fd; /* read ends; borrowed, made nonblocking */
     struct evdir *dir;  /* keeps blobs */
-    /* Sees the bytes of standard output as they are read; NULL for nobody. */
-    void (*on_out)(void *ctx, const char *bytes, size_t len);
-    void *out_ctx;
+    spool_tap_fn
+        *tap; /* sees the bytes of standard output (0) and error (1) as they are read; NULL for nobody */
+    void *tap_ctx;
     int stop_signal;     /* first word to its process group at the end of its time or a cancel; 0: SIGTERM */
     int stop_grace_ms;   /* how long it has then; 0: the usual (agent/sandbox.h) */
     int64_t deadline_ns; /* monotonic */

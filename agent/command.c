@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/treekill.h"
@@ -65,13 +66,13 @@ static int follow(const struct command_context *run, const struct command *c, co
         .peer_fd = run->peer_fd,
         .on_peer_gone = run->on_peer_gone,
         .peer_ctx = run->idle.ctx,
-        .extra_fd = talk ? talk->wake_fd : recorder_wake_fd(box_recorder(run->box)),
+        .extra_fd = talk && talk->wake_fd >= 0 ? talk->wake_fd : recorder_wake_fd(box_recorder(run->box)),
         .on_extra = run->on_records,
         .extra_ctx = run->idle.ctx,
         .idle = run->idle};
     if (talk) {
-        spec.on_out = talk->on_out;
-        spec.out_ctx = talk->out_ctx;
+        spec.tap = talk->tap;
+        spec.tap_ctx = talk->tap_ctx;
         spec.stop_signal = talk->stop_signal;
         spec.stop_grace_ms = talk->stop_grace_ms;
     }
@@ -99,6 +100,19 @@ static void clear_io(struct capture_result *io)
     sha256_hex_of("", 0, io->err.sha256);
 }
 
+int command_exit_code(const struct command_result *r, char name[SIGNAL_NAME_MAX], const char **ret_signal)
+{
+    *ret_signal = NULL;
+    if (r->outcome.stage == EXEC_FAILED)
+        return r->outcome.sys_errno == ENOENT ? 127 : 126;
+    if (r->outcome.stage == EXEC_SETUP || !r->io.ended)
+        return -1;
+    if (!WIFSIGNALED(r->io.status))
+        return WEXITSTATUS(r->io.status);
+    *ret_signal = signal_name(WTERMSIG(r->io.status), name);
+    return 128 + WTERMSIG(r->io.status);
+}
+
 void command_result_init(struct command_result *r)
 {
     memset(r, 0, sizeof(*r));
@@ -116,7 +130,7 @@ int command_execute(const struct command_context *run, const struct command *c, 
     if (rc == 0) {
         struct launch launch = {.argv = (const char *const *)c->argv,
             .cwd_fd = p.cwd,
-            .in_fd = run->talk ? run->talk->in_fd : p.null,
+            .in_fd = run->talk && run->talk->in_fd >= 0 ? run->talk->in_fd : p.null,
             .out_fd = p.out[1],
             .err_fd = p.err[1]}; /* used until settle */
         rc = box_spawn(run->box, id, &launch, &child, &ret->outcome, err);

@@ -8,16 +8,18 @@
 #include "agent/box.h"
 #include "agent/capture.h"
 #include "agent/evdir.h"
+#include "agent/process.h"
 #include "agent/request.h"
 #include "shared/err.h"
 
-/* A command that is more than started and waited for: an engine's CLI. */
+/* What an engine does with a command beside having it run. */
 struct command_talk {
-    int in_fd;   /* its standard input */
-    int wake_fd; /* readable: on_records is called; stands for the recorder's own, which it must include */
-    void (*on_out)(void *ctx, const char *bytes, size_t len); /* its standard output as it comes */
-    void *out_ctx;
-    int stop_signal, stop_grace_ms; /* as in struct capture_spec */
+    int in_fd; /* its standard input; -1: nothing is there */
+    /* Readable: on_records is called. Stands for the recorder's own, which it must include; -1: that one. */
+    int wake_fd;
+    spool_tap_fn *tap; /* as in struct capture_spec, these four */
+    void *tap_ctx;
+    int stop_signal, stop_grace_ms;
 };
 
 /* Borrowed during the call. */
@@ -32,7 +34,7 @@ struct command_context {
     void (*on_peer_gone)(void *ctx);
     void (*on_records)(void *ctx);   /* take the recorder's records */
     struct capture_idle idle;        /* its ctx is that of the two above too */
-    const struct command_talk *talk; /* NULL: nothing on its standard input, and nobody listens */
+    const struct command_talk *talk; /* NULL: nothing of it */
 };
 
 struct command_result {
@@ -41,6 +43,9 @@ struct command_result {
     struct recorder_tally tally;
 };
 
+/* The exit code as logs have it (128 + signal, 126 or 127 when it could not be executed, -1 when it did not start or did not end). ret_signal: the
+ * signal's name, in name, when one ended it, else NULL. */
+int command_exit_code(const struct command_result *r, char name[SIGNAL_NAME_MAX], const char **ret_signal);
 /* As of a command that never started. */
 void command_result_init(struct command_result *r);
 /* Execute it. On an error nothing of it is left running, and what is known stands in ret, which is large: keep it off small stacks.

@@ -4,7 +4,9 @@
 #include "agent/envjson.h"
 
 #include <stdio.h>
+#include <string.h>
 
+#include "agent/builtin.h"
 #include "agent/sandbox.h"
 #include "shared/clock.h"
 #include "shared/json.h"
@@ -120,6 +122,12 @@ static void put_engine(struct json *j, const struct engine_info *e)
     kstr_or_null(j, "version", e->version);
     kstr_or_null(j, "path", e->path);
     json_kdigest(j, "sha256", e->sha256);
+    if (strcmp(e->name, "builtin") == 0) {
+        char prompt[SHA256_HEX_LEN + 1], tools[SHA256_HEX_LEN + 1];
+        builtin_digests(prompt, tools);
+        json_kdigest(j, "promptSha256", prompt);
+        json_kdigest(j, "toolsSha256", tools);
+    }
     json_obj_close(j);
 }
 

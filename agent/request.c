@@ -384,17 +384,24 @@ int request_parse(const char *body, size_t len, struct run_request **ret, struct
     return 0;
 }
 
-int command_init(struct command *c, char *const *argv, size_t argc, int64_t timeout_ms, struct arp_err *err)
+int command_init(struct command *c, const char *const *argv, size_t argc, bool shell, int64_t timeout_ms,
+    struct arp_err *err)
 {
-    *c = (struct command){
-        .argv = calloc(argc + 1, sizeof(char *)), .cwd = strdup("."), .timeout_ms = timeout_ms};
+    *c = (struct command){.argv = calloc(argc + 1, sizeof(char *)),
+        .shell = shell,
+        .cwd = strdup("."),
+        .timeout_ms = timeout_ms};
     bool whole = c->argv && c->cwd;
+    size_t bytes = 0;
     for (; whole && c->argc < argc; c->argc++) {
+        bytes += strlen(argv[c->argc]) + 1;
         c->argv[c->argc] = strdup(argv[c->argc]);
         whole = c->argv[c->argc] != NULL;
     }
     if (!whole)
         return arp_fail(err, ARP_E_NOMEM, 0, "command");
+    if (argc > LIMIT_ARGV_ITEMS || bytes > LIMIT_ARGV_BYTES)
+        return arp_fail_field(err, "argv", "argv is over %u bytes", LIMIT_ARGV_BYTES);
     int rc = make_text(c, err);
     return rc ? rc : check_line_size(c, err);
 }

@@ -14,17 +14,20 @@
 #include <unistd.h>
 
 #include "agent/box.h"
+#include "agent/calls.h"
 #include "agent/cmdlog.h"
 #include "agent/command.h"
 #include "agent/envjson.h"
 #include "agent/evdir.h"
 #include "agent/evlog.h"
+#include "agent/loop.h"
 #include "agent/outputs.h"
 #include "agent/proclog.h"
 #include "agent/sandbox.h"
 #include "agent/snapshot.h"
 #include "agent/treekill.h"
 #include "agent/turn.h"
+#include "agent/verdict.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
 #include "shared/log.h"
@@ -44,7 +47,12 @@ struct run {
     char bearer[RELAY_BEARER_LEN + 1]; /* of the relay; "" while it is not open for this run */
     struct engine_info engine;         /* that works; name NULL: the image does not have what was asked for */
     struct turn *turn;                 /* of an engine with a CLI, else NULL */
-    struct turn_result told;           /* what the turn came to */
+    struct calls calls;                /* of the model */
+    struct engine_story story;         /* of the built-in engine */
+    struct builtin_shell_result
+        *shell; /* what it wants to know of the command at hand; NULL when it is not its */
+    struct command_talk shell_talk;
+    char shell_error[ARP_ERR_MSG_MAX]; /* shell->error */
     struct box *box;                   /* NULL: no command can start */
     char box_error[ARP_ERR_MSG_MAX];
     const struct seccomp_prog *seccomp; /* of the box; NULL without one */
@@ -57,12 +65,10 @@ struct run {
     int64_t deadline_ns;
     atomic_int stop; /* enum stop_reason */
     size_t ran;      /* commands that were started or tried */
-    /* How it ends; the first failure counts. */
-    const char *status, *reason;
-    char message[ARP_ERR_MSG_MAX];
+    struct verdict verdict;
     char final_text[ARP_ERR_MSG_MAX + 64]; /* of a shell run */
     char outputs_hex[SHA256_HEX_LEN + 1], env_hex[SHA256_HEX_LEN + 1], log_hex[SHA256_HEX_LEN + 1],
-        processes_hex[SHA256_HEX_LEN + 1];
+        processes_hex[SHA256_HEX_LEN + 1], engine_hex[SHA256_HEX_LEN + 1];
 };
 
 static bool is_shell(const struct run *run)
@@ -98,6 +104,7 @@ void run_free(struct run *run)
     snapshot_stop(run->snapshot);
     box_close(run->box);
     turn_free(run->turn); /* the box has its variables */
+    engine_story_done(&run->story);
     seccomp_prog_free(run->custom);
     proclog_close(&run->processes);
     evlog_close(&run->events);
@@ -129,7 +136,9 @@ int run_new(struct runner *runner, struct run_request *req, struct stream *strea
     run->stream = stream_ref(stream);
     run->peer_fd = peer_fd;
     run->repo_fd = -1;
-    run->status = "succeeded";
+    run->calls = (struct calls){.relay = run->config->relay, .events = &run->events};
+    verdict_init(&run->verdict);
+    engine_story_init(&run->story);
     run->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int workspace_fd = run->config->workspace->fd;
     int rc = run->cancel_fd < 0 ? arp_fail(err, ARP_E_IO, errno, "eventfd") : 0;
@@ -152,14 +161,9 @@ int run_new(struct runner *runner, struct run_request *req, struct stream *strea
     return 0;
 }
 
-/* Note why the run did not succeed, unless that is known already. */
 static void fail(struct run *run, const char *status, const char *reason, const char *message)
 {
-    if (strcmp(run->status, "succeeded") != 0)
-        return;
-    run->status = status;
-    run->reason = reason;
-    snprintf(run->message, sizeof(run->message), "%.*s", ARP_ERR_MSG_MAX - 1, message);
+    verdict_fail(&run->verdict, status, reason, message);
 }
 
 static void fail_err(struct run *run, const char *reason, const struct arp_err *err)
@@ -172,7 +176,7 @@ static void fail_err(struct run *run, const char *reason, const struct arp_err *
 
 static bool is_over(const struct run *run)
 {
-    return strcmp(run->status, "succeeded") != 0;
+    return verdict_over(&run->verdict);
 }
 
 /* Note a stop or the end of the run's time, if either has come. */
@@ -198,18 +202,20 @@ static void check_clock(struct run *run)
     }
 }
 
-static void pump_turn(struct run *run)
+/* What the engine's relay and shim have. */
+static void pump_engine(struct run *run)
 {
     struct arp_err err = {0};
-    if (turn_pump(run->turn, &err) != 0)
+    if (run->turn && turn_pump(run->turn, &err) != 0)
         fail_err(run, "evidence_error", &err);
+    else if (!run->turn && run->bearer[0])
+        calls_pump(&run->calls);
 }
 
 static int on_idle(void *ctx)
 {
     struct run *run = ctx;
-    if (run->turn) /* the relay's own clock is asked then, too */
-        pump_turn(run);
+    pump_engine(run);
     int next = evlog_idle(&run->events);
     if (run->events.stream_lost)
         run_stop(run, STOP_ORCHESTRATOR_GONE);
@@ -246,19 +252,23 @@ static void on_records(void *ctx)
         recorder_close_budget(box_recorder(run->box));
 }
 
-/* The recorder's records, and what the engine's relay and shim have. */
 static void on_wake(void *ctx)
 {
-    struct run *run = ctx;
-    on_records(run);
-    pump_turn(run);
+    on_records(ctx);
+    pump_engine(ctx);
 }
 
 /* Find the engine, and make ready what it needs before its box. */
 static int open_engine(struct run *run, struct arp_err *err)
 {
-    const struct engine_info *infos = runner_engines(run->runner), *found = &infos[ENGINE_SHELL];
-    int rc = is_shell(run) ? 0 : engine_choose(infos, run->req, &found, err);
+    struct engine_info infos[ENGINES];
+    const struct engine_info *found;
+    if (is_shell(run)) {
+        run->engine.name = run->req->engine;
+        return 0;
+    }
+    runner_engines(run->runner, run->req->engine, infos);
+    int rc = engine_choose(infos, run->req, &found, err);
     if (rc)
         return rc;
     run->engine = *found;
@@ -268,10 +278,9 @@ static int open_engine(struct run *run, struct arp_err *err)
         .info = &run->engine,
         .workspace = run->config->workspace,
         .env = run->config->env,
-        .relay = run->config->relay,
+        .calls = &run->calls,
         .bearer = run->bearer,
         .dir = &run->dir,
-        .events = &run->events,
         .commands = &run->commands,
         .uid = SANDBOX_UID,
         .gid = SANDBOX_GID,
@@ -319,9 +328,11 @@ static int execute(struct run *run, const struct command *c, size_t id, struct a
         .cancel_fd = run->cancel_fd,
         .peer_fd = run->peer_fd,
         .on_peer_gone = on_peer_gone,
-        .on_records = run->turn ? on_wake : on_records,
+        .on_records = on_wake,
         .idle = {.call = on_idle, .ctx = run},
-        .talk = run->turn ? turn_talk(run->turn) : NULL};
+        .talk = run->turn    ? turn_talk(run->turn)
+                : run->shell ? &run->shell_talk
+                             : NULL};
     uint64_t dropped = run->dropped;
     int rc = command_execute(&spec, c, id, &run->result, err);
     /* What the recorder counted only, and what the log had no room for. */
@@ -330,53 +341,16 @@ static int execute(struct run *run, const struct command *c, size_t id, struct a
     return rc;
 }
 
-/* What the end of an engine's CLI means for the run. */
-static void judge_turn(struct run *run, const struct cmd_rec *rec)
+/* What the end of a command means for the run. */
+static void judge(struct run *run, const struct cmd_rec *rec)
 {
     char text[ARP_ERR_MSG_MAX];
+    verdict_start(&run->verdict, rec, &run->result.outcome);
     check_clock(run);
-    if (!turn_judge(run->turn, rec->exit_code, &rec->io->err, text))
+    if (run->turn && !turn_judge(run->turn, rec->exit_code, &rec->io->err, text))
         fail(run, "failed", "engine_error", text);
-}
-
-/* Exit code and signal of a finished command into rec, and what they mean for the run. name: room for the signal's name. */
-static void judge(
-    struct run *run, struct cmd_rec *rec, const struct exec_outcome *outcome, char name[SIGNAL_NAME_MAX])
-{
-    char text[ARP_ERR_MSG_MAX + 64];
-    int status = run->result.io.status;
-    if (outcome->stage == EXEC_STARTED && !run->result.io.ended) {
-        rec->exit_code = -1;
-    } else if (outcome->stage == EXEC_FAILED) {
-        rec->exit_code = outcome->sys_errno == ENOENT ? 127 : 126;
-        snprintf(text, sizeof(text), "command %zu could not be executed: %s", (size_t)rec->id, rec->error);
-        fail(run, "failed", run->turn ? "engine_error" : NULL, text);
-    } else if (outcome->stage == EXEC_SETUP) {
-        rec->exit_code = -1;
-        snprintf(text, sizeof(text), "command %zu was not started: %s", (size_t)rec->id, rec->error);
-        fail(run, "failed", "sandbox_error", text);
-    } else if (WIFSIGNALED(status)) {
-        rec->signal = signal_name(WTERMSIG(status), name);
-        rec->exit_code = 128 + WTERMSIG(status);
-    } else {
-        rec->exit_code = WEXITSTATUS(status);
-    }
-    if (run->turn) {
-        judge_turn(run, rec);
-        return;
-    }
-    check_clock(run);
-    if (rec->timed_out) {
-        snprintf(text, sizeof(text), "command %zu took longer than %lld ms", (size_t)rec->id,
-            (long long)rec->command->timeout_ms);
-        fail(run, "timeout", NULL, text);
-    } else if (rec->signal) {
-        snprintf(text, sizeof(text), "command %zu was ended by %s", (size_t)rec->id, rec->signal);
-        fail(run, "failed", NULL, text);
-    } else if (rec->exit_code != 0) {
-        snprintf(text, sizeof(text), "command %zu exited with code %d", (size_t)rec->id, rec->exit_code);
-        fail(run, "failed", NULL, text);
-    }
+    else if (!run->turn && !run->shell)
+        verdict_command(&run->verdict, rec, &run->result.outcome);
 }
 
 /* The workload is dead: what the engine's services still have. */
@@ -385,8 +359,21 @@ static void end_turn(struct run *run)
     struct arp_err err = {0};
     if (turn_end(run->turn, &err) != 0)
         fail_err(run, "evidence_error", &err);
-    turn_result(run->turn, &run->told);
+    memcpy(run->engine_hex, turn_sha256(run->turn), sizeof(run->engine_hex));
     run->ran += turn_commands(run->turn);
+}
+
+/* What the built-in engine tells its model. */
+static void tell_shell(struct run *run, const struct cmd_rec *rec)
+{
+    struct builtin_shell_result *s = run->shell;
+    s->exit_code = rec->exit_code;
+    s->timed_out = rec->timed_out;
+    s->duration_ms = rec->duration_ms;
+    if (rec->error) {
+        snprintf(run->shell_error, sizeof(run->shell_error), "%s", rec->error);
+        s->error = run->shell_error;
+    }
 }
 
 /* One command: start event, execution, log line, finish event. */
@@ -402,7 +389,9 @@ static void run_command(struct run *run, const struct command *c, size_t id)
         .cwd = cwd,
         .io = &result->io,
         .tally = &result->tally,
-        .origin = run->turn ? "engine" : NULL};
+        .origin = run->turn    ? "engine"
+                  : run->shell ? "builtin"
+                               : NULL};
     const struct exec_outcome *outcome = &result->outcome;
     snprintf(cwd, sizeof(cwd), "%s/repo%s%s", run->config->workspace->root, strcmp(c->cwd, ".") ? "/" : "",
         strcmp(c->cwd, ".") ? c->cwd : "");
@@ -422,13 +411,84 @@ static void run_command(struct run *run, const struct command *c, size_t id)
     else if (outcome->stage != EXEC_STARTED)
         snprintf(why, sizeof(why), "%s: %s", outcome->step, strerrordesc_np(outcome->sys_errno));
     rec.error = rc || outcome->stage != EXEC_STARTED ? why : NULL;
-    judge(run, &rec, outcome, name);
+    rec.exit_code = command_exit_code(result, name, &rec.signal);
+    judge(run, &rec);
     if (rc && outcome->stage == EXEC_STARTED)
         fail_err(run, "evidence_error", &err);
     rc = cmdlog_append(&run->commands, &rec, &err);
     if (rc)
         fail_err(run, "evidence_error", &err);
     evlog_command_finished(&run->events, &rec, run->commands.chain.prev);
+    if (run->shell)
+        tell_shell(run, &rec);
+}
+
+/* --- the built-in engine --- */
+
+static void tap_shell(void *ctx, int which, const char *bytes, size_t len)
+{
+    struct run *run = ctx;
+    builtin_output_add(which == 0 ? &run->shell->out : &run->shell->err, bytes, len);
+}
+
+static int refuse_shell(struct builtin_shell_result *ret, const char *why)
+{
+    ret->exit_code = 126;
+    ret->error = why;
+    return 0;
+}
+
+/* The model wants a command. How it ended is the model's to judge; a run that is over ends the engine. */
+static int on_shell(
+    void *ctx, const char *text, int64_t timeout_ms, struct builtin_shell_result *ret, struct arp_err *err)
+{
+    struct run *run = ctx;
+    const char *const argv[] = {"/bin/sh", "-c", text};
+    struct command c;
+    memset(ret, 0, sizeof(*ret));
+    if (run->ran >= LIMIT_COMMAND_LINES)
+        return refuse_shell(ret, "this run has had all the commands it may have");
+    int rc = command_init(&c, argv, 3, true, timeout_ms, err);
+    if (rc == 0) {
+        run->shell = ret;
+        run->shell_talk = (struct command_talk){.in_fd = -1, .wake_fd = -1, .tap = tap_shell, .tap_ctx = run};
+        run_command(run, &c, run->ran);
+        run->shell = NULL;
+    }
+    command_done(&c);
+    if (rc == ARP_E_FIELD)
+        return refuse_shell(ret, "the command is too long");
+    if (rc == 0 && is_over(run))
+        rc = arp_fail(err, strcmp(run->verdict.status, "timeout") == 0 ? ARP_E_TIMEOUT : ARP_E_GONE, 0, "%s",
+            run->verdict.message);
+    return rc;
+}
+
+static void run_loop(struct run *run)
+{
+    struct arp_err err = {0};
+    char text[ARP_ERR_MSG_MAX];
+    struct loop_spec spec = {.req = run->req,
+        .workspace = run->config->workspace,
+        .relay = run->config->relay,
+        .dir = &run->dir,
+        .repo_fd = run->repo_fd,
+        .uid = SANDBOX_UID,
+        .gid = SANDBOX_GID,
+        .deadline_ns = run->deadline_ns,
+        .cancel_fd = run->cancel_fd,
+        .idle = on_idle,
+        .shell = on_shell,
+        .ctx = run};
+    int rc = loop_run(&spec, &run->story, run->engine_hex, &err);
+    relay_close(run->config->relay);
+    calls_pump(&run->calls);
+    check_clock(run);
+    if (rc)
+        fail_err(run, rc == ARP_E_NOT_FOUND ? "engine_error" : "evidence_error", &err);
+    snprintf(text, sizeof(text), "builtin failed: %.400s", run->story.message);
+    if (run->story.failed)
+        fail(run, "failed", "engine_error", text);
 }
 
 /* Bytes of a finished document into the evidence directory. */
@@ -507,11 +567,6 @@ static void git_after(struct run *run)
     evlog_diff_ready(&run->events, &run->diff, run->before.tree, run->after.tree);
 }
 
-static const char *or_empty(const char *s)
-{
-    return s ? s : "";
-}
-
 static void finish(struct run *run)
 {
     struct arp_err err = {0};
@@ -520,17 +575,18 @@ static void finish(struct run *run)
         evlog_error(&run->events, &err) != 0)
         fail_err(run, "evidence_error", &err);
     snprintf(run->final_text, sizeof(run->final_text), "%zu of %zu commands ran; %s", run->ran,
-        run->req->command_count, is_over(run) ? run->message : "all exited with code 0");
-    struct run_model model = {.thread_id = or_empty(run->told.thread_id),
-        .calls = run->told.calls,
-        .usage = run->told.usage,
-        .engine_sha256 = or_empty(run->told.sha256)};
+        run->req->command_count, is_over(run) ? run->verdict.message : "all exited with code 0");
+    const struct engine_story *story = run->turn ? turn_story(run->turn) : &run->story;
+    struct run_model model = {.thread_id = story->thread_id,
+        .calls = run->calls.count,
+        .usage = run->calls.usage,
+        .engine_sha256 = run->engine_hex};
     struct run_end end = {.engine = run->engine.name ? run->engine.name : run->req->engine,
         .model = is_shell(run) ? NULL : &model,
-        .status = run->status,
-        .error_message = is_over(run) ? run->message : NULL,
-        .reason = run->reason,
-        .final_text = is_shell(run) ? run->final_text : or_empty(run->told.final_text),
+        .status = run->verdict.status,
+        .error_message = is_over(run) ? run->verdict.message : NULL,
+        .reason = run->verdict.reason,
+        .final_text = is_shell(run) ? run->final_text : buf_str(&story->final_text),
         .git_commit = run->before.commit[0] ? run->before.commit : NULL,
         .commands = run->ran,
         .command_log_head = run->commands.chain.prev,
@@ -566,6 +622,8 @@ void run_execute(struct run *run)
     }
     if (run->turn && !is_over(run))
         run_command(run, turn_command(run->turn), 0);
+    else if (!is_shell(run) && !is_over(run))
+        run_loop(run);
     if (tree_kill_wait(SANDBOX_UID, 5000, &err) != 0)
         fail_err(run, "sandbox_error", &err);
     git_after(run);

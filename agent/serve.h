@@ -1,5 +1,5 @@
 /*
- * Serve: the agent's HTTP endpoints on libmicrohttpd, one epoll thread. Knows requests, tokens and streams; runs are the runner's.
+ * Serve: the agent's HTTP endpoints on libmicrohttpd, one thread. Knows requests, tokens and streams; runs are the runner's.
  * Every request needs "Authorization: Bearer <token>"; errors are JSON from the table in shared/err.h. Routes: docs/AGENT.md.
  */
 #ifndef ARP_AGENT_SERVE_H

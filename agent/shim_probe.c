@@ -15,7 +15,7 @@
 static int login_shell(int uid, char *ret, size_t size, struct arp_err *err)
 {
     char text[4096];
-    struct passwd entry;
+    struct passwd entry = {0};
     struct passwd *found = NULL;
     FILE *f = fopen("/etc/passwd", "re");
     if (!f)

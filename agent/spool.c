@@ -38,11 +38,9 @@ struct queue {
 struct lane {
     struct capture_stream *stream;
     struct blob blob;
-    int open;                                              /* buffer being filled, NONE */
-    bool head_done;                                        /* the blob has the head's bytes */
-    bool is_large;                                         /* its pipe was made larger, or that was refused */
-    void (*tap)(void *ctx, const char *bytes, size_t len); /* NULL: nobody watches */
-    void *tap_ctx;
+    int open;       /* buffer being filled, NONE */
+    bool head_done; /* the blob has the head's bytes */
+    bool is_large;  /* its pipe was made larger, or that was refused */
 };
 
 struct spool {
@@ -53,6 +51,8 @@ struct spool {
     pthread_t thread;
     bool running;
     bool finished;
+    spool_tap_fn *tap; /* NULL: nobody watches */
+    void *tap_ctx;
     int rc; /* first error of a blob, in err; the thread's while it runs */
     struct arp_err err;
 };
@@ -90,10 +90,10 @@ int spool_new(
     return 0;
 }
 
-void spool_tap(struct spool *s, int which, void (*tap)(void *ctx, const char *bytes, size_t len), void *ctx)
+void spool_tap(struct spool *s, spool_tap_fn *tap, void *ctx)
 {
-    s->lanes[which].tap = tap;
-    s->lanes[which].tap_ctx = ctx;
+    s->tap = tap;
+    s->tap_ctx = ctx;
 }
 
 static void take(struct spool *s, struct lane *l, const char *data, size_t len)
@@ -237,8 +237,8 @@ enum spool_read spool_read(struct spool *s, int which, int fd, int wait_ms)
     ssize_t n = read(fd, into, room);
     if (n <= 0)
         return n < 0 && (errno == EAGAIN || errno == EINTR) ? SPOOL_EMPTY : SPOOL_END;
-    if (l->tap) /* before another thread may have the buffer */
-        l->tap(l->tap_ctx, into, (size_t)n);
+    if (s->tap) /* before another thread may have the buffer */
+        s->tap(s->tap_ctx, which, into, (size_t)n);
     took(s, l, (size_t)n);
     return SPOOL_MORE;
 }

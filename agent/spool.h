@@ -43,8 +43,9 @@ struct spool;
 int spool_new(
     struct evdir *dir, struct capture_stream *const streams[2], struct spool **ret, struct arp_err *err);
 
-/* Show each read's bytes of stream which to tap, on the caller's thread, as they come. */
-void spool_tap(struct spool *s, int which, void (*tap)(void *ctx, const char *bytes, size_t len), void *ctx);
+/* Show each read's bytes to tap, on the caller's thread, as they come; which: of what stream (0, 1). */
+typedef void spool_tap_fn(void *ctx, int which, const char *bytes, size_t len);
+void spool_tap(struct spool *s, spool_tap_fn *tap, void *ctx);
 
 enum spool_read { SPOOL_MORE, SPOOL_EMPTY, SPOOL_BUSY, SPOOL_END, SPOOL_ERROR };
 /* Read once from fd (nonblocking) into stream which (0, 1): SPOOL_MORE bytes came, SPOOL_EMPTY nothing is there now, SPOOL_BUSY no buffer became

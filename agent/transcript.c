@@ -20,7 +20,7 @@ int transcript_open(struct transcript *t, const struct evdir *dir,
 
 static void end_line(struct transcript *t)
 {
-    if (!t->too_long && t->line.len > 0)
+    if (t->on_line && !t->too_long && t->line.len > 0)
         t->on_line(t->ctx, t->line.data, t->line.len);
     buf_reset(&t->line);
     t->too_long = false;
@@ -54,10 +54,8 @@ void transcript_feed(struct transcript *t, const char *bytes, size_t len)
 int transcript_end(struct transcript *t, char ret_hex[SHA256_HEX_LEN + 1], struct arp_err *err)
 {
     end_line(t);
-    if (t->error.code) {
-        *err = t->error;
-        return arp_wrap(err, "engine.jsonl");
-    }
+    if (t->error.code)
+        return arp_fail(err, t->error.code, 0, "engine.jsonl: %.400s", t->error.msg);
     return sha256_fd(t->fd, ret_hex, NULL, err);
 }
 

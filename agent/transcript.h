@@ -21,7 +21,7 @@ struct transcript {
     uint64_t kept;
     struct buf line;                                          /* begun, its LF has not come */
     bool too_long;                                            /* the line at hand is */
-    void (*on_line)(void *ctx, const char *line, size_t len); /* without LF */
+    void (*on_line)(void *ctx, const char *line, size_t len); /* without LF; NULL: nobody reads them */
     void *ctx;
     struct arp_err error; /* first failure of the file; code 0 while whole */
 };

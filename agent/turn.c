@@ -34,8 +34,7 @@ struct turn {
     struct command command;
     struct command_talk talk;
     const struct sandbox_layers *layers; /* of the box; NULL without one */
-    uint64_t commands, calls;
-    struct model_usage usage;
+    uint64_t commands;
     char sha256[SHA256_HEX_LEN + 1];
 };
 
@@ -47,10 +46,11 @@ static void on_line(void *ctx, const char *line, size_t len)
     t->engine->line(&t->story, line, len);
 }
 
-static void on_out(void *ctx, const char *bytes, size_t len)
+static void tap(void *ctx, int which, const char *bytes, size_t len)
 {
     struct turn *t = ctx;
-    transcript_feed(&t->transcript, bytes, len);
+    if (which == 0)
+        transcript_feed(&t->transcript, bytes, len);
 }
 
 static int open_services(struct turn *t, struct arp_err *err)
@@ -78,11 +78,13 @@ static int prepare(struct turn *t, struct arp_err *err)
         .uid = s->uid,
         .gid = s->gid,
         .repo = repo,
-        .port = relay_port(s->relay),
+        .port = relay_port(s->calls->relay),
         .bearer = s->bearer,
         .shell = s->shim};
     int rc = t->engine->prepare(&c, &t->start, err);
-    return rc ? rc : command_init(&t->command, t->start.argv, t->start.argc, s->req->timeout_ms, err);
+    return rc ? rc
+              : command_init(&t->command, (const char *const *)t->start.argv, t->start.argc, false,
+                    s->req->timeout_ms, err);
 }
 
 /* True when list[0..n) sets the same name as var. */
@@ -147,8 +149,8 @@ static int watch(struct turn *t, int fd, struct arp_err *err)
 
 static int open_talk(struct turn *t, struct arp_err *err)
 {
-    t->talk.on_out = on_out;
-    t->talk.out_ctx = t;
+    t->talk.tap = tap;
+    t->talk.tap_ctx = t;
     t->talk.stop_signal = SIGINT;
     t->talk.stop_grace_ms = TURN_GRACE_MS;
     t->talk.wake_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -156,7 +158,7 @@ static int open_talk(struct turn *t, struct arp_err *err)
         return arp_fail(err, ARP_E_IO, errno, "epoll");
     int rc = make_input(&t->start.input, &t->talk.in_fd, err);
     if (rc == 0)
-        rc = watch(t, relay_wake_fd(t->spec.relay), err);
+        rc = watch(t, relay_wake_fd(t->spec.calls->relay), err);
     return rc ? rc : watch(t, shim_wake_fd(t->shim), err);
 }
 
@@ -215,7 +217,7 @@ const char *turn_home(const struct turn *t)
 
 uint16_t turn_port(const struct turn *t)
 {
-    return relay_port(t->spec.relay);
+    return relay_port(t->spec.calls->relay);
 }
 
 const struct command *turn_command(const struct turn *t)
@@ -241,21 +243,6 @@ int turn_enter(struct turn *t, const struct box *box, struct arp_err *err)
     return watch(t, recorder_wake_fd(box_recorder(box)), err);
 }
 
-static void pump_calls(struct turn *t)
-{
-    struct relay_item *list = relay_take(t->spec.relay);
-    for (const struct relay_item *i = list; i; i = i->next) {
-        if (i->is_text) {
-            evlog_token(t->spec.events, i->call.call, i->text, i->len);
-            continue;
-        }
-        evlog_model_call(t->spec.events, &i->call);
-        model_usage_add(&t->usage, &i->call.usage);
-        t->calls++;
-    }
-    relay_items_free(list);
-}
-
 /* The log before the event that speaks of it. */
 static int write_command(struct turn *t, const struct shim_event *e, struct arp_err *err)
 {
@@ -264,13 +251,13 @@ static int write_command(struct turn *t, const struct shim_event *e, struct arp_
     shim_event_rec(e, name, &rec);
     rec.layers = t->layers;
     if (!e->finished) {
-        evlog_command_started(t->spec.events, &rec);
+        evlog_command_started(t->spec.calls->events, &rec);
         return 0;
     }
     int rc = cmdlog_append(t->spec.commands, &rec, err);
     if (rc == 0 && e->incomplete)
         rc = arp_fail(err, ARP_E_IO, 0, "command %llu: %s", (unsigned long long)e->id, e->error);
-    evlog_command_finished(t->spec.events, &rec, t->spec.commands->chain.prev);
+    evlog_command_finished(t->spec.calls->events, &rec, t->spec.commands->chain.prev);
     t->commands++;
     return rc;
 }
@@ -289,14 +276,14 @@ static int pump_commands(struct turn *t, struct arp_err *err)
 
 int turn_pump(struct turn *t, struct arp_err *err)
 {
-    pump_calls(t);
+    calls_pump(t->spec.calls);
     return pump_commands(t, err);
 }
 
 int turn_end(struct turn *t, struct arp_err *err)
 {
     shim_close(t->shim);
-    relay_close(t->spec.relay);
+    relay_close(t->spec.calls->relay);
     int rc = turn_pump(t, err);
     int end = transcript_end(&t->transcript, t->sha256, rc ? NULL : err);
     return rc ? rc : end;
@@ -304,13 +291,14 @@ int turn_end(struct turn *t, struct arp_err *err)
 
 /* --- how it went --- */
 
-void turn_result(const struct turn *t, struct turn_result *ret)
+const struct engine_story *turn_story(const struct turn *t)
 {
-    *ret = (struct turn_result){.final_text = buf_str(&t->story.final_text),
-        .thread_id = t->story.thread_id,
-        .calls = t->calls,
-        .usage = t->usage,
-        .sha256 = t->sha256};
+    return &t->story;
+}
+
+const char *turn_sha256(const struct turn *t)
+{
+    return t->sha256;
 }
 
 /* The last line of what is kept of standard error; "" for none. */

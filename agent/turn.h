@@ -12,13 +12,12 @@
 #include <sys/types.h>
 
 #include "agent/box.h"
+#include "agent/calls.h"
 #include "agent/cmdenv.h"
 #include "agent/cmdlog.h"
 #include "agent/command.h"
 #include "agent/engine.h"
 #include "agent/evdir.h"
-#include "agent/evlog.h"
-#include "agent/relay.h"
 #include "agent/workspace.h"
 #include "shared/err.h"
 
@@ -31,10 +30,9 @@ struct turn_spec {
     const struct engine_info *info; /* of the CLI, available */
     const struct workspace *workspace;
     const struct cmdenv *env;
-    struct relay *relay; /* open for this run; turn_end closes it */
-    const char *bearer;  /* of it */
+    struct calls *calls; /* of the run, whose relay is open; turn_end closes it */
+    const char *bearer;  /* of the relay */
     struct evdir *dir;
-    struct evlog *events;
     struct cmdlog *commands;
     uid_t uid; /* of the workload */
     gid_t gid;
@@ -65,15 +63,9 @@ int turn_end(struct turn *t, struct arp_err *err);
 
 /* Commands that ended, command 0 not among them. */
 uint64_t turn_commands(const struct turn *t);
-/* After turn_end. */
-struct turn_result {
-    const char *final_text; /* "" for none */
-    const char *thread_id;  /* "" for none */
-    uint64_t calls;
-    struct model_usage usage; /* of all calls, by the relay's own reading */
-    const char *sha256;       /* of engine.jsonl; "" when it could not be read */
-};
-void turn_result(const struct turn *t, struct turn_result *ret);
+/* After turn_end; valid as long as t. The digest is that of engine.jsonl, "" when it could not be read. */
+const struct engine_story *turn_story(const struct turn *t);
+const char *turn_sha256(const struct turn *t);
 /* What its end means. exit_code: as in struct cmd_rec; words: its standard error. False and why in message when the turn did not succeed. */
 bool turn_judge(
     const struct turn *t, int exit_code, const struct capture_stream *words, char message[ARP_ERR_MSG_MAX]);

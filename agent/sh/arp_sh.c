@@ -139,7 +139,7 @@ static void take_grant(int fd, int ret_fds[SH_FDS])
     struct {
         struct sh_head head;
         char text[SH_TEXT_MAX];
-    } answer;
+    } answer = {0};
     union {
         struct cmsghdr align;
         char data[CMSG_SPACE(sizeof(int) * SH_FDS)];
@@ -168,7 +168,8 @@ static void on_signal(int sig, siginfo_t *info, void *context)
     (void)context;
     if (sig == SIGCHLD)
         return;
-    if (child > 0 && info->si_code != SI_KERNEL) /* the terminal's go to the whole group */
+    bool is_key = info->si_code == SI_KERNEL && (sig == SIGINT || sig == SIGQUIT);
+    if (child > 0 && !is_key) /* the terminal's keys go to the whole group */
         kill(child, sig);
     if (child == 0) { /* the shell is gone: what is meant now is us */
         signal(sig, SIG_DFL);

@@ -42,7 +42,9 @@ struct call {
     struct record_request record;
     struct day_job *day;
     struct refusal refusal;
-    bool refused;
+    bool refused, spent;
+    char own_sha256[SHA256_HEX_LEN + 1]; /* of the answer to a refused call */
+    uint64_t own_bytes, asked_bytes;     /* asked_bytes: of the request as it came */
     struct attempt attempt;
     bool has_attempt;
     unsigned attempts;
@@ -64,6 +66,7 @@ struct call *call_of_frame(struct gateway_run *run, const struct frame *f, struc
     c->began_ns = clock_mono_ns();
     upload_init(&c->upload);
     record_request_init(&c->record);
+    c->asked_bytes = f->body->len;
     if (request_init(&c->request, f, err) == 0)
         return c;
 fail:
@@ -129,8 +132,9 @@ void call_prepare(struct call *c)
     run->unprepared -= c->deferred;
     c->deferred = false;
     struct request *r = &c->request;
-    if (record_request_take(&c->record, buf_str(&r->body), r->body.len, r->has_doc ? &r->doc : NULL,
-            &run->names, run->record, run->ledger, &err) != 0)
+    /* Of a body that was read over there is nothing to say. */
+    if (!r->too_large && record_request_take(&c->record, buf_str(&r->body), r->body.len,
+                             r->has_doc ? &r->doc : NULL, &run->names, run->record, run->ledger, &err) != 0)
         gateway_run_record_failed(run, &err);
     request_drop_source(r);
 }
@@ -144,7 +148,8 @@ static void write_line(struct call *c, int status, bool cut)
     bool kept = false;
     if (!c->prepared)
         call_prepare(c);
-    if (a && a->spool && ledger_spool_end(a->spool, a->spool_failed ? NULL : a->sha256, &kept, &err) != 0)
+    if (a && a->spool &&
+        ledger_spool_end(a->spool, a->spool_failed || c->refused ? NULL : a->sha256, &kept, &err) != 0)
         gateway_run_record_failed(run, &err);
     if (a)
         a->spool = NULL;
@@ -161,11 +166,14 @@ static void write_line(struct call *c, int status, bool cut)
         .dialect = r->dialect,
         .status = status,
         .refused = c->refused ? &c->refusal : NULL,
+        .own_sha256 = c->own_sha256,
+        .own_bytes = c->own_bytes,
         .request = &c->record,
         .answer = a,
         .resp_blob = kept ? a->sha256 : NULL,
         .duration_ms = (clock_mono_ns() - c->began_ns) / MS_NS,
         .policy = run->record};
+    run->lines++;
     if (record_write(&line, run->ledger, &err) != 0)
         gateway_run_record_failed(run, &err);
 }
@@ -178,10 +186,15 @@ static void spend(struct call *c)
     const struct attempt *a = &c->attempt;
     struct model_usage usage = a->usage;
     static const char *const kinds[] = {"input", "cached_input", "output", "reasoning"};
+    if (c->spent)
+        return;
+    c->spent = true;
     if (!usage.known && a->status == 200 && c->request.route.kind == MODEL_GENERATE) {
-        usage.input = c->record.bytes / 4;
+        usage.input = c->asked_bytes / 4;
         usage.output = a->text_bytes / 4;
     }
+    if (usage.input + usage.output == 0)
+        return;
     budget_spend(&run->budget, &usage);
     day_desk_add(run->desk, &run->day, 0, &usage);
     if (!a->usage.known)
@@ -251,6 +264,8 @@ static int64_t answer_refusal(struct call *c)
     buf_init(&body, 8192);
     c->refused = true;
     refusal_write(&c->refusal, c->request.dialect, &body);
+    sha256_hex_of(body.data, body.len, c->own_sha256);
+    c->own_bytes = body.len;
     if (!upload_put(&c->upload, body.data, body.len))
         c->gone = true;
     buf_done(&body);
@@ -433,6 +448,7 @@ static int64_t on_attempt_over(struct call *c, int64_t now_ns)
     if (a->fate != ATTEMPT_HANDED)
         return on_nothing(c, now_ns);
     start_answer(c);
+    spend(c); /* before the client can know that it has it all, and ask again */
     if (a->whole)
         upload_end(&c->upload);
     else

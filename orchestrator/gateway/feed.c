@@ -10,7 +10,7 @@
 #define URL_MAX            256
 /* The run's POST is on its way when the feed is opened: a few ms, or some hundred when the agent is busy with its start. */
 #define WAIT_MIN_MS 5
-#define WAIT_MAX_MS 250
+#define WAIT_MAX_MS 100
 
 void feed_init(struct feed *f, CURLM *multi, const struct agent_target *target, const char *run_id,
     size_t body_max, frame_fn *on_frame, bool (*is_full)(void *ctx), void *ctx)
@@ -89,6 +89,13 @@ int64_t feed_turn(struct feed *f, int64_t now_ns)
         return 0;
     f->again_ns = now_ns + WAIT_MAX_MS * 1000000ll;
     return f->again_ns;
+}
+
+void feed_stop(struct feed *f, const char *why)
+{
+    transfer_close(&f->t);
+    f->dead = true;
+    arp_fail(&f->err, ARP_E_TOO_LARGE, 0, "%s", why);
 }
 
 void feed_done(struct feed *f)

@@ -29,6 +29,8 @@ void feed_init(struct feed *f, CURLM *multi, const struct agent_target *target, 
     size_t body_max, frame_fn *on_frame, bool (*is_full)(void *ctx), void *ctx);
 /* Open what is to be opened. Returns when it wants its next turn, monotonic ns: 0 at once, INT64_MAX when something happens. */
 int64_t feed_turn(struct feed *f, int64_t now_ns);
+/* Read no more; why: kept in f->err. */
+void feed_stop(struct feed *f, const char *why);
 void feed_done(struct feed *f);
 
 #endif

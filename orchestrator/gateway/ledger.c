@@ -28,6 +28,7 @@ struct ledger {
     struct chain chain;
     struct buf line;
     uint64_t blob_bytes; /* kept, and being written */
+    uint64_t blobs;      /* kept */
     uint64_t spools;     /* opened so far: names of unfinished blobs */
     off_t end;           /* of the last whole line */
 };
@@ -120,11 +121,17 @@ int ledger_append(struct ledger *l, const char *members, size_t len, struct arp_
         /* Half a line must not stand before the next one. */
         if (ftruncate(l->log_fd, l->end) < 0 || lseek(l->log_fd, l->end, SEEK_SET) < 0)
             arp_wrap(err, "the torn line stays");
-        return arp_wrap(err, "model ledger");
+        arp_wrap(err, "model ledger");
+        return rc;
     }
     l->end += (off_t)l->line.len;
     chain_advance(&l->chain, l->line.data, line_len);
     return 0;
+}
+
+uint64_t ledger_size(const struct ledger *l)
+{
+    return (uint64_t)l->end;
 }
 
 /* --- blobs ----------------------------------------------------------------------------------------------------------------------- */
@@ -155,7 +162,8 @@ int ledger_spool_write(struct ledger_spool *s, const void *bytes, size_t len, st
     int rc = fd_write_all(s->fd, bytes, len, err);
     if (rc != 0) {
         s->over = true;
-        return arp_wrap(err, "model ledger: blob");
+        arp_wrap(err, "model ledger: blob");
+        return rc;
     }
     s->size += len;
     l->blob_bytes += len;
@@ -183,11 +191,12 @@ int ledger_spool_end(struct ledger_spool *s, const char *sha256, bool *ret_kept,
     if (sha256)
         blob_name(sha256, name);
     bool known = sha256 && has_blob(l, name);
-    if (sha256 && !known && !s->over) {
+    if (sha256 && !known && !s->over && l->blobs < LEDGER_BLOBS_MAX) {
         if (renameat(l->blobs_fd, s->name, l->blobs_fd, name) == 0)
             kept = true;
         else
             rc = fail(err, "name a blob");
+        l->blobs += kept;
     }
     if (!kept) {
         unlinkat(l->blobs_fd, s->name, 0);

@@ -14,6 +14,9 @@
 #include "shared/hash.h"
 #include "shared/model.h"
 
+/* Blobs of a run: a long one has some thousand parts. Each is a file. */
+#define LEDGER_BLOBS_MAX 16384
+
 struct ledger;
 
 /* Make the run's directory. Errors: ARP_E_CONFLICT (it exists), ARP_E_IO, ARP_E_NOMEM. */
@@ -21,7 +24,9 @@ int ledger_open(const char *root, const char *run_id, struct ledger **ret, struc
 /* Append one line: the members that the caller wrote behind {"ts","runId","type" and before seq and prev (comma-led JSON text).
  * Errors: ARP_E_IO, ARP_E_TOO_LARGE. */
 int ledger_append(struct ledger *l, const char *members, size_t len, struct arp_err *err);
-/* Keep bytes as a blob; ret: their digest. Kept once per content, up to LIMIT_RUN_BLOBS per run (past it false in ret_kept). Errors: ARP_E_IO. */
+/* Bytes of all lines so far. */
+uint64_t ledger_size(const struct ledger *l);
+/* Keep bytes as a blob; ret: their digest. Kept once per content, up to LIMIT_RUN_BLOBS and LEDGER_BLOBS_MAX per run (past them false in ret_kept). Errors: ARP_E_IO. */
 int ledger_blob(struct ledger *l, const void *bytes, size_t len, char ret_sha256[SHA256_HEX_LEN + 1],
     bool *ret_kept, struct arp_err *err);
 /* A blob that comes in pieces. */

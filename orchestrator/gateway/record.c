@@ -93,18 +93,20 @@ static void put_result(struct buf *out, const struct model_tool_result *t, const
 struct part_keeper {
     struct record_request *r;
     struct ledger *ledger; /* NULL: digests only */
+    bool all;              /* were kept */
 };
 
 static int on_part(void *ctx, const char *text, size_t len, struct arp_err *err)
 {
     struct part_keeper *k = ctx;
     char hex[SHA256_HEX_LEN + 1];
-    bool kept;
+    bool kept = true;
     int rc = 0;
     if (k->ledger)
         rc = ledger_blob(k->ledger, text, len, hex, &kept, err);
     else
         sha256_hex_of(text, len, hex);
+    k->all = k->all && kept;
     if (rc == 0)
         buf_printf(&k->r->parts, "%s\"%s\"", k->r->parts.len ? "," : "", hex);
     return rc;
@@ -123,11 +125,12 @@ int record_request_take(struct record_request *r, const char *body, size_t len,
     int rc = model_request_digests(doc, r->full, r->shape, err);
     if (rc != 0 || policy == GATEWAY_RECORD_NONE)
         return rc;
-    struct part_keeper k = {r, policy == GATEWAY_RECORD_FULL ? ledger : NULL};
+    struct part_keeper k = {r, policy == GATEWAY_RECORD_FULL ? ledger : NULL, true};
     rc = model_request_parts(doc, on_part, &k, err);
     if (rc == ARP_E_TOO_LARGE) /* more parts than a record lists: none is better than some */
         return 0;
-    r->has_parts = rc == 0;
+    /* A list under "full" promises blobs. */
+    r->has_parts = rc == 0 && k.all;
     return rc;
 }
 
@@ -147,8 +150,9 @@ static void put_answer(struct json *j, const struct record_line *l)
     static const struct model_usage none;
     const struct attempt *a = l->answer;
     int64_t ttfb_ms = a && a->first_ns ? (a->first_ns - a->started_ns) / 1000000 : -1;
-    json_kdigest(j, "respSha256", a ? a->sha256 : NULL);
-    json_kuint(j, "respBytes", a ? a->bytes : 0);
+    /* What the client got; of an attempt that was made again what the provider said. */
+    json_kdigest(j, "respSha256", l->refused ? l->own_sha256 : a ? a->sha256 : NULL);
+    json_kuint(j, "respBytes", l->refused ? l->own_bytes : a ? a->bytes : 0);
     json_kint(j, "ttfbMs", ttfb_ms);
     json_kint(j, "durMs", a ? (a->ended_ns - a->started_ns) / 1000000 : l->duration_ms);
     json_kbool(j, "cut", l->cut);

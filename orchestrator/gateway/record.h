@@ -56,6 +56,8 @@ struct record_line {
     enum model_dialect dialect;
     int status;
     const struct refusal *refused; /* NULL: not refused */
+    const char *own_sha256;        /* of the answer that the gateway gave itself, when refused */
+    uint64_t own_bytes;
     const struct record_request *request;
     const struct attempt *answer; /* finished; NULL: the provider was not asked */
     const char *resp_blob;        /* hex, NULL for none */

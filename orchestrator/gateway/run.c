@@ -9,6 +9,7 @@
 #include "orchestrator/gateway/call.h"
 #include "orchestrator/gateway/policy.h"
 #include "shared/clock.h"
+#include "shared/limits.h"
 #include "shared/model_request.h"
 
 /* --- the provider's copy --------------------------------------------------------------------------------------------------------- */
@@ -48,6 +49,16 @@ static void provider_done(struct gateway_provider *p)
     free_list(p->map_from);
     free_list(p->map_to);
     *p = (struct gateway_provider){0};
+}
+
+/* A key becomes a header's value: a line break in it would begin a header of its own. */
+static int check_key(const char *key, struct arp_err *err)
+{
+    for (const char *p = key; p && *p; p++)
+        if (*p < 0x21 || *p > 0x7e)
+            return arp_fail(
+                err, ARP_E_INVALID, 0, "key of the provider: it has characters that are not allowed");
+    return 0;
 }
 
 static int provider_copy(const struct gateway_provider *p, struct gateway_provider *ret, struct arp_err *err)
@@ -110,6 +121,8 @@ int gateway_run_new(struct gateway *g, CURLM *multi, struct metrics *m, struct d
     const struct gateway_spec *spec, struct gateway_run **ret, struct arp_err *err)
 {
     int rc = policy_base_url(spec->provider.base_url, spec->provider.plain_http, err);
+    if (rc == 0)
+        rc = check_key(spec->provider.key, err);
     if (rc != 0)
         return rc;
     struct gateway_run *run = calloc(1, sizeof(*run));
@@ -168,6 +181,8 @@ static bool sweep(struct gateway_run *run)
 
 int64_t gateway_run_turn(struct gateway_run *run, int64_t now_ns)
 {
+    if (!run->feed.dead && (run->lines >= RUN_LINES_MAX || ledger_size(run->ledger) >= LIMIT_EVENTS_BYTES))
+        feed_stop(&run->feed, "the run has too many model calls");
     int64_t next = feed_turn(&run->feed, now_ns);
     if (run->feed.dead && !run->feed_told) {
         log_error(LOG_LEVEL_WARN, &run->log, "agent's model calls are not read any more", &run->feed.err);

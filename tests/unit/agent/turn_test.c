@@ -30,6 +30,7 @@ static struct workspace workspace;
 static struct run_request req;
 static struct evdir dir;
 static struct evlog events;
+static struct calls calls;
 static struct cmdlog commands;
 static struct stream *stream;
 static char bearer[RELAY_BEARER_LEN + 1];
@@ -82,14 +83,14 @@ static void open_turn(const char *prompt)
     ASSERT_INT(evlog_open(&events, &dir, &req, stream, &err), 0);
     ASSERT_INT(cmdlog_open(&commands, &dir, req.run_id, &err), 0);
     relay_open(relay, req.run_id, bearer);
+    calls = (struct calls){.relay = relay, .events = &events};
     struct turn_spec spec = {.req = &req,
         .info = &info,
         .workspace = &workspace,
         .env = &env,
-        .relay = relay,
+        .calls = &calls,
         .bearer = bearer,
         .dir = &dir,
-        .events = &events,
         .commands = &commands,
         .uid = lab.ids.uid,
         .gid = lab.ids.gid,
@@ -167,7 +168,6 @@ static void read_evidence(const char *name, struct buf *ret)
 static void turn_tells_thread_text_and_end(void)
 {
     char message[ARP_ERR_MSG_MAX], hex[SHA256_HEX_LEN + 1];
-    struct turn_result told;
     cleanup_buf struct buf lines;
     open_turn("echo '" THREAD_LINE "'; echo noise; echo warning >&2; touch \"$CODEX_HOME/kept\"; pwd >where\n"
               "printf '%s' '{\"type\":\"item.completed\",\"item\":{\"type\":\"agent_message\",'\n"
@@ -175,16 +175,15 @@ static void turn_tells_thread_text_and_end(void)
     int code = run_turn(10000);
     ASSERT_INT(code, 0);
     CU_ASSERT(turn_judge(turn, code, &result.io.err, message));
-    turn_result(turn, &told);
-    ASSERT_STR(told.thread_id, "01a200ad-eed8-7f40-bb1f-e881d0e5cb60");
-    ASSERT_STR(told.final_text, "All done.");
-    ASSERT_INT(told.calls, 0);
-    CU_ASSERT(!told.usage.known); /* the CLI's word on it does not count */
+    ASSERT_STR(turn_story(turn)->thread_id, "01a200ad-eed8-7f40-bb1f-e881d0e5cb60");
+    ASSERT_STR(buf_str(&turn_story(turn)->final_text), "All done.");
+    ASSERT_INT(calls.count, 0);
+    CU_ASSERT(!calls.usage.known); /* the CLI's word on it does not count */
     read_evidence("engine.jsonl", &lines);
     ASSERT_CONTAINS(buf_str(&lines), THREAD_LINE "\nnoise\n");
     CU_ASSERT(strstr(buf_str(&lines), "warning") == NULL);
     sha256_hex_of(lines.data, lines.len, hex);
-    ASSERT_STR(told.sha256, hex);
+    ASSERT_STR(turn_sha256(turn), hex);
     ASSERT_STR(result.io.out.sha256, hex);
     CU_ASSERT(faccessat(workspace.fd, "engine/codex/kept", F_OK, 0) == 0);
     CU_ASSERT(faccessat(repo_fd, "where", F_OK, 0) == 0);
@@ -345,17 +344,15 @@ static void model_calls_of_a_turn_are_on_record(void)
         "    try: c.getresponse().read()\n"
         "    except Exception: pass\n"
         "E\n/usr/bin/python3 ask.py; echo '" END_LINE "'";
-    struct turn_result told;
     pthread_t thread;
     cleanup_buf struct buf lines;
     open_turn(ask);
     ASSERT_INT(pthread_create(&thread, NULL, orchestrate, NULL), 0);
     ASSERT_INT(run_turn(15000), 0);
     pthread_join(thread, NULL);
-    turn_result(turn, &told);
-    ASSERT_INT(told.calls, 2);
-    ASSERT_INT(told.usage.input, 7);
-    ASSERT_INT(told.usage.output, 3);
+    ASSERT_INT(calls.count, 2);
+    ASSERT_INT(calls.usage.input, 7);
+    ASSERT_INT(calls.usage.output, 3);
     evlog_flush(&events);
     read_evidence("events.jsonl", &lines);
     ASSERT_CONTAINS(buf_str(&lines), "\"type\":\"RunToken\",\"sequence\":0,\"delta\":\"Hello ");

@@ -98,6 +98,9 @@ static void shape_has_no_results_of_tools(void)
     is_digest_of_text("{\"contents\":[{\"parts\":[{\"functionResponse\":{\"id\":\"1\",\"name\":\"n\","
                       "\"response\":{\"output\":\"x\"}}}]}]}",
         true, "{\"contents\":[{\"parts\":[{\"functionResponse\":{\"name\":\"n\",\"response\":null}}]}]}");
+    /* What a model writes as arguments is no result, whatever it looks like. */
+    is_digest_of_text("{\"messages\":[{\"input\":{\"type\":\"tool_result\",\"content\":\"x\"}}]}", true,
+        "{\"messages\":[{\"input\":{\"content\":\"x\",\"type\":\"tool_result\"}}]}");
 }
 
 static void digests_differ_where_requests_do(void)

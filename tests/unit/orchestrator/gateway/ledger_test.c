@@ -1,9 +1,11 @@
 /* The ledger of a run's model calls, on disk. */
 #include "orchestrator/gateway/ledger.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "shared/chain.h"
@@ -78,6 +80,45 @@ static void lines_over_the_limit_leave_no_trace(void)
     free(large);
 }
 
+static void a_full_disk_leaves_whole_lines(void)
+{
+    struct ledger *l = open_new();
+    struct buf text;
+    struct chain chain;
+    struct rlimit was;
+    ASSERT_INT(getrlimit(RLIMIT_FSIZE, &was), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    struct rlimit small = {1000, was.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &small);
+    int whole = 0, rc = 0;
+    while (whole < 100 && (rc = ledger_append(l, ",\"a\":1", 6, NULL)) == 0)
+        whole++;
+    setrlimit(RLIMIT_FSIZE, &was);
+    ASSERT_INT(rc, ARP_E_IO);
+    ASSERT_TRUE(whole >= 2);
+    buf_init(&text, 1u << 20);
+    ASSERT_INT(file_read(path_of("model_log.jsonl"), &text, NULL), 0);
+    ASSERT_TRUE(text.len < 1000 && text.data[text.len - 1] == '\n');
+    buf_reset(&text);
+    /* With room again the chain goes on behind the last whole line. */
+    ASSERT_INT(ledger_append(l, ",\"a\":2", 6, NULL), 0);
+    ASSERT_INT(file_read(path_of("model_log.jsonl"), &text, NULL), 0);
+    ASSERT_INT(ledger_size(l), text.len);
+    ASSERT_INT(ledger_close(l, NULL), 0);
+    chain_init(&chain, RUN, "model_log.jsonl");
+    int lines = 0;
+    for (const char *at = buf_str(&text); *at; lines++) {
+        cJSON *doc = NULL;
+        size_t len = strcspn(at, "\n");
+        ASSERT_INT(json_parse(at, len, &doc, NULL), 0);
+        ASSERT_INT(chain_accept(&chain, at, len, doc, NULL), 0);
+        cJSON_Delete(doc);
+        at += len + 1;
+    }
+    ASSERT_INT(lines, whole + 1);
+    buf_done(&text);
+}
+
 static void a_run_has_one_ledger(void)
 {
     struct arp_err err;
@@ -143,5 +184,6 @@ static void blobs_over_the_limit_are_not_kept(void)
 }
 
 TEST_SUITE(ledger_test, TEST(lines_are_chained_and_on_disk_at_once),
-    TEST(lines_over_the_limit_leave_no_trace), TEST(a_run_has_one_ledger),
-    TEST(blobs_are_kept_once_under_their_digest), TEST(blobs_over_the_limit_are_not_kept))
+    TEST(lines_over_the_limit_leave_no_trace), TEST(a_full_disk_leaves_whole_lines),
+    TEST(a_run_has_one_ledger), TEST(blobs_are_kept_once_under_their_digest),
+    TEST(blobs_over_the_limit_are_not_kept))
