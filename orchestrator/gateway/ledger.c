@@ -220,8 +220,9 @@ int ledger_blob(struct ledger *l, const void *bytes, size_t len, char ret_sha256
     if (*ret_kept)
         return 0;
     int rc = ledger_spool_open(l, &s, err);
-    if (rc == 0)
-        rc = ledger_spool_write(s, bytes, len, err);
+    if (rc != 0 || !s)
+        return rc;
+    rc = ledger_spool_write(s, bytes, len, err);
     int end = ledger_spool_end(s, rc == 0 ? ret_sha256 : NULL, ret_kept, err);
     return rc != 0 ? rc : end;
 }

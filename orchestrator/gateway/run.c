@@ -28,7 +28,9 @@ static const char *const *dup_list(const char *const *list)
     while (list && list[n])
         n++;
     char **copy = calloc(n + 1, sizeof(*copy));
-    for (size_t i = 0; copy && i < n; i++) {
+    if (!copy)
+        return NULL;
+    for (size_t i = 0; i < n; i++) {
         copy[i] = strdup(list[i]);
         if (!copy[i]) {
             free_list((const char *const *)copy);

@@ -223,7 +223,8 @@ static inline void fake_provider_stop(struct fake_provider *p)
     p->stopping = true;
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
-    MHD_stop_daemon(p->daemon);
+    if (p->daemon)
+        MHD_stop_daemon(p->daemon);
     buf_done(&p->body);
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->changed);

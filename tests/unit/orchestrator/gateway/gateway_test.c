@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "orchestrator/gateway/ledger.h"
 #include "shared/chain.h"
@@ -315,6 +316,43 @@ static void slow_reader_stops_the_provider(void)
     sha256_hex_of(agent->uploads[0].body.data, FLOOD, digest + 7);
     cJSON *lines = end(NULL);
     ASSERT_STR(json_get_str(line_of(lines, 0), "respSha256"), digest);
+    cJSON_Delete(lines);
+}
+
+static double cpu_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+/* A connection that is not read must not keep the loop awake, not even when its other end is gone. */
+static void paused_streams_cost_nothing(void)
+{
+    BEGIN({200, "application/octet-stream", .body = "", .mode = REPLY_FLOOD, .flood = 48 << 20});
+    attach();
+    agent->uploads[0].hold = true;
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->begun));
+    usleep(500000);
+    double before = cpu_ms();
+    usleep(400000);
+    ASSERT_TRUE(cpu_ms() - before < 100);
+    pthread_mutex_lock(&provider->lock);
+    provider->stopping = true;
+    pthread_mutex_unlock(&provider->lock);
+    MHD_stop_daemon(provider->daemon);
+    provider->daemon = NULL;
+    before = cpu_ms();
+    usleep(400000);
+    ASSERT_TRUE(cpu_ms() - before < 100);
+    pthread_mutex_lock(&agent->lock);
+    agent->uploads[0].hold = false;
+    pthread_cond_broadcast(&agent->changed);
+    pthread_mutex_unlock(&agent->lock);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->cut));
+    cJSON *lines = end(NULL);
+    ASSERT_TRUE(json_get_bool(line_of(lines, 0), "cut", false));
     cJSON_Delete(lines);
 }
 
@@ -782,10 +820,11 @@ static void two_hundred_streams_at_once(void)
 TEST_SUITE_WITH(gateway_test, set_up, tear_down, TEST(bytes_are_handed_on_as_they_come),
     TEST(stream_is_opened_until_the_run_is_there), TEST(model_is_mapped_and_both_names_recorded),
     TEST(tool_calls_and_results_are_recorded), TEST(slow_reader_stops_the_provider),
-    TEST(client_that_leaves_aborts_the_provider), TEST(client_that_leaves_behind_the_end_is_not_cut),
-    TEST(provider_that_breaks_off_cuts_the_answer), TEST(detach_in_the_middle_cuts_and_records),
-    TEST(retry_after_is_waited_for), TEST(last_of_five_failures_is_handed_on),
-    TEST(provider_that_is_not_there_is_told), TEST(hang_ends_at_the_deadline), TEST(redirect_is_not_followed),
+    TEST(paused_streams_cost_nothing), TEST(client_that_leaves_aborts_the_provider),
+    TEST(client_that_leaves_behind_the_end_is_not_cut), TEST(provider_that_breaks_off_cuts_the_answer),
+    TEST(detach_in_the_middle_cuts_and_records), TEST(retry_after_is_waited_for),
+    TEST(last_of_five_failures_is_handed_on), TEST(provider_that_is_not_there_is_told),
+    TEST(hang_ends_at_the_deadline), TEST(redirect_is_not_followed),
     TEST(refused_key_is_told_without_the_providers_words), TEST(garbage_is_no_answer),
     TEST(refusals_make_no_connection), TEST(body_over_the_limit_is_refused), TEST(budget_is_sticky),
     TEST(metrics_tell_what_happened), TEST(many_values_are_refused), TEST(calls_wait_for_a_place),
