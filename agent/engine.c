@@ -59,11 +59,13 @@ static void probe_cli(
     ret->available = !ret->reason[0];
 }
 
-void engine_probe(struct exehash *cache, const char *shim_missing, struct engine_info ret[ENGINES])
+void engine_probe(
+    struct exehash *cache, const char *shim_missing, const char *only, struct engine_info ret[ENGINES])
 {
+    bool all = !only || strcmp(only, "auto") == 0;
     for (int i = 0; i < ENGINES; i++) {
         ret[i] = (struct engine_info){.name = names[i], .available = !clis[i]};
-        if (clis[i])
+        if (clis[i] && (all || strcmp(only, names[i]) == 0))
             probe_cli(clis[i], cache, shim_missing, &ret[i]);
     }
 }

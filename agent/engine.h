@@ -78,9 +78,11 @@ struct engine {
 
 /* NULL when there is no CLI engine of that name ("shell" and "builtin" are not CLIs). */
 const struct engine *engine_find(const char *name);
-/* All that the image has. The digests of programs are remembered by cache, which nobody else may use meanwhile. shim_missing: why commands of
- * a CLI could not be recorded, NULL when they can: CLIs are not available then. */
-void engine_probe(struct exehash *cache, const char *shim_missing, struct engine_info ret[ENGINES]);
+/* What the image has of the one of that name, of all with NULL or "auto"; the others are not looked at and count as not available. Reads programs that
+ * cache does not know, hundreds of megabytes. shim_missing: why commands of a CLI could not be recorded, NULL when they can: CLIs are not available
+ * then. */
+void engine_probe(
+    struct exehash *cache, const char *shim_missing, const char *only, struct engine_info ret[ENGINES]);
 /* The engine that a request means: by its name; "auto" is the first available CLI, else builtin, but none of another dialect than the provider's.
  * Errors: ARP_E_UNSUPPORTED (the message says what is missing). */
 int engine_choose(const struct engine_info infos[ENGINES], const struct run_request *req,

@@ -4,6 +4,7 @@
 #include "agent/exehash.h"
 
 #include <linux/magic.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/vfs.h>
@@ -29,17 +30,23 @@ struct known {
 };
 
 struct exehash {
+    pthread_mutex_t lock; /* not held while a file is read: two threads may both read one that is new */
     struct known rows[ROWS][WAYS];
     unsigned char next[ROWS];
 };
 
 struct exehash *exehash_new(void)
 {
-    return calloc(1, sizeof(struct exehash));
+    struct exehash *x = calloc(1, sizeof(*x));
+    if (x)
+        pthread_mutex_init(&x->lock, NULL);
+    return x;
 }
 
 void exehash_free(struct exehash *x)
 {
+    if (x)
+        pthread_mutex_destroy(&x->lock);
     free(x);
 }
 
@@ -64,17 +71,19 @@ static size_t row_of(const struct key *k)
     return (size_t)((k->ino * 0x9e3779b97f4a7c15ull ^ k->dev) >> 20) % ROWS;
 }
 
-bool exehash_find(const struct exehash *x, const struct stat *st, char ret_hex[SHA256_HEX_LEN + 1])
+bool exehash_find(struct exehash *x, const struct stat *st, char ret_hex[SHA256_HEX_LEN + 1])
 {
     struct key key = key_of(st);
     const struct known *row = x->rows[row_of(&key)];
-    for (size_t i = 0; i < WAYS; i++) {
-        if (row[i].hex[0] && same_key(&row[i].key, &key)) {
+    bool found = false;
+    pthread_mutex_lock(&x->lock);
+    for (size_t i = 0; i < WAYS && !found; i++) {
+        found = row[i].hex[0] && same_key(&row[i].key, &key);
+        if (found)
             memcpy(ret_hex, row[i].hex, sizeof(row[i].hex));
-            return true;
-        }
     }
-    return false;
+    pthread_mutex_unlock(&x->lock);
+    return found;
 }
 
 static bool settled(const struct key *k)
@@ -111,9 +120,11 @@ bool exehash_read(struct exehash *x, int fd, char ret_hex[SHA256_HEX_LEN + 1])
         return false;
     if (settled(&key) && tells_writes(fd)) {
         size_t row = row_of(&key);
+        pthread_mutex_lock(&x->lock);
         struct known *slot = &x->rows[row][x->next[row]++ % WAYS];
         slot->key = key;
         memcpy(slot->hex, ret_hex, sizeof(slot->hex));
+        pthread_mutex_unlock(&x->lock);
     }
     return true;
 }

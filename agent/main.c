@@ -120,11 +120,10 @@ static void block_signals(sigset_t *ret)
     signal(SIGHUP, SIG_IGN);
 }
 
-static int collect(struct agent *a, struct buf *out, struct arp_err *err)
+static int collect(struct agent *a, struct engine_info *engines, struct buf *out, struct arp_err *err)
 {
     struct runner_box want = {0};
     struct box *box = NULL;
-    struct engine_info *engines = runner_engines(a->runner);
     int rc = runner_seccomp(a->runner, SECCOMP_DEFAULT, false, &want.seccomp, err);
     if (rc == 0)
         rc = runner_open_box(a->runner, &want, &box, err);
@@ -146,9 +145,12 @@ static void *collect_metadata(void *arg)
     struct arp_err err;
     cleanup_buf struct buf text;
     buf_init(&text, LIMIT_METADATA);
+    struct engine_info engines[ENGINES];
+    runner_engines(a->runner, NULL, engines);
     pthread_mutex_lock(runner_workload_lock(a->runner));
-    int rc = collect(a, &text, &err);
+    int rc = collect(a, engines, &text, &err);
     pthread_mutex_unlock(runner_workload_lock(a->runner));
+    runner_know_versions(a->runner, engines);
     if (rc)
         log_error(LOG_LEVEL_ERROR, NULL, "metadata", &err);
     serve_set_metadata(a->server, rc ? "{}" : buf_str(&text));

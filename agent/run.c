@@ -261,8 +261,14 @@ static void on_wake(void *ctx)
 /* Find the engine, and make ready what it needs before its box. */
 static int open_engine(struct run *run, struct arp_err *err)
 {
-    const struct engine_info *infos = runner_engines(run->runner), *found = &infos[ENGINE_SHELL];
-    int rc = is_shell(run) ? 0 : engine_choose(infos, run->req, &found, err);
+    struct engine_info infos[ENGINES];
+    const struct engine_info *found;
+    if (is_shell(run)) {
+        run->engine.name = run->req->engine;
+        return 0;
+    }
+    runner_engines(run->runner, run->req->engine, infos);
+    int rc = engine_choose(infos, run->req, &found, err);
     if (rc)
         return rc;
     run->engine = *found;

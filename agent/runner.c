@@ -21,8 +21,9 @@ struct runner {
     struct seccomp_prog *helper;
     struct exehash *exehash;
     pthread_mutex_t workload;
-    struct engine_info engines[ENGINES]; /* under workload */
-    pthread_mutex_t lock;                /* the members below */
+    pthread_mutex_t engines_lock; /* also held while programs are read, so that each is read once */
+    struct engine_info engines[ENGINES];
+    pthread_mutex_t lock; /* the members below */
     pthread_cond_t idle;
     struct run *current;
     struct seccomp_prog *programs[SECCOMP_PROFILES][2]; /* [1]: of gateway runs; NULL until used */
@@ -39,6 +40,7 @@ int runner_new(const struct runner_config *config, struct runner **ret, struct a
         return arp_fail(err, ARP_E_NOMEM, 0, "runner");
     r->config = *config;
     pthread_mutex_init(&r->workload, NULL);
+    pthread_mutex_init(&r->engines_lock, NULL);
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->idle, NULL);
     r->exehash = exehash_new();
@@ -200,6 +202,7 @@ void runner_free(struct runner *r)
     }
     exehash_free(r->exehash);
     pthread_mutex_destroy(&r->workload);
+    pthread_mutex_destroy(&r->engines_lock);
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->idle);
     free(r);
@@ -251,18 +254,24 @@ int runner_open_box(struct runner *r, const struct runner_box *want, struct box 
     return rc ? rc : box_open(&spec, ret, err);
 }
 
-struct engine_info *runner_engines(struct runner *r)
+void runner_engines(struct runner *r, const char *only, struct engine_info ret[ENGINES])
 {
     struct arp_err why = {0};
-    struct engine_info found[ENGINES];
     bool has_shim = shim_probe(ENGINE_SHELL_PROGRAM, SANDBOX_UID, &why) == 0;
-    engine_probe(r->exehash, has_shim ? NULL : why.msg, found);
+    pthread_mutex_lock(&r->engines_lock);
+    engine_probe(r->exehash, has_shim ? NULL : why.msg, only, ret);
     for (int i = 0; i < ENGINES; i++) {
-        if (strcmp(found[i].sha256, r->engines[i].sha256) == 0)
-            memcpy(found[i].version, r->engines[i].version, sizeof(found[i].version));
-        r->engines[i] = found[i];
+        if (strcmp(ret[i].sha256, r->engines[i].sha256) == 0)
+            memcpy(ret[i].version, r->engines[i].version, sizeof(ret[i].version));
     }
-    return r->engines;
+    pthread_mutex_unlock(&r->engines_lock);
+}
+
+void runner_know_versions(struct runner *r, const struct engine_info engines[ENGINES])
+{
+    pthread_mutex_lock(&r->engines_lock);
+    memcpy(r->engines, engines, sizeof(r->engines));
+    pthread_mutex_unlock(&r->engines_lock);
 }
 
 pthread_mutex_t *runner_workload_lock(struct runner *r)

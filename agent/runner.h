@@ -66,9 +66,11 @@ struct runner_box {
 };
 /* A box with these programs. For whoever holds the workload lock. Errors: those of box_open, launcher_start. */
 int runner_open_box(struct runner *r, const struct runner_box *want, struct box **ret, struct arp_err *err);
-/* ENGINES engines as the image has them now, for whoever holds the workload lock and has no box open. Their versions may be filled in, and are kept as long
- * as the programs stay the same. */
-struct engine_info *runner_engines(struct runner *r);
+/* What the image has now, as engine_probe; versions are those that were told. May read for seconds: not for whoever holds the workload lock
+ * longer than it must. */
+void runner_engines(struct runner *r, const char *only, struct engine_info ret[ENGINES]);
+/* Versions that the programs told; they are kept as long as these are the same. */
+void runner_know_versions(struct runner *r, const struct engine_info engines[ENGINES]);
 /* Start the helpers that are used up: starting one takes longer than a small run. Failures are logged, whoever needs one tries again. */
 void runner_make_spares(struct runner *r);
 /* Held by whoever has processes of the workload's uid: tree kill knows only the uid. */

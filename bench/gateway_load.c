@@ -3,7 +3,7 @@
  * answer comes, and what the gateway's process keeps in memory while many streams are held.
  * usage: gateway_load CALLS STREAMS SECONDS
  * Processes: this one asks, as CLIs would; a provider; AGENTS agents (the real relay and the agent's real HTTP side); the gateway. Prints lines
- *   ttfb direct|gateway P50_US P99_US, ttfb added P50_US, held STREAMS RSS_KIB_BEFORE RSS_KIB_BEGIN RSS_KIB_END EVENTS_PER_S CPU_PERCENT
+ *   ttfb idle|busy direct|gateway P50_US P99_US, ttfb idle|busy added P50_US, held STREAMS RSS_KIB_BEFORE RSS_KIB_BEGIN RSS_KIB_END EVENTS_PER_S CPU_PERCENT
  * and fails when a call fails.
  */
 #include <curl/curl.h>
@@ -258,7 +258,8 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void bench_ttfb(const struct agent *a, uint16_t provider, int calls)
+/* when: "idle", or "busy" while the streams are held. */
+static void bench_ttfb(const char *when, const struct agent *a, uint16_t provider, int calls)
 {
     struct client direct, through;
     int64_t *d = calloc((size_t)calls, sizeof(*d)), *t = calloc((size_t)calls, sizeof(*t));
@@ -275,9 +276,9 @@ static void bench_ttfb(const struct agent *a, uint16_t provider, int calls)
     }
     qsort(d, (size_t)calls, sizeof(*d), by_value);
     qsort(t, (size_t)calls, sizeof(*t), by_value);
-    printf("ttfb direct %lld %lld\n", (long long)d[calls / 2], (long long)d[calls * 99 / 100]);
-    printf("ttfb gateway %lld %lld\n", (long long)t[calls / 2], (long long)t[calls * 99 / 100]);
-    printf("ttfb added %lld\n", (long long)(t[calls / 2] - d[calls / 2]));
+    printf("ttfb %s direct %lld %lld\n", when, (long long)d[calls / 2], (long long)d[calls * 99 / 100]);
+    printf("ttfb %s gateway %lld %lld\n", when, (long long)t[calls / 2], (long long)t[calls * 99 / 100]);
+    printf("ttfb %s added %lld\n", when, (long long)(t[calls / 2] - d[calls / 2]));
     free(d);
     free(t);
 }
@@ -337,7 +338,8 @@ static uint64_t bytes_of(const struct client *clients, int n)
     return sum;
 }
 
-static void bench_held(const struct agent *agents, pid_t gateway, int streams, int seconds)
+static void bench_held(
+    const struct agent *agents, uint16_t provider, pid_t gateway, int calls, int streams, int seconds)
 {
     struct client *clients = calloc((size_t)streams, sizeof(*clients));
     CURLM *multi = curl_multi_init();
@@ -356,6 +358,18 @@ static void bench_held(const struct agent *agents, pid_t gateway, int streams, i
     uint64_t to = bytes_of(clients, streams);
     printf("held %d %ld %ld %ld %.0f %.1f\n", streams, before, begin, rss_kib(gateway),
         (double)(to - from) / (sizeof(DELTA) - 1) / seconds, 100 * (cpu_s(gateway) - cpu) / seconds);
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        bench_ttfb("busy", &agents[0], provider, calls);
+        fflush(stdout);
+        _exit(0);
+    }
+    int status = 0;
+    while (waitpid(pid, &status, WNOHANG) == 0)
+        hold(multi, 100);
+    if (status != 0)
+        die("a call failed while streams were held");
 }
 
 int main(int argc, char **argv)
@@ -372,8 +386,10 @@ int main(int argc, char **argv)
         start(serve_agent, &agents[i], &agents[i], sizeof(agents[i]));
     }
     pid_t gateway = start(serve_gateway, &wiring, &up, 1);
-    bench_ttfb(&agents[0], wiring.provider, (int)strtol(argv[1], NULL, 10));
+    int calls = (int)strtol(argv[1], NULL, 10);
+    bench_ttfb("idle", &agents[0], wiring.provider, calls);
     fflush(stdout);
-    bench_held(agents, gateway, (int)strtol(argv[2], NULL, 10), (int)strtol(argv[3], NULL, 10));
+    bench_held(&agents[0], wiring.provider, gateway, calls, (int)strtol(argv[2], NULL, 10),
+        (int)strtol(argv[3], NULL, 10));
     return 0;
 }

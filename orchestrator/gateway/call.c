@@ -193,6 +193,8 @@ static void spend(struct call *c)
         usage.input = c->asked_bytes / 4;
         usage.output = a->text_bytes / 4;
     }
+    if (usage.input + usage.output == 0)
+        return;
     budget_spend(&run->budget, &usage);
     day_desk_add(run->desk, &run->day, 0, &usage);
     if (!a->usage.known)

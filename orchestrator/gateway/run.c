@@ -51,6 +51,16 @@ static void provider_done(struct gateway_provider *p)
     *p = (struct gateway_provider){0};
 }
 
+/* A key becomes a header's value: a line break in it would begin a header of its own. */
+static int check_key(const char *key, struct arp_err *err)
+{
+    for (const char *p = key; p && *p; p++)
+        if (*p < 0x21 || *p > 0x7e)
+            return arp_fail(
+                err, ARP_E_INVALID, 0, "key of the provider: it has characters that are not allowed");
+    return 0;
+}
+
 static int provider_copy(const struct gateway_provider *p, struct gateway_provider *ret, struct arp_err *err)
 {
     *ret = *p;
@@ -111,6 +121,8 @@ int gateway_run_new(struct gateway *g, CURLM *multi, struct metrics *m, struct d
     const struct gateway_spec *spec, struct gateway_run **ret, struct arp_err *err)
 {
     int rc = policy_base_url(spec->provider.base_url, spec->provider.plain_http, err);
+    if (rc == 0)
+        rc = check_key(spec->provider.key, err);
     if (rc != 0)
         return rc;
     struct gateway_run *run = calloc(1, sizeof(*run));

@@ -102,6 +102,9 @@ static const enum gateway_auth auths[] = {[PROVIDER_BEARER] = GATEWAY_AUTH_BEARE
     [PROVIDER_X_API_KEY] = GATEWAY_AUTH_X_API_KEY,
     [PROVIDER_X_GOOG_API_KEY] = GATEWAY_AUTH_X_GOOG_API_KEY,
     [PROVIDER_NO_AUTH] = GATEWAY_AUTH_NONE};
+/* The agent ends the run at its time, which begins later than the gateway's: a call that outlasts it is cut by that end, not refused before. */
+#define DEADLINE_GRACE_MS 10000
+
 static const enum gateway_record records[] = {[PROVIDER_RECORD_NONE] = GATEWAY_RECORD_NONE,
     [PROVIDER_RECORD_DIGEST] = GATEWAY_RECORD_DIGEST,
     [PROVIDER_RECORD_FULL] = GATEWAY_RECORD_FULL};

@@ -135,7 +135,8 @@ static void tell_call(struct story *s, const struct call *c)
     s->model_calls++;
 }
 
-#define TOOL "{\"type\":\"function\",\"name\":\"exec_command\"}"
+/* 2^53 - 1 is what schemas say for "any integer"; a writer of doubles rounds it. */
+#define TOOL "{\"type\":\"function\",\"name\":\"exec_command\",\"parameters\":{\"maximum\":9007199254740991}}"
 #define USER "{\"role\":\"user\",\"content\":\"run the tests\"}"
 #define TOLD                                                                                                 \
     "{\"type\":\"function_call_output\",\"call_id\":\"a\",\"output\":\"Exit code: 0\\nOutput:\\nok\\n\"}"

@@ -80,7 +80,7 @@ struct provider *provider_start(const char *scenario)
     if (ok)
         return p;
     fprintf(stderr, "the scripted provider did not start\n");
-    provider_done(p);
+    provider_forget(p);
     return NULL;
 }
 
@@ -94,7 +94,7 @@ void provider_stop(struct provider *p)
     p->pid = 0;
 }
 
-void provider_done(struct provider *p)
+void provider_forget(struct provider *p)
 {
     if (p)
         provider_stop(p);

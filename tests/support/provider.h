@@ -12,9 +12,9 @@ struct provider;
 
 /* Start it with a scenario, JSON text as tests/provider/scenario.h says. NULL when it failed (reason on stderr). */
 struct provider *provider_start(const char *scenario);
-/* End it, as if the provider had died; its log stays readable until provider_done. */
+/* End it, as if the provider had died; its log stays readable until provider_forget. */
 void provider_stop(struct provider *p);
-void provider_done(struct provider *p); /* accepts NULL */
+void provider_forget(struct provider *p); /* accepts NULL */
 
 /* http://127.0.0.1:PORT */
 const char *provider_url(const struct provider *p);

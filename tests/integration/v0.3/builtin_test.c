@@ -100,7 +100,7 @@ static void works_in(const char *dialect, const char *folder)
     ASSERT_TRUE(model_is_nowhere(stack, &tenant, &r, KEY));
     model_record_done(&r);
     reply_done(&answer);
-    provider_done(p);
+    provider_forget(p);
 }
 
 static void it_works_by_responses(void)
@@ -124,7 +124,7 @@ static void auto_is_builtin_where_the_image_has_no_program(void)
     snprintf(path, sizeof(path), "/runs/%s", reply_str(&answer, "runId"));
     ASSERT_INT(stack_call(stack, tenant.key, "GET", path, NULL, &answer), 200);
     ASSERT_STR(reply_str(&answer, "engine"), "builtin");
-    provider_done(p);
+    provider_forget(p);
     reply_done(&answer);
 }
 
@@ -141,23 +141,23 @@ static void steps_and_tokens_have_an_end(void)
     struct provider *p = play(ENDLESS, NULL);
     run("for ever", "\"limits\":{\"maxSteps\":3}", &answer, &r);
     ASSERT_STR(reply_str(&answer, "status"), "failed");
-    ASSERT_CONTAINS(reply_str(&answer, "errorMessage"), "maxSteps");
+    ASSERT_CONTAINS(reply_str(&answer, "errorMessage"), "limit of 3 steps");
     ASSERT_INT(provider_count(p), 3);
     model_record_done(&r);
-    provider_done(p);
+    provider_forget(p);
     p = play(ENDLESS, NULL);
     run("for ever", "\"limits\":{\"maxTokens\":300}", &answer, &r); /* 120 a call */
     ASSERT_STR(reply_str(&answer, "status"), "failed");
     ASSERT_CONTAINS(reply_str(&answer, "errorMessage"), "maxTokens");
     ASSERT_INT(provider_count(p), 3);
     model_record_done(&r);
-    provider_done(p);
+    provider_forget(p);
     p = play("{\"steps\":[{\"times\":0,\"answer\":{\"items\":[],\"fault\":{\"hang\":true}}}]}", NULL);
     run("wait", "\"timeoutMs\":2000", &answer, &r);
     ASSERT_STR(reply_str(&answer, "status"), "timeout");
     model_record_done(&r);
     reply_done(&answer);
-    provider_done(p);
+    provider_forget(p);
 }
 
 static void a_spent_budget_ends_it_in_words(void)
@@ -171,7 +171,7 @@ static void a_spent_budget_ends_it_in_words(void)
     ASSERT_INT(provider_count(p), 2);
     model_record_done(&r);
     reply_done(&answer);
-    provider_done(p);
+    provider_forget(p);
 }
 
 /* --- what a model does wrongly ----------------------------------------------------------------------------------------------------- */
@@ -191,7 +191,7 @@ static void malformed_calls_are_answered(void)
     expect_told(p, 1, "call_1");
     expect_told(p, 1, "no_such_tool");
     model_record_done(&r);
-    provider_done(p);
+    provider_forget(p);
     p = play("{\"steps\":[{\"times\":0,\"answer\":{\"items\":[{\"call\":\"shell\",\"arguments\":\"[\"}]}}]}",
         NULL);
     run("try", NULL, &answer, &r);
@@ -199,7 +199,7 @@ static void malformed_calls_are_answered(void)
     ASSERT_INT(provider_count(p), 3);
     model_record_done(&r);
     reply_done(&answer);
-    provider_done(p);
+    provider_forget(p);
 }
 
 static void edits_are_whole_and_stay_in_the_repository(void)
@@ -236,7 +236,7 @@ static void edits_are_whole_and_stay_in_the_repository(void)
     provider_request_done(&q);
     model_record_done(&r);
     reply_done(&answer);
-    provider_done(p);
+    provider_forget(p);
 }
 
 TEST_SUITE_WITH(builtin_test, set_up, tear_down, TEST(it_works_by_responses),

@@ -97,7 +97,7 @@ static void converse(
     ASSERT_TRUE(provider_request(p, provider_count(p) - 1, &q));
     ASSERT_CONTAINS(q.body, "please say hello");
     provider_request_done(&q);
-    provider_done(p);
+    provider_forget(p);
     reply_done(&first);
     reply_done(&second);
 }

@@ -184,7 +184,7 @@ static void a_conversation_goes_on_after_the_workspace_was_cold(void)
     ASSERT_INT(model_run(stack, &t, "codex", "once more", NULL, &r), 200);
     ASSERT_STR(reply_str(&r, "status"), "failed");
     ASSERT_CONTAINS(reply_str(&r, "errorMessage"), "502");
-    provider_done(p);
+    provider_forget(p);
     reply_done(&first);
     reply_done(&second);
     reply_done(&r);
@@ -201,7 +201,7 @@ static void a_thread_of_no_run_is_refused(void)
     ASSERT_INT(run_post(stack, &t, body, &r), 400);
     ASSERT_STR(reply_str(&r, "error.details.field"), "threadId");
     ASSERT_INT(provider_count(p), 0);
-    provider_done(p);
+    provider_forget(p);
     reply_done(&r);
 }
 
@@ -242,7 +242,7 @@ static void no_key_is_in_a_container_while_it_is_used(void)
     expect_request(p, 1, "call_0_0");
     model_record_done(&rec);
     reply_done(&r);
-    provider_done(p);
+    provider_forget(p);
 }
 
 /* A listener on all of this host's addresses; *ret_port in host order. */
@@ -295,7 +295,7 @@ static void a_container_reaches_nothing_but_the_relay(void)
     close(fd);
     model_record_done(&rec);
     reply_done(&r);
-    provider_done(p);
+    provider_forget(p);
 }
 
 /* --- ends --------------------------------------------------------------------------------------------------------------------------- */
@@ -313,7 +313,7 @@ static void a_spent_budget_ends_the_turn_in_words(void)
     ASSERT_CONTAINS(reply_str(&r, "errorMessage"), "arp_budget_exceeded");
     ASSERT_INT(provider_count(p), 3);
     reply_done(&r);
-    provider_done(p);
+    provider_forget(p);
 }
 
 static void a_cancelled_turn_leaves_no_process_and_no_open_command(void)
@@ -340,7 +340,7 @@ static void a_cancelled_turn_leaves_no_process_and_no_open_command(void)
     ASSERT_INT(model_events(&rec, "RunCommandStarted"), model_events(&rec, "RunCommandFinished"));
     model_record_done(&rec);
     reply_done(&r);
-    provider_done(p);
+    provider_forget(p);
 }
 
 static void a_command_that_outlives_the_turn_is_marked(void)
@@ -363,7 +363,7 @@ static void a_command_that_outlives_the_turn_is_marked(void)
     ASSERT_INT(model_events(&rec, "RunCommandFinished"), 2);
     model_record_done(&rec);
     reply_done(&r);
-    provider_done(p);
+    provider_forget(p);
 }
 
 TEST_SUITE_WITH(codex_test, set_up, tear_down, TEST(a_conversation_goes_on_after_the_workspace_was_cold),

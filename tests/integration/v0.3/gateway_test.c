@@ -168,7 +168,7 @@ static void all_dialects_pass_streamed_and_whole(void)
     ASSERT_INT(reply_num(&got, "usage.inputTokens"), 960);
     reply_done(&got);
     model_record_done(&r);
-    provider_done(p);
+    provider_forget(p);
 }
 
 static void only_known_headers_and_the_mapped_model_reach_the_provider(void)
@@ -202,7 +202,7 @@ static void only_known_headers_and_the_mapped_model_reach_the_provider(void)
         ASSERT_STR(str_at(line(&r, i), "modelSent"), "real-model");
     }
     model_record_done(&r);
-    provider_done(p);
+    provider_forget(p);
 }
 
 static void a_key_is_sent_as_its_provider_wants_it(void)
@@ -216,7 +216,7 @@ static void a_key_is_sent_as_its_provider_wants_it(void)
     CU_ASSERT_PTR_NULL(provider_header(&q, "authorization"));
     provider_request_done(&q);
     model_record_done(&r);
-    provider_done(p);
+    provider_forget(p);
 }
 
 /* --- what does not ---------------------------------------------------------------------------------------------------------------- */
@@ -246,7 +246,7 @@ static void what_is_not_allowed_is_refused_and_on_record(void)
     }
     expect_said(&r, 7, "401", "");
     model_record_done(&r);
-    provider_done(p);
+    provider_forget(p);
 }
 
 static void a_spent_budget_is_a_400_that_stays(void)
@@ -269,14 +269,14 @@ static void a_spent_budget_is_a_400_that_stays(void)
     expect_said(&r, 1, "400", "arp_budget_exceeded");
     ASSERT_INT(provider_count(p), 3);
     model_record_done(&r);
-    provider_done(p);
+    provider_forget(p);
     p = play(&t, PLAY, "\"limits\":{\"tokensPerRun\":100}");
     run_as(&t, prompt, NULL, "succeeded", &r);
     expect_said(&r, 0, "200", "");
     expect_said(&r, 1, "400", "arp_budget_exceeded");
     ASSERT_INT(provider_count(p), 1);
     model_record_done(&r);
-    provider_done(p);
+    provider_forget(p);
 }
 
 /* --- faults ------------------------------------------------------------------------------------------------------------------------ */
@@ -306,7 +306,7 @@ static void what_fails_before_its_first_byte_is_tried_again(void)
     }
     ASSERT_INT(model_events(&r, "RunModelCall"), 2);
     model_record_done(&r);
-    provider_done(p);
+    provider_forget(p);
 }
 
 static void an_answer_that_breaks_off_is_handed_on_as_such(void)
@@ -326,7 +326,7 @@ static void an_answer_that_breaks_off_is_handed_on_as_such(void)
     ASSERT_INT(num_at(line(&r, 0), "respBytes"), 700);
     CU_ASSERT_TRUE(cJSON_IsTrue(json_at(jsonl_find(&r.rec.events, "RunModelCall", 0), "cut")));
     model_record_done(&r);
-    provider_done(p);
+    provider_forget(p);
 }
 
 static void a_caller_that_leaves_ends_the_call_at_the_provider(void)
@@ -338,7 +338,7 @@ static void a_caller_that_leaves_ends_the_call_at_the_provider(void)
     ASSERT_STR(provider_how(p, 0), "gone");
     CU_ASSERT_TRUE(cJSON_IsTrue(json_at(line(&r, 0), "cut")));
     model_record_done(&r);
-    provider_done(p);
+    provider_forget(p);
 }
 
 static void the_end_of_a_run_ends_its_calls(void)
@@ -351,7 +351,7 @@ static void the_end_of_a_run_ends_its_calls(void)
     ASSERT_INT(r.calls.n, 1);
     CU_ASSERT_TRUE(cJSON_IsTrue(json_at(line(&r, 0), "cut")));
     model_record_done(&r);
-    provider_done(p);
+    provider_forget(p);
 }
 
 static void nonsense_passes_as_bytes_and_redirects_are_not_followed(void)
@@ -382,8 +382,8 @@ static void nonsense_passes_as_bytes_and_redirects_are_not_followed(void)
     ASSERT_INT(provider_count(elsewhere), 0);
     expect_said(&r, 4, "200", "well again");
     model_record_done(&r);
-    provider_done(p);
-    provider_done(elsewhere);
+    provider_forget(p);
+    provider_forget(elsewhere);
 }
 
 static void a_dead_provider_fails_the_run_in_words(void)
@@ -397,7 +397,7 @@ static void a_dead_provider_fails_the_run_in_words(void)
     ASSERT_TRUE(r.calls.n >= 1);
     ASSERT_INT(model_events(&r, "RunModelCall"), 1);
     model_record_done(&r);
-    provider_done(p);
+    provider_forget(p);
 }
 
 /* --- the key ----------------------------------------------------------------------------------------------------------------------- */
@@ -413,7 +413,7 @@ static void the_key_is_nowhere_but_at_the_provider(void)
     provider_request_done(&q);
     ASSERT_TRUE(model_is_nowhere(stack, &tenant, &r, KEY));
     model_record_done(&r);
-    provider_done(p);
+    provider_forget(p);
 }
 
 TEST_SUITE_WITH(gateway_test, set_up, tear_down, TEST(all_dialects_pass_streamed_and_whole),

@@ -77,7 +77,7 @@ static void play(
     ASSERT_INT(count_of(ret, "missing"), missing);
     ASSERT_INT(count_of(ret, "unattributed"), unattributed);
     ASSERT_INT(count_of(ret, "misreported"), misreported);
-    provider_done(p);
+    provider_forget(p);
     reply_done(&answer);
 }
 

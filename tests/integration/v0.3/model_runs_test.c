@@ -35,7 +35,7 @@ static int set_up(void)
 static int tear_down(void)
 {
     int code = stack ? stack_stop(stack) : 1;
-    provider_done(provider);
+    provider_forget(provider);
     docker_image_remove(image);
     return code;
 }

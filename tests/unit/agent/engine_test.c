@@ -287,7 +287,7 @@ static void engine_is_chosen_by_name_or_by_what_there_is(void)
     struct exehash *cache = exehash_new();
     struct engine_info infos[ENGINES];
     const struct engine_info *info;
-    engine_probe(cache, NULL, infos);
+    engine_probe(cache, NULL, NULL, infos);
     CU_ASSERT(infos[ENGINE_SHELL].available && infos[ENGINE_BUILTIN].available);
     infos[ENGINE_CODEX] = (struct engine_info){.name = "codex", .reason = "the image has no codex"};
     infos[ENGINE_CLAUDE] = (struct engine_info){.name = "claude", .available = true};

@@ -327,10 +327,11 @@ static void messages_unstreamed(void)
     gives(MODEL_MESSAGES, false,
         "{\"id\":\"m\",\"type\":\"message\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"x\"},{"
         "\"type\":\"text\",\"text\":\"a\"},{\"type\":"
-        "\"tool_use\",\"id\":\"t\",\"name\":\"Bash\",\"input\":{\"command\":\"ls\"}}],\"stop_reason\":\"tool_"
+        "\"tool_use\",\"id\":\"t\",\"name\":\"Bash\",\"input\":{\"command\":\"ls\",\"n\":9007199254740991}}],"
+        "\"stop_reason\":\"tool_"
         "use\",\"usage\":{\"input_tokens\":5,"
         "\"output_tokens\":6}}",
-        "T(a) C(t,Bash,{\"command\":\"ls\"}) tools 5/0/6/0 m");
+        "T(a) C(t,Bash,{\"command\":\"ls\",\"n\":9007199254740991}) tools 5/0/6/0 m");
     gives(MODEL_MESSAGES, false, "{\"type\":\"error\",\"error\":{\"message\":\"bad\"}}", "E(bad) failed - ");
 }
 

@@ -131,6 +131,15 @@ static uint64_t ask(const char *body)
     return fake_agent_call(agent, "POST", "/v1/responses", TYPE, body);
 }
 
+/* Requests that reached the provider. */
+static unsigned asked(void)
+{
+    pthread_mutex_lock(&provider->lock);
+    unsigned n = provider->requests;
+    pthread_mutex_unlock(&provider->lock);
+    return n;
+}
+
 static const char *body_of(uint64_t n)
 {
     return buf_str(&agent->uploads[n].body);
@@ -350,7 +359,7 @@ static void provider_that_breaks_off_cuts_the_answer(void)
     ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->cut));
     ASSERT_TRUE(!agent->uploads[0].whole);
     ASSERT_STR(body_of(0), part);
-    ASSERT_INT(provider->requests, 1);
+    ASSERT_INT(asked(), 1);
     cJSON *lines = end(NULL);
     ASSERT_TRUE(json_get_bool(line_of(lines, 0), "cut", false));
     expect_digest(line_of(lines, 0), "respSha256", part, sizeof(part) - 1);
@@ -408,7 +417,7 @@ static void last_of_five_failures_is_handed_on(void)
     ASSERT_INT(agent->uploads[0].status, 503);
     ASSERT_STR(agent->uploads[0].retry_after, "0");
     ASSERT_STR(body_of(0), "{\"error\":\"down\"}");
-    ASSERT_INT(provider->requests, 5);
+    ASSERT_INT(asked(), 5);
     cJSON *lines = end(NULL);
     ASSERT_INT(cJSON_GetArraySize(lines), 5);
     cJSON_Delete(lines);
@@ -444,7 +453,7 @@ static void hang_ends_at_the_deadline(void)
     ask(REQUEST);
     ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 1, u->whole));
     ASSERT_INT(agent->uploads[1].status, 400);
-    ASSERT_INT(provider->requests, 1);
+    ASSERT_INT(asked(), 1);
     cJSON *lines = end(NULL);
     ASSERT_STR(json_get_str(line_of(lines, 1), "refused"), "budget");
     cJSON_Delete(lines);
@@ -460,7 +469,7 @@ static void redirect_is_not_followed(void)
     ask(REQUEST);
     ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
     ASSERT_INT(agent->uploads[0].status, 502);
-    ASSERT_INT(provider->requests, 1);
+    ASSERT_INT(asked(), 1);
     ASSERT_TRUE(strstr(body_of(0), "moved") == NULL);
     /* The record has what the client got. */
     char digest[80] = "sha256:";
@@ -481,7 +490,7 @@ static void refused_key_is_told_without_the_providers_words(void)
     ASSERT_INT(agent->uploads[0].status, 400);
     ASSERT_CONTAINS(body_of(0), "arp_provider_key");
     ASSERT_TRUE(strstr(body_of(0), KEY) == NULL);
-    ASSERT_INT(provider->requests, 1);
+    ASSERT_INT(asked(), 1);
     cJSON_Delete(end(NULL));
 }
 
@@ -636,13 +645,13 @@ static void calls_wait_for_a_place(void)
     ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->body.len > 0));
     ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 1, u->body.len > 0));
     usleep(100000);
-    ASSERT_INT(provider->requests, 2);
+    ASSERT_INT(asked(), 2);
     fake_agent_gone(agent, 2); /* while it waits */
     fake_provider_open_gate(provider);
     fake_provider_open_gate(provider);
     for (uint64_t i = 0; i < 4; i++)
         ASSERT_TRUE(i == 2 || FAKE_AGENT_WAIT(agent, i, u->whole));
-    ASSERT_INT(provider->requests, 3);
+    ASSERT_INT(asked(), 3);
     struct gateway_sums sums;
     cJSON *lines = end(&sums);
     ASSERT_INT(cJSON_GetArraySize(lines), 4);
@@ -680,7 +689,7 @@ static void budget_is_sticky(void)
     }
     expect_refusal(ask(REQUEST), 400, "arp_budget_exceeded");
     expect_refusal(ask(REQUEST), 400, "arp_budget_exceeded");
-    ASSERT_INT(provider->requests, 2);
+    ASSERT_INT(asked(), 2);
     cJSON_Delete(end(NULL));
     ASSERT_INT(day[0], 2);
     ASSERT_INT(day[1], 240);
@@ -722,11 +731,11 @@ static void calls_that_cannot_be_recorded_are_not_made(void)
     ASSERT_TRUE(first && second);
     ASSERT_INT(agent->uploads[1].status, 503);
     ASSERT_CONTAINS(body_of(1), "arp_unavailable");
-    ASSERT_INT(provider->requests, 1);
+    ASSERT_INT(asked(), 1);
     cJSON_Delete(end(NULL));
 }
 
-static void base_url_must_be_secure(void)
+static void base_url_and_key_are_checked(void)
 {
     struct arp_err err;
     BEGIN({200, SSE, .body = DONE});
@@ -734,6 +743,10 @@ static void base_url_must_be_secure(void)
     ASSERT_INT(gateway_attach(gateway, &spec, &run, &err), ARP_E_INVALID);
     ASSERT_TRUE(strstr(err.msg, KEY) == NULL);
     spec.provider.base_url = base_url;
+    spec.provider.key = KEY "\r\nx-other: y";
+    ASSERT_INT(gateway_attach(gateway, &spec, &run, &err), ARP_E_INVALID);
+    ASSERT_TRUE(strstr(err.msg, KEY) == NULL);
+    spec.provider.key = KEY;
     attach();
     cJSON_Delete(end(NULL));
 }
@@ -750,7 +763,7 @@ static void two_hundred_streams_at_once(void)
     fake_provider_open_gate(provider);
     for (int i = 0; i < STREAMS; i++)
         ASSERT_TRUE(FAKE_AGENT_WAIT(agent, i, u->body.len == strlen(DELTA("one"))));
-    ASSERT_INT(provider->requests, STREAMS);
+    ASSERT_INT(asked(), STREAMS);
     fake_provider_open_gate(provider);
     fake_provider_open_gate(provider);
     for (int i = 0; i < STREAMS; i++) {
@@ -777,4 +790,4 @@ TEST_SUITE_WITH(gateway_test, set_up, tear_down, TEST(bytes_are_handed_on_as_the
     TEST(refusals_make_no_connection), TEST(body_over_the_limit_is_refused), TEST(budget_is_sticky),
     TEST(metrics_tell_what_happened), TEST(many_values_are_refused), TEST(calls_wait_for_a_place),
     TEST(nonsense_from_the_agent_ends_the_stream_only), TEST(calls_that_cannot_be_recorded_are_not_made),
-    TEST(base_url_must_be_secure), TEST(two_hundred_streams_at_once))
+    TEST(base_url_and_key_are_checked), TEST(two_hundred_streams_at_once))
