@@ -206,7 +206,7 @@ static int open_calls(struct model_calls *c, struct arp_err *err)
             "the stored key of provider '%s' does not open: give its apiKey again", w->provider);
     if (rc == 0)
         rc = attach(c, &p, key, err);
-    provider_done(&p);
+    provider_row_done(&p);
     return rc;
 }
 
