@@ -38,7 +38,7 @@ static const char *const *dup_list(const char *const *list)
     return (const char *const *)copy;
 }
 
-static void provider_row_done(struct gateway_provider *p)
+static void provider_done(struct gateway_provider *p)
 {
     if (p->key)
         explicit_bzero((char *)p->key, strlen(p->key));
@@ -72,7 +72,7 @@ static int provider_copy(const struct gateway_provider *p, struct gateway_provid
     ret->map_to = dup_list(p->map_to);
     if (ret->name && ret->base_url && (!p->key || ret->key) && ret->models && ret->map_from && ret->map_to)
         return 0;
-    provider_row_done(ret);
+    provider_done(ret);
     return arp_fail(err, ARP_E_NOMEM, 0, "gateway: provider");
 }
 
@@ -230,7 +230,7 @@ void gateway_run_free(struct gateway_run *run)
     day_desk_settle(run->desk, &run->day);
     if (ledger_close(run->ledger, &err) != 0)
         gateway_run_record_failed(run, &err);
-    provider_row_done(&run->provider);
+    provider_done(&run->provider);
     explicit_bzero(run->target.token, sizeof(run->target.token));
     record_names_done(&run->names);
     free(run);
