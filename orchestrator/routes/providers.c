@@ -56,7 +56,7 @@ static void reply_provider(struct http_req *req, unsigned status, struct provide
     cleanup_answer struct answer a;
     struct json *j = answer_open(&a);
     render_provider(j, p);
-    provider_row_done(p);
+    provider_done(p);
     answer_send(&a, req, status);
 }
 

@@ -14,10 +14,6 @@
 #include "shared/json.h"
 #include "shared/log.h"
 
-/* A run is ended by its agent's clock, which begins later than the gateway's and gives the engine 5 s to stop: only calls of an agent that does not
- * end it are ended by the gateway. */
-#define DEADLINE_GRACE_MS 10000
-
 /* The gateway's lists of words, ended by NULL; texts are of the parsed documents. */
 struct words {
     const char **v;
@@ -206,7 +202,7 @@ static int open_calls(struct model_calls *c, struct arp_err *err)
             "the stored key of provider '%s' does not open: give its apiKey again", w->provider);
     if (rc == 0)
         rc = attach(c, &p, key, err);
-    provider_row_done(&p);
+    provider_done(&p);
     return rc;
 }
 

@@ -81,7 +81,7 @@ static void done(void *element)
     free(p->key_bytes);
 }
 
-void provider_row_done(struct provider *p)
+void provider_done(struct provider *p)
 {
     done(p);
     *p = (struct provider){0};

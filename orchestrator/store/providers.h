@@ -61,7 +61,7 @@ struct provider {
     unsigned char key_nonce[16];
     size_t key_nonce_len;
 };
-void provider_row_done(struct provider *p);
+void provider_done(struct provider *p);
 struct providers {
     struct provider *v;
     size_t n;

@@ -47,7 +47,7 @@ static void check_key(const char *name, const struct provider_key *want)
     ASSERT_INT(p.key_nonce_len, want->nonce_len);
     ASSERT_TRUE(memcmp(p.key_nonce, want->nonce, want->nonce_len) == 0);
     ASSERT_STR(p.key_id, want->key_id);
-    provider_row_done(&p);
+    provider_done(&p);
 }
 
 static void what_was_put_is_read_back(void)
@@ -66,7 +66,7 @@ static void what_was_put_is_read_back(void)
     ASSERT_TRUE(p.limits.calls_per_run == 1 && p.limits.tokens_per_run == 2 && p.limits.calls_per_day == 3 &&
                 p.limits.tokens_per_day == 4 && p.limits.concurrent == 5);
     ASSERT_TRUE(p.created_us > 0 && p.key_updated_us > 0);
-    provider_row_done(&p);
+    provider_done(&p);
     check_key("whole", &key_1);
     OK(providers_delete(db, user_a.id, "whole", &err));
 }
@@ -83,8 +83,8 @@ static void a_replacement_without_a_key_keeps_the_key(void)
     ASSERT_STR(p.models, "[]");
     ASSERT_INT(p.key_updated_us, before.key_updated_us);
     ASSERT_TRUE(p.updated_us > before.updated_us);
-    provider_row_done(&p);
-    provider_row_done(&before);
+    provider_done(&p);
+    provider_done(&before);
     check_key("kept", &key_1);
     f.key = &key_2;
     put(user_a.id, "kept", &f);
@@ -106,7 +106,7 @@ static void a_key_does_not_go_elsewhere(void)
     ASSERT_INT(providers_put(db, user_a.id, "moved", &f, 1000, NULL, NULL, &err), ARP_E_FIELD);
     struct provider p = get(user_a.id, "moved");
     ASSERT_STR(p.base_url, "https://models.example");
-    provider_row_done(&p);
+    provider_done(&p);
     check_key("moved", &key_1);
     f.base_url = "https://elsewhere.example";
     f.key = &key_2;
@@ -124,7 +124,7 @@ static void without_auth_there_is_no_key(void)
     put(user_a.id, "none", &f);
     struct provider p = get(user_a.id, "none");
     ASSERT_TRUE(!p.key_bytes && !p.key_id && p.key_updated_us == 0);
-    provider_row_done(&p);
+    provider_done(&p);
     f.auth = PROVIDER_BEARER; /* and none comes back */
     ASSERT_INT(providers_put(db, user_a.id, "none", &f, 1000, NULL, NULL, &err), ARP_E_FIELD);
     ASSERT_INT(providers_put(db, user_a.id, "new", &f, 1000, NULL, NULL, &err), ARP_E_FIELD);
