@@ -148,7 +148,7 @@ static void steps_and_tokens_have_an_end(void)
     p = play(ENDLESS, NULL);
     run("for ever", "\"limits\":{\"maxTokens\":300}", &answer, &r); /* 120 a call */
     ASSERT_STR(reply_str(&answer, "status"), "failed");
-    ASSERT_CONTAINS(reply_str(&answer, "errorMessage"), "maxTokens");
+    ASSERT_CONTAINS(reply_str(&answer, "errorMessage"), "limit of 300 tokens");
     ASSERT_INT(provider_count(p), 3);
     model_record_done(&r);
     provider_forget(p);
