@@ -28,6 +28,8 @@ void step_engine_log(struct verification *v, struct check *c)
     cleanup_cjson cJSON *done = line_parse(&v->run_completed);
     if (json_str_at(done, "engineSha256"))
         file_digest_check(v, done, "engineSha256", "engine.jsonl", c);
+    else if (f->size > 0 && !v->complete)
+        check_unable(c, "engine.jsonl has %zu bytes and no digest; the record is not complete", f->size);
     else if (f->size > 0)
         check_fail(c, "engine.jsonl has %zu bytes, RunCompleted knows of none", f->size);
     check_pass(c, "%zu bytes that the engine's program printed: its own word, kept as it came", f->size);

@@ -11,6 +11,7 @@
 #include "tests/support/docker.h"
 #include "tests/support/model_stack.h"
 #include "tests/support/suite.h"
+#include "tests/support/watch.h"
 
 #define KEY "sk-arp-test-4f1d2c9b7e50a6"
 #define PLAY                                                                                                 \
@@ -400,6 +401,68 @@ static void a_dead_provider_fails_the_run_in_words(void)
     provider_forget(p);
 }
 
+/* --- while it goes on -------------------------------------------------------------------------------------------------------------- */
+
+static void words_reach_the_reader_while_the_model_speaks(void)
+{
+    struct provider *p = play(&tenant,
+        "{\"steps\":[{\"answer\":{\"items\":[{\"text\":\"one two three four five "
+        "six\"}],\"deltaBytes\":5,\"fault\":{\"hangAfter\":900}}}]}",
+        NULL);
+    struct reply r = {0};
+    char path[128];
+    snprintf(path, sizeof(path), "/projects/%s/message/stream", tenant.project_id);
+    struct watch *w = watch_start(stack, tenant.key, "POST", path,
+        "{\"engine\":\"codex\",\"prompt\":\"ask\",\"provider\":\"main\",\"timeoutMs\":10000}", NULL);
+    CU_ASSERT_TRUE(watch_until(w, "\"type\":\"RunToken\""));
+    CU_ASSERT_FALSE(watch_ended(w));
+    ASSERT_INT(watch_join(w, &r), 200);
+    ASSERT_CONTAINS(r.body, "\"status\":\"timeout\"");
+    reply_done(&r);
+    provider_forget(p);
+}
+
+/* True when the server keeps nothing of the run's calls outside its evidence. */
+static bool ledger_is_gone(const char *run_id)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/model/%s", stack_evidence_root(stack), run_id);
+    return access(path, F_OK) != 0;
+}
+
+static void a_server_that_dies_in_a_call_leaves_a_record(void)
+{
+    struct tenant t;
+    struct reply r = {0};
+    struct record rec;
+    struct jsonl calls;
+    char run_id[40];
+    ASSERT_TRUE(stack_tenant(stack, "dies", -1, &t));
+    struct provider *p = play(&t,
+        "{\"steps\":[{\"answer\":{\"items\":[{\"text\":\"first\"}]}},{\"answer\":{\"items\":[],\"fault\":{"
+        "\"hang\":true}}}]}",
+        NULL);
+    ASSERT_TRUE(model_begin(stack, &t, "codex", "ask\nask\nsay never", NULL, run_id));
+    for (int i = 0; i < 600 && provider_count(p) < 2; i++)
+        usleep(100000);
+    ASSERT_INT(provider_count(p), 2);
+    stack_kill(stack);
+    ASSERT_STR(provider_how(p, 1), "gone");
+    ASSERT_TRUE(stack_restart(stack));
+    ASSERT_TRUE(stack_wait_run(stack, &t, run_id, 90, &r));
+    ASSERT_STR(reply_str(&r, "reason"), "orchestrator_restart");
+    ASSERT_TRUE(record_open(stack, &t, run_id, &rec));
+    ASSERT_TRUE(record_is_unclosed(stack, &rec, "orchestrator_restart"));
+    ASSERT_TRUE(jsonl_read(rec.dir, "model_log.jsonl", &calls));
+    ASSERT_TRUE(calls.n >= 1 && jsonl_chain_ok(&calls, run_id, "model_log.jsonl"));
+    ASSERT_INT(num_at(calls.obj[0], "status"), 200);
+    CU_ASSERT_TRUE(ledger_is_gone(run_id));
+    jsonl_done(&calls);
+    record_done(&rec);
+    reply_done(&r);
+    provider_forget(p);
+}
+
 /* --- the key ----------------------------------------------------------------------------------------------------------------------- */
 
 static void the_key_is_nowhere_but_at_the_provider(void)
@@ -423,4 +486,5 @@ TEST_SUITE_WITH(gateway_test, set_up, tear_down, TEST(all_dialects_pass_streamed
     TEST(an_answer_that_breaks_off_is_handed_on_as_such),
     TEST(a_caller_that_leaves_ends_the_call_at_the_provider), TEST(the_end_of_a_run_ends_its_calls),
     TEST(nonsense_passes_as_bytes_and_redirects_are_not_followed),
-    TEST(a_dead_provider_fails_the_run_in_words), TEST(the_key_is_nowhere_but_at_the_provider))
+    TEST(a_dead_provider_fails_the_run_in_words), TEST(words_reach_the_reader_while_the_model_speaks),
+    TEST(a_server_that_dies_in_a_call_leaves_a_record), TEST(the_key_is_nowhere_but_at_the_provider))
