@@ -129,7 +129,16 @@ $(ESCAPE_BIN): $(BUILD)/%: %.c
 FAULTY := $(BUILD)/tests/arp-orchestrator-faulty
 $(FAULTY): $(BUILD)/orchestrator/main.o $(BUILD)/tests/fault/points.o $(call lib,orchestrator) $(call lib,shared)
 	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $^ $(call libs,$(PACKAGES_orchestrator))
-suites: all $(SUITE_BIN) $(ESCAPE_BIN) $(FAULTY)
+# What stands in for a model provider: nothing of the code under test is in it.
+PROVIDER := $(BUILD)/tests/arp-scripted-provider
+SCRIPTED_CLI := $(BUILD)/tests/arp-scripted-cli
+$(PROVIDER): $(call objs,$(sort $(filter-out tests/provider/scripted_cli.c,$(wildcard tests/provider/*.c))))
+	$(call say,LD,$@)$(CC) $(LDFLAGS_all) -o $@ $^ $(call libs,libmicrohttpd libcjson)
+# A coding agent that does what its prompt says, honest or not: it runs inside workspaces.
+$(SCRIPTED_CLI): tests/provider/scripted_cli.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) -static -std=c17 -O2 $(WARN) -D_GNU_SOURCE -o $@ $<
+suites: all $(SUITE_BIN) $(ESCAPE_BIN) $(FAULTY) $(PROVIDER) $(SCRIPTED_CLI)
 
 # Tables in README.md and docs/ that are printed from the code.
 docs: $(BUILD)/arp-orchestrator

@@ -8,18 +8,17 @@ cd "$(dirname "$0")"
 
 work=$(mktemp -d /tmp/arp-ci.XXXXXX)
 chmod 711 "$work"
-# A network of this run's own: what suites leave on it when they are killed is removed at the end, and nothing else.
+# A network of this run's own, and a list that its stacks enter their installations in: what suites leave at the engine when they are killed is
+# removed at the end by both, and nothing else.
 ARP_TEST_NETWORK=arp-ci-$$
-export ARP_TEST_NETWORK
+ARP_TEST_MADE=$work/installations
+export ARP_TEST_NETWORK ARP_TEST_MADE
 passed=0
 failed=0
 finished=0
 
 cleanup() {
-    if docker version >/dev/null 2>&1; then
-        docker ps -aq --filter network="$ARP_TEST_NETWORK" | xargs -r docker rm -f >/dev/null 2>&1 || true
-        docker network rm "$ARP_TEST_NETWORK" >/dev/null 2>&1 || true
-    fi
+    .ci/docker.sh clean "$ARP_TEST_NETWORK" "$ARP_TEST_MADE" || true
     .ci/postgres.sh stop "$work/postgres" >/dev/null 2>&1 || true
     .ci/docker.sh stop "$work/docker" || true
     rm -rf "$work"
@@ -75,6 +74,8 @@ ARP_TEST_DATABASE_URL=$(cat "$work/postgres/url")
 export ARP_TEST_DATABASE_URL
 .ci/docker.sh start "$work/docker"
 images/build.sh arp-workspace:v0.3
+images/engine.sh codex
+images/engine.sh opencode
 
 step 'image of the tools suite (kept for the next time)'
 quiet images/tools.sh

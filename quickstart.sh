@@ -64,6 +64,9 @@ images/build.sh arp-workspace:v0.3
 step 'orchestrator'
 # What is made from here on (logs, keys, evidence) is root's alone; .arp can be passed through.
 umask 077
+# Keys of model providers are stored under this one; without it they could not be opened again.
+if [ ! -s "$home/secrets.key" ]; then od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n' >"$home/secrets.key.new" && mv "$home/secrets.key.new" "$home/secrets.key"; fi
+export ARP_SECRETS_KEY_FILE="$home/secrets.key"
 export ARP_LISTEN_PORT="$port" ARP_STATE_DIR="$home/state" EVIDENCE_ROOT="$home/evidence" ARP_MIGRATIONS_DIR="$PWD/migrations"
 build/arp-orchestrator migrate
 # A running one that was built before is replaced by the new build.

@@ -1,6 +1,8 @@
 #!/bin/sh
 # A container engine for a machine where none runs: start dockerd in the background, stop it only if we started it.
-# usage: .ci/docker.sh start STATE_DIR | stop STATE_DIR
+# usage: .ci/docker.sh start STATE_DIR | stop STATE_DIR | clean NETWORK LIST
+#   clean removes what tests left at the engine that were killed: the network and the containers on it, and the containers and volumes of
+#   the installations whose ids LIST holds, one a line.
 #   STATE_DIR keeps dockerd.log and dockerd.pid (present only while an engine of ours runs). DOCKER_SOCKET as for the orchestrator.
 # Idempotent. Needs root or passwordless sudo to start.
 set -eu
@@ -67,9 +69,22 @@ stop() {
     rm -f "$state/dockerd.pid"
 }
 
-[ $# -eq 2 ] || die "usage: docker.sh start|stop STATE_DIR"
-case $2 in /*) state=$2 ;; *) state=$PWD/$2 ;; esac
-case $1 in
-start | stop) "$1" ;;
-*) die "usage: docker.sh start|stop STATE_DIR" ;;
+clean() { # NETWORK LIST
+    answers || return 0
+    docker ps -aq --filter network="$1" | xargs -r docker rm -f || true
+    sort -u "$2" 2>/dev/null | while read -r id; do
+        docker ps -aq --filter label=arp.instance="$id" | xargs -r docker rm -f || true
+        docker volume ls -q --filter label=arp.instance="$id" | xargs -r docker volume rm -f || true
+    done
+    docker network rm "$1" 2>/dev/null || true
+}
+
+usage='usage: docker.sh start|stop STATE_DIR, docker.sh clean NETWORK LIST'
+case $#:${1:-} in
+2:start | 2:stop)
+    case $2 in /*) state=$2 ;; *) state=$PWD/$2 ;; esac
+    "$1"
+    ;;
+3:clean) clean "$2" "$3" >/dev/null ;;
+*) die "$usage" ;;
 esac

@@ -42,6 +42,8 @@ libclang-rt-14-dev      sanitizers of clang
 openssh-client          ssh-keygen -Y verify: a stock verifier of seals
 openssl                 another one
 python3-jsonschema      holds answers against the schemas of docs/openapi.yaml
+nodejs/node             runs npm
+npm/npm                 fetches packages of coding agents (images/engine.sh); none of their scripts runs
 '
 bench='
 wrk                     load for bench/api.sh

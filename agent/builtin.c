@@ -426,7 +426,7 @@ void builtin_run(const struct builtin_spec *spec, struct builtin_result *ret)
     begin(&l);
     while (!l.ended)
         step(&l);
-    if (builtin_talk_save(&l.talk, &ret->conversation, NULL))
+    if (ret->steps > 0 && builtin_talk_save(&l.talk, &ret->conversation, NULL))
         buf_done(&ret->conversation);
     tell_end(&l);
     builtin_talk_done(&l.talk);

@@ -36,7 +36,17 @@ static void plumbing_close(struct plumbing *p)
         close_fd(fds[i]);
 }
 
-static int plumbing_open(int repo_fd, const struct command *c, struct plumbing *p, struct arp_err *err)
+/* The command opens /dev/stdout and /dev/stderr by name: its pipes are its own. */
+static int open_pipe(uid_t uid, int ret_fds[2], struct arp_err *err)
+{
+    int rc = capture_pipe(ret_fds, err);
+    if (rc == 0 && fchown(ret_fds[1], uid, (gid_t)-1) < 0)
+        return arp_fail(err, ARP_E_IO, errno, "owner of a pipe");
+    return rc;
+}
+
+static int plumbing_open(
+    int repo_fd, uid_t uid, const struct command *c, struct plumbing *p, struct arp_err *err)
 {
     *p = (struct plumbing){.cwd = -1, .null = -1, .out = {-1, -1}, .err = {-1, -1}};
     p->cwd = fd_open_beneath(repo_fd, c->cwd, O_PATH | O_DIRECTORY, 0, err);
@@ -45,8 +55,8 @@ static int plumbing_open(int repo_fd, const struct command *c, struct plumbing *
     p->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (p->null < 0)
         return arp_fail(err, ARP_E_IO, errno, "open /dev/null");
-    int rc = capture_pipe(p->out, err);
-    return rc ? rc : capture_pipe(p->err, err);
+    int rc = open_pipe(uid, p->out, err);
+    return rc ? rc : open_pipe(uid, p->err, err);
 }
 
 /* Follow the started command to its end. */
@@ -126,7 +136,7 @@ int command_execute(const struct command_context *run, const struct command *c, 
     struct plumbing p;
     struct child child;
     command_result_init(ret);
-    int rc = plumbing_open(run->repo_fd, c, &p, err);
+    int rc = plumbing_open(run->repo_fd, box_uid(run->box), c, &p, err);
     if (rc == 0) {
         struct launch launch = {.argv = (const char *const *)c->argv,
             .cwd_fd = p.cwd,

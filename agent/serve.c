@@ -463,7 +463,9 @@ int serve_start(const struct serve_config *config, struct server **ret, struct a
         return arp_fail(err, ARP_E_NOMEM, 0, "server");
     s->config = *config;
     pthread_mutex_init(&s->lock, NULL);
-    s->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, config->port,
+    /* Not epoll: libmicrohttpd uses it edge-triggered, and takes a read that fills less than its buffer for the last there is. An end of the
+     * connection that came with those bytes is then never seen, and a call whose answer broke off would hang. */
+    s->daemon = MHD_start_daemon(MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, config->port,
         on_accept, s, on_request, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)SERVE_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)SERVE_IDLE_SECONDS, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);

@@ -1,5 +1,5 @@
 /*
- * Serve: the agent's HTTP endpoints on libmicrohttpd, one epoll thread. Knows requests, tokens and streams; runs are the runner's.
+ * Serve: the agent's HTTP endpoints on libmicrohttpd, one thread. Knows requests, tokens and streams; runs are the runner's.
  * Every request needs "Authorization: Bearer <token>"; errors are JSON from the table in shared/err.h. Routes: docs/AGENT.md.
  */
 #ifndef ARP_AGENT_SERVE_H
@@ -14,8 +14,9 @@
 #include "agent/workspace.h"
 #include "shared/err.h"
 
-/* Connections at once: the orchestrator needs two or three. */
-#define SERVE_CONNECTIONS 32
+/* Connections at once: the orchestrator needs three or four, and one for each model call whose answer is on its way, of which the relay has as many as
+ * clients (64). */
+#define SERVE_CONNECTIONS 96
 /* A connection that neither sends nor takes bytes; a parked /run stream does not count. */
 #define SERVE_IDLE_SECONDS 30
 

@@ -16,11 +16,14 @@ struct text_line {
     size_t len;
 };
 
-/* A command as events.jsonl tells it. finished.text is NULL when the run ended first. */
+/* A command as events.jsonl tells it. finished.text is NULL when the run ended first. Its line in the command log is the one that stands
+ * where its end stands among the ends: commands of an engine run one beside the other. */
 struct seen_command {
     struct text_line started;
     struct text_line finished;
+    size_t line; /* NO_LINE: none that the events name */
 };
+#define NO_LINE SIZE_MAX
 
 /* A RunProcess event. */
 struct seen_process {
@@ -41,20 +44,30 @@ struct walked_log {
 struct verification {
     const struct keyring *keys;
     bool workflow; /* the bundle is of a workflow run; has its own files and steps */
+    bool engine;   /* it is of an engine's run, with three files more (run_engine_files) */
     struct packed zip;
     cJSON *statement;                       /* the signed payload, NULL until the envelope could be read */
     unsigned char ssh_public[SIGN_PUB_LEN]; /* key named by the SSH signature */
     bool has_ssh_public;
     struct walked_log events, command_log, process_log;
     struct text_line run_started, tool_context, diff_ready, run_completed; /* text NULL: not there */
-    struct seen_command *commands;
+    struct seen_command *commands;                                         /* by id */
     size_t command_count;
+    size_t *finish_order; /* ids, as commands ended: of line k of the command log */
+    size_t finished_count;
     struct text_line *log_lines; /* of command_log.jsonl */
     size_t log_line_count;
     struct seen_process *processes;
     size_t process_count;
     struct text_line *process_lines; /* of processes.jsonl */
     size_t process_line_count;
+    struct walked_log model_log; /* of an engine's run; so are the next */
+    struct text_line *model_lines;
+    size_t model_line_count;
+    struct text_line *model_events; /* RunModelCall */
+    size_t model_event_count;
+    bool reconciled; /* the counts were read and are those of the files */
+    struct verify_reconciliation reconciliation;
     uint64_t records_dropped; /* process records over the recorder's limit, as RunCompleted tells */
     struct walked_log workflow_log;
     struct text_line *workflow_lines; /* of workflow.jsonl */
@@ -93,6 +106,12 @@ void step_processes(struct verification *v, struct check *c);
 void step_commands(struct verification *v, struct check *c);
 void step_outputs(struct verification *v, struct check *c);
 void step_completion(struct verification *v, struct check *c);
+/* model_log.c */
+void step_model_log_chain(struct verification *v, struct check *c);
+void step_model_log(struct verification *v, struct check *c);
+void step_engine_log(struct verification *v, struct check *c);
+/* reconciliation.c */
+void step_reconciliation(struct verification *v, struct check *c);
 /* context.c */
 void step_environment(struct verification *v, struct check *c);
 /* container.c */
@@ -118,6 +137,8 @@ void log_walk(const struct verification *v, struct walked_log *w, const char *fi
 /* The lines of a log that was walked, to be found by number; free(). *ret_n is 0 when it is not sound. */
 struct text_line *log_split(
     const struct verification *v, struct walked_log *w, const char *file, size_t *ret_n);
+/* One of the files that only an engine's run has is there. In bag.c, so is the next. */
+bool bag_has_engine(const struct packed *zip);
 /* Read "<64 hex>  <name>\n" at *at. Returns false when it is not that. In bag.c. */
 bool manifest_line(
     const struct packed_file *m, size_t *at, char digest[SHA256_HEX_LEN + 1], char *name, size_t name_size);
@@ -134,7 +155,11 @@ void same_context(const cJSON *a, const char *a_name, const cJSON *b, const char
 bool between_digest(
     const struct packed_file *f, const char *begin, const char *end, char ret_hex[SHA256_HEX_LEN + 1]);
 
-/* A digest that an event gives of a file, under the name member. Absent is wrong only in a complete record. In cross.c. */
+/* "sha256:<hex>" or plain hex -> hex; NULL when it is neither. In cross.c, so are the next two. */
+const char *digest_hex(const char *text);
+/* data/blobs/sha256-<hex>, or NULL. */
+const struct packed_file *find_blob(const struct verification *v, const char *hex);
+/* A digest that an event gives of a file, under the name member. Absent is wrong only in a complete record. */
 void file_digest_check(
     const struct verification *v, const cJSON *event, const char *member, const char *file, struct check *c);
 /* Parse one line of a log that was walked before. NULL when memory runs out. Free with cJSON_Delete(). */

@@ -16,15 +16,32 @@ static int end_code(const struct view *v)
     return v->end == RUN_END_SUCCEEDED ? 0 : EXIT_NO;
 }
 
-/* What the options say; all borrowed. */
+/* What the options say, as popt fills it in: texts are owned but for argv. */
 struct run_options {
-    const char *agent;      /* NULL: the server's default */
+    char *project;
+    char *agent;            /* NULL: the server's default */
     const char **overrides; /* AGENT=CONTAINER each, NULL-terminated; NULL: none */
-    const char *prompt;
-    const char *script;
+    char *engine;           /* NULL: the agent's; so for the next two */
+    char *model;
+    char *provider;
+    char *thread; /* NULL: a new one */
+    char *prompt;
+    char *script;
+    long timeout_s;
+    int json;
     const char **argv; /* NULL-terminated; NULL: none */
-    int64_t timeout_ms;
 };
+
+static void run_options_done(struct run_options *o)
+{
+    for (const char **p = o->overrides; p && *p; p++)
+        free((char *)*p);
+    free(o->overrides);
+    char *const texts[] = {
+        o->project, o->agent, o->engine, o->model, o->provider, o->thread, o->prompt, o->script};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        free(texts[i]);
+}
 
 static bool has_commands(const struct run_options *o)
 {
@@ -74,10 +91,16 @@ static int request_body(const struct run_options *o, struct buf *out, struct arp
     if (o->agent)
         json_kstr(&j, "agent", o->agent);
     json_kstr(&j, "prompt", o->prompt ? o->prompt : "");
+    const char *const wishes[][2] = {
+        {"engine", o->engine}, {"model", o->model}, {"provider", o->provider}, {"threadId", o->thread}};
+    for (size_t i = 0; i < sizeof(wishes) / sizeof(wishes[0]); i++) {
+        if (wishes[i][1])
+            json_kstr(&j, wishes[i][0], wishes[i][1]);
+    }
     if (has_commands(o))
         write_commands(&j, o);
-    if (o->timeout_ms > 0)
-        json_kint(&j, "timeoutMs", o->timeout_ms);
+    if (o->timeout_s > 0)
+        json_kint(&j, "timeoutMs", (int64_t)o->timeout_s * 1000);
     int rc = o->overrides ? write_overrides(&j, o->overrides, err) : 0;
     json_obj_close(&j);
     return rc ? rc : buf_error(out, err);
@@ -105,56 +128,52 @@ static int check_options(const char *project, const struct run_options *o, struc
     if ((o->script && o->argv && o->argv[0]) || (!has_commands(o) && !o->prompt))
         return arp_fail(err, ARP_E_INVALID, 0,
             "run: give -c SCRIPT, a program with arguments, or a prompt for the agent");
-    if (o->timeout_ms < 0)
+    if (o->timeout_s < 0)
         return arp_fail(err, ARP_E_INVALID, 0, "run: give a timeout of at least 1");
     return 0;
 }
 
 int command_run(int argc, const char **argv)
 {
-    char *project = NULL, *agent = NULL, *prompt = NULL, *script = NULL;
-    const char **overrides = NULL;
-    int json = 0;
-    long timeout_s = 0;
+    struct run_options o = {0};
     const struct poptOption table[] = {
-        {"project", 'p', POPT_ARG_STRING, &project, 0, "project id (or ARP_PROJECT)", "ID"},
-        {"agent", 'a', POPT_ARG_STRING, &agent, 0, "whose run it is, instead of the agent 'default'", "KEY"},
-        {"override", 'o', POPT_ARG_ARGV, &overrides, 0,
+        {"project", 'p', POPT_ARG_STRING, &o.project, 0, "project id (or ARP_PROJECT)", "ID"},
+        {"agent", 'a', POPT_ARG_STRING, &o.agent, 0, "whose run it is, instead of the agent 'default'",
+            "KEY"},
+        {"override", 'o', POPT_ARG_ARGV, &o.overrides, 0,
             "run that agent in this container; once for each agent", "AGENT=ID"},
-        {"prompt", 'm', POPT_ARG_STRING, &prompt, 0, "what the run is for, in words", "TEXT"},
-        {"command", 'c', POPT_ARG_STRING, &script, 0, "run this with sh -c instead of an argument list",
+        {"prompt", 'm', POPT_ARG_STRING, &o.prompt, 0, "what the run is for, in words", "TEXT"},
+        {"engine", 'e', POPT_ARG_STRING, &o.engine, 0,
+            "who does what the prompt says: codex, claude, opencode, builtin, or auto", "NAME"},
+        {"model", 0, POPT_ARG_STRING, &o.model, 0, "which model the engine asks for", "NAME"},
+        {"provider", 0, POPT_ARG_STRING, &o.provider, 0, "whose models", "NAME"},
+        {"thread", 0, POPT_ARG_STRING, &o.thread, 0, "go on with the conversation of an earlier run", "ID"},
+        {"command", 'c', POPT_ARG_STRING, &o.script, 0, "run this with sh -c instead of an argument list",
             "SCRIPT"},
-        {"timeout", 't', POPT_ARG_LONG, &timeout_s, 0, "give the run at most this many seconds", "S"},
-        {"json", 0, POPT_ARG_NONE, &json, 0, "print the event lines as they are", NULL},
+        {"timeout", 't', POPT_ARG_LONG, &o.timeout_s, 0, "give the run at most this many seconds", "S"},
+        {"json", 0, POPT_ARG_NONE, &o.json, 0, "print the event lines as they are", NULL},
         POPT_AUTOHELP POPT_TABLEEND,
     };
     poptContext pc = command_options(argc, argv, table,
         "run --project ID [--agent KEY] [--override AGENT=ID] [--prompt TEXT] (-c SCRIPT | -- PROGRAM "
-        "ARGUMENT...)");
-    if (!pc)
+        "ARGUMENT...)\n  or:  run --project ID [--agent KEY] [--engine NAME] [--model NAME] [--provider "
+        "NAME] "
+        "[--thread ID] --prompt TEXT");
+    if (!pc) {
+        run_options_done(&o);
         return EXIT_TROUBLE;
-    const char *id = project ? project : getenv("ARP_PROJECT");
-    const struct run_options o = {.agent = agent,
-        .overrides = overrides,
-        .prompt = prompt,
-        .script = script,
-        .argv = poptGetArgs(pc),
-        .timeout_ms = timeout_s * 1000};
+    }
+    o.argv = poptGetArgs(pc);
+    const char *id = o.project ? o.project : getenv("ARP_PROJECT");
     struct arp_err err = {0};
     cleanup_buf struct buf body;
     buf_init(&body, LIMIT_BODY);
     int rc = check_options(id, &o, &err);
     if (!rc)
         rc = request_body(&o, &body, &err);
-    int code = rc ? command_trouble(&err) : start_and_follow(id, buf_str(&body), json);
+    int code = rc ? command_trouble(&err) : start_and_follow(id, buf_str(&body), o.json);
     poptFreeContext(pc);
-    for (const char **p = overrides; p && *p; p++)
-        free((char *)*p);
-    free(overrides);
-    free(project);
-    free(agent);
-    free(prompt);
-    free(script);
+    run_options_done(&o);
     return code;
 }
 

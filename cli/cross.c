@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/checks.h"
+#include "shared/limits.h"
 
 /* Members that say the same thing in RunCommandFinished and in the command log; the first nine must be there. */
 static const char *const command_members[] = {
@@ -27,24 +28,28 @@ static const char *const command_members[] = {
     "processes",
     "denied",
     "observed",
+    "origin",
+    "pid",
+    "abandoned",
 };
 #define COMMAND_MEMBERS  (sizeof(command_members) / sizeof(command_members[0]))
 #define COMMAND_REQUIRED 9
+/* From this one on a member stands in both or in neither. */
+#define COMMAND_PAIRED 14
 
 static bool same_member(const cJSON *a, const cJSON *b, const char *name)
 {
     return cJSON_Compare(json_at(a, name), json_at(b, name), true);
 }
 
-/* "sha256:<hex>" or plain hex -> hex; NULL when it is neither. */
-static const char *digest_hex(const char *text)
+const char *digest_hex(const char *text)
 {
     if (text && strncmp(text, "sha256:", 7) == 0)
         text += 7;
     return text && sha256_hex_ok(text) ? text : NULL;
 }
 
-static const struct packed_file *find_blob(const struct verification *v, const char *hex)
+const struct packed_file *find_blob(const struct verification *v, const char *hex)
 {
     char name[96];
     snprintf(name, sizeof(name), "data/blobs/sha256-%s", hex);
@@ -80,14 +85,15 @@ static bool stream_check(
 static void log_line_check(
     const struct verification *v, size_t id, const cJSON *entry, const cJSON *finished, struct check *c)
 {
-    const struct text_line *line = &v->log_lines[id];
+    const struct text_line *line = &v->log_lines[v->commands[id].line];
     char hex[SHA256_HEX_LEN + 1];
     for (size_t i = 0; i < COMMAND_MEMBERS; i++) {
         const char *name = command_members[i];
         bool here = json_at(entry, name), there = json_at(finished, name);
         if (i < COMMAND_REQUIRED && (!here || !there))
             check_fail(c, "command %zu: %s is missing", id, name);
-        else if (here && there && !same_member(entry, finished, name))
+        else if (i >= COMMAND_PAIRED ? here != there || (here && !same_member(entry, finished, name))
+                                     : here && there && !same_member(entry, finished, name))
             check_fail(
                 c, "command %zu: %s differs between command_log.jsonl and RunCommandFinished", id, name);
     }
@@ -96,6 +102,30 @@ static void log_line_check(
     if (!head || strcmp(head, hex) != 0)
         check_fail(
             c, "command %zu: its line in command_log.jsonl is not the one RunCommandFinished names", id);
+}
+
+/* Who ran it, and what that says of the rest (docs/formats/command_log.md). */
+static void origin_check(size_t id, const cJSON *started, const cJSON *entry, struct check *c)
+{
+    const cJSON *v_origin = json_at(entry, "origin"), *abandoned = json_at(entry, "abandoned"),
+                *pid = json_at(entry, "pid"), *code = json_at(entry, "exitCode");
+    const char *origin = v_origin ? cJSON_GetStringValue(v_origin) : "";
+    bool shim = origin && strcmp(origin, "shim") == 0;
+    if (!origin || (v_origin && !shim && strcmp(origin, "engine") != 0 && strcmp(origin, "builtin") != 0)) {
+        check_fail(c, "command %zu has no known origin", id);
+        return;
+    }
+    if (!cJSON_Compare(json_at(started, "origin"), v_origin, true) &&
+        (v_origin || json_at(started, "origin")))
+        check_fail(c, "command %zu: origin differs between command_log.jsonl and RunCommandStarted", id);
+    if (strcmp(origin, "engine") == 0 && id != 0)
+        check_fail(c, "command %zu says to be the engine's program, which is command 0", id);
+    if (pid && (!cJSON_IsNumber(pid) || pid->valuedouble <= 0))
+        check_fail(c, "command %zu has no valid pid", id);
+    if (shim && (json_at(entry, "processes") || json_at(entry, "denied") || json_at(entry, "observed")))
+        check_fail(c, "command %zu: the shim's command has counts that only the recorder can make", id);
+    if (abandoned && (!shim || !cJSON_IsTrue(abandoned) || !code || code->valuedouble != -1))
+        check_fail(c, "command %zu is said to be abandoned, but it ended", id);
 }
 
 static void command_check(const struct verification *v, size_t id, size_t *not_kept, struct check *c)
@@ -109,20 +139,20 @@ static void command_check(const struct verification *v, size_t id, size_t *not_k
         check_unable(c, "command %zu had not finished when the record ends", id);
     if (finished && (!same_member(started, finished, "command") || !same_member(started, finished, "cwd")))
         check_fail(c, "command %zu finished as another command than it started", id);
-    if (id >= v->log_line_count) {
+    if (seen->line >= v->log_line_count) {
         if (v->complete)
             check_fail(c, "command %zu is not in command_log.jsonl", id);
         else
             check_unable(c, "command %zu is not in command_log.jsonl; the record is not complete", id);
         return;
     }
-    cleanup_cjson cJSON *entry = line_parse(&v->log_lines[id]);
+    cleanup_cjson cJSON *entry = line_parse(&v->log_lines[seen->line]);
     if (!same_member(started, entry, "command") || !same_member(started, entry, "cwd") ||
         (json_at(entry, "argv") && !same_member(started, entry, "argv")))
         check_fail(c,
             "command %zu: command, cwd or argv differ between command_log.jsonl and RunCommandStarted", id);
-    if (finished)
-        log_line_check(v, id, entry, finished, c);
+    origin_check(id, started, entry, c);
+    log_line_check(v, id, entry, finished, c);
     *not_kept += !stream_check(v, entry, id, "stdout", c);
     *not_kept += !stream_check(v, entry, id, "stderr", c);
 }
@@ -134,14 +164,20 @@ void step_commands(struct verification *v, struct check *c)
         return;
     }
     size_t not_kept = 0;
-    if (v->log_line_count > v->command_count && !v->complete)
+    if (v->log_line_count > v->finished_count && !v->complete)
         check_unable(c, "command_log.jsonl goes on for %zu lines after the streamed events break off",
-            v->log_line_count - v->command_count);
-    else if (v->log_line_count > v->command_count)
-        check_fail(c, "command_log.jsonl has %zu lines, events.jsonl %zu commands", v->log_line_count,
-            v->command_count);
+            v->log_line_count - v->finished_count);
+    else if (v->log_line_count > v->finished_count)
+        check_fail(c, "command_log.jsonl has %zu lines, events.jsonl %zu commands that ended",
+            v->log_line_count, v->finished_count);
+    if (v->log_line_count > LIMIT_COMMAND_LINES)
+        check_fail(c, "command_log.jsonl has %zu lines, a recorder makes at most %d", v->log_line_count,
+            LIMIT_COMMAND_LINES);
+    for (size_t k = 0; k < v->finished_count; k++)
+        command_check(v, v->finish_order[k], &not_kept, c);
     for (size_t id = 0; id < v->command_count; id++)
-        command_check(v, id, &not_kept, c);
+        if (!v->commands[id].finished.text)
+            command_check(v, id, &not_kept, c);
     if (not_kept)
         check_unable(c, "the full bytes of %zu outputs are not in the bundle, only their digests", not_kept);
     check_pass(c, "%zu commands: events, log and output agree", v->command_count);

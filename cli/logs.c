@@ -170,14 +170,22 @@ static const char *command_line(
         if (!grown)
             return "memory is too short";
         v->commands = grown;
-        v->commands[v->command_count++] = (struct seen_command){.started = *line};
+        v->commands[v->command_count++] = (struct seen_command){.started = *line, .line = NO_LINE};
         return NULL;
     }
     if (n < 0 || n >= (double)v->command_count || n != (double)(size_t)n)
         return "a command finishes that never started";
     if (v->commands[(size_t)n].finished.text)
         return "a command finishes twice";
+    size_t *order = v->finish_order;
+    if ((v->finished_count & (v->finished_count - 1)) == 0)
+        order = realloc(order, (v->finished_count ? 2 * v->finished_count : 1) * sizeof(*order));
+    if (!order)
+        return "memory is too short";
+    v->finish_order = order;
+    v->finish_order[v->finished_count] = (size_t)n;
     v->commands[(size_t)n].finished = *line;
+    v->commands[(size_t)n].line = v->finished_count++;
     return NULL;
 }
 
@@ -194,6 +202,20 @@ static const char *process_line(struct verification *v, const cJSON *obj, const 
     v->processes = grown;
     v->processes[v->process_count++] = (struct seen_process){.event = *line,
         .in_command = n >= 0 && n < (double)v->command_count && !v->commands[(size_t)n].finished.text};
+    return NULL;
+}
+
+/* Remember a RunModelCall. Returns a reason, or NULL. */
+static const char *model_event(struct verification *v, const struct text_line *line)
+{
+    struct text_line *grown = v->model_events;
+    size_t n = v->model_event_count;
+    if ((n & (n - 1)) == 0)
+        grown = realloc(v->model_events, (n ? 2 * n : 1) * sizeof(*grown));
+    if (!grown)
+        return "memory is too short";
+    v->model_events = grown;
+    v->model_events[v->model_event_count++] = *line;
     return NULL;
 }
 
@@ -226,6 +248,8 @@ static const char *event_place(
         return command_line(v, obj, line, strcmp(type, "RunCommandFinished") == 0);
     } else if (strcmp(type, "RunProcess") == 0) {
         return process_line(v, obj, line);
+    } else if (strcmp(type, "RunModelCall") == 0) {
+        return model_event(v, line);
     }
     return NULL;
 }

@@ -121,6 +121,19 @@ static void flags_read(struct verification *v, struct check *c)
     v->volume_match = cJSON_IsTrue(match);
 }
 
+/* Which files there are follows from the engine: without this, a run's three files more could be left out as a whole. */
+static void engine_check(const struct verification *v, struct check *c)
+{
+    static const char *const names[] = {"engine.jsonl", "model_log.jsonl", "reconciliation.json"};
+    const char *engine = json_str_at(v->statement, "predicate/buildDefinition/externalParameters/engine");
+    bool wanted = engine && strcmp(engine, "shell") != 0;
+    if (wanted != v->engine)
+        check_fail(c, "the statement is of a run of engine %.40s, the bundle has %s files of an engine's run",
+            engine ? engine : "shell", v->engine ? "the" : "no");
+    if (v->engine)
+        statement_byproducts(v, names, sizeof(names) / sizeof(names[0]), c);
+}
+
 void step_statement(struct verification *v, struct check *c)
 {
     static const char *const names[] = {"events.jsonl", "command_log.jsonl", "processes.jsonl",
@@ -130,6 +143,7 @@ void step_statement(struct verification *v, struct check *c)
         return;
     }
     statement_kind(v, "urn:arp:agent-run:v1", "an agent run", c);
+    engine_check(v, c);
     subjects_check(v, c);
     statement_byproducts(v, names, sizeof(names) / sizeof(names[0]), c);
     flags_read(v, c);

@@ -12,39 +12,44 @@
 struct step {
     const char *name;
     void (*run)(struct verification *v, struct check *c);
+    bool engine; /* made of an engine's run only */
 };
 
 static const struct step run_steps[] = {
-    {"files", step_files},
-    {"manifests", step_manifests},
-    {"ssh-signature", step_ssh_signature},
-    {"signature", step_signature},
-    {"statement", step_statement},
-    {"events-chain", step_events_chain},
-    {"command-log-chain", step_command_log_chain},
-    {"processes-chain", step_processes_chain},
-    {"lifecycle", step_lifecycle},
-    {"commands", step_commands},
-    {"processes", step_processes},
-    {"outputs", step_outputs},
-    {"completion", step_completion},
-    {"environment", step_environment},
-    {"container-context", step_container_context},
-    {"trust", step_trust},
+    {.name = "files", .run = step_files},
+    {.name = "manifests", .run = step_manifests},
+    {.name = "ssh-signature", .run = step_ssh_signature},
+    {.name = "signature", .run = step_signature},
+    {.name = "statement", .run = step_statement},
+    {.name = "events-chain", .run = step_events_chain},
+    {.name = "command-log-chain", .run = step_command_log_chain},
+    {.name = "processes-chain", .run = step_processes_chain},
+    {.name = "lifecycle", .run = step_lifecycle},
+    {.name = "commands", .run = step_commands},
+    {.name = "processes", .run = step_processes},
+    {.name = "outputs", .run = step_outputs},
+    {.name = "engine-log", .run = step_engine_log, .engine = true},
+    {.name = "model-log-chain", .run = step_model_log_chain, .engine = true},
+    {.name = "model-log", .run = step_model_log, .engine = true},
+    {.name = "reconciliation", .run = step_reconciliation, .engine = true},
+    {.name = "completion", .run = step_completion},
+    {.name = "environment", .run = step_environment},
+    {.name = "container-context", .run = step_container_context},
+    {.name = "trust", .run = step_trust},
 };
 #define RUN_STEPS (sizeof(run_steps) / sizeof(run_steps[0]))
 
 static const struct step workflow_steps[] = {
-    {"files", step_files},
-    {"manifests", step_manifests},
-    {"ssh-signature", step_ssh_signature},
-    {"signature", step_signature},
-    {"statement", step_workflow_statement},
-    {"workflow-chain", step_workflow_chain},
-    {"workflow", step_workflow},
-    {"workflow-log", step_workflow_log},
-    {"bundles", step_bundles},
-    {"trust", step_trust},
+    {.name = "files", .run = step_files},
+    {.name = "manifests", .run = step_manifests},
+    {.name = "ssh-signature", .run = step_ssh_signature},
+    {.name = "signature", .run = step_signature},
+    {.name = "statement", .run = step_workflow_statement},
+    {.name = "workflow-chain", .run = step_workflow_chain},
+    {.name = "workflow", .run = step_workflow},
+    {.name = "workflow-log", .run = step_workflow_log},
+    {.name = "bundles", .run = step_bundles},
+    {.name = "trust", .run = step_trust},
 };
 #define WORKFLOW_STEPS (sizeof(workflow_steps) / sizeof(workflow_steps[0]))
 
@@ -106,6 +111,8 @@ static void make_checks(
     struct verification *v, const struct step *steps, size_t n, struct verify_report *r, bool readable)
 {
     for (size_t i = 0; i < n; i++) {
+        if (steps[i].engine && !v->engine)
+            continue;
         struct check *c = &r->checks[r->count++];
         c->name = steps[i].name;
         if (!readable) {
@@ -138,6 +145,8 @@ static enum verify_exit conclude(
     r->complete = v->complete;
     r->volume_match = v->volume_match;
     r->records_dropped = v->records_dropped;
+    r->reconciled = v->reconciled;
+    r->reconciliation = v->reconciliation;
     memcpy(r->key_id, v->key_id, sizeof(r->key_id));
     bool short_of_steps = o->steps_dir && r->bundles_accepted < r->bundles_listed;
     if (!v->trusted || !v->closed || !v->complete || !v->volume_match || short_of_steps ||
@@ -155,6 +164,7 @@ enum verify_exit verification_make(
     memcpy(r->run_id, v->zip.run_id, sizeof(r->run_id));
     /* Which closed list of files it must have: one with files of both kinds has neither. */
     v->workflow = r->workflow = packed_find(&v->zip, WORKFLOW_ENVELOPE) != NULL;
+    v->engine = !v->workflow && bag_has_engine(&v->zip);
     if (v->workflow)
         make_checks(v, workflow_steps, WORKFLOW_STEPS, r, readable);
     else
@@ -170,10 +180,13 @@ void verification_done(struct verification *v)
     cJSON_Delete(v->statement);
     cJSON_Delete(v->document);
     free(v->commands);
+    free(v->finish_order);
     free(v->log_lines);
     free(v->processes);
     free(v->process_lines);
     free(v->workflow_lines);
+    free(v->model_lines);
+    free(v->model_events);
     packed_done(&v->zip);
 }
 

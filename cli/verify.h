@@ -34,6 +34,26 @@ struct check {
 /* Those of a bundle, and one for each step of a workflow (shared/limits.h). */
 #define VERIFY_CHECKS_MAX (24 + LIMIT_WORKFLOW_STEPS)
 
+/* What reconciliation.json counts (docs/formats/reconciliation.md): X(member, name there). */
+#define VERIFY_RECONCILIATION(X)                                                                             \
+    X(asked, "asked")                                                                                        \
+    X(matched, "matched")                                                                                    \
+    X(missing, "missing")                                                                                    \
+    X(cut, "cut")                                                                                            \
+    X(ran, "ran")                                                                                            \
+    X(unattributed, "unattributed")                                                                          \
+    X(setup, "setup")                                                                                        \
+    X(misreported, "misreported")                                                                            \
+    X(changed_paths, "changedPaths")                                                                         \
+    X(unexplained, "unexplained")                                                                            \
+    X(model_calls, "modelCalls")                                                                             \
+    X(calls_differ, "modelCallsDiffer")
+struct verify_reconciliation {
+#define X(member, name) uint64_t member;
+    VERIFY_RECONCILIATION(X)
+#undef X
+};
+
 struct verify_report {
     enum verify_exit exit_code;
     bool workflow;   /* the bundle is of a workflow run */
@@ -48,6 +68,9 @@ struct verify_report {
     bool volume_match;
     uint64_t
         records_dropped; /* process records that the recorder's limit kept out of a complete record; 0 unless integrity */
+    bool
+        reconciled; /* an engine's run: the next holds what its reconciliation counts, recounted here; false unless integrity */
+    struct verify_reconciliation reconciliation;
     /* of a workflow run; 0 for others */
     size_t bundles_listed;   /* of its steps */
     size_t bundles_checked;  /* found where options say and looked at */

@@ -44,6 +44,27 @@ static void print_record(const struct verify_report *r, FILE *out)
         r->volume_match ? "equal to the workspace's copy" : "NOT equal to the workspace's copy");
 }
 
+/* What an engine's run did beside what it was asked and told: for the reader to judge. */
+static void print_reconciliation(const struct verify_report *r, FILE *out)
+{
+    const struct verify_reconciliation *n = &r->reconciliation;
+    fprintf(out,
+        "reconciliation: %" PRIu64 " matched, %" PRIu64 " missing, %" PRIu64 " unattributed (%" PRIu64
+        " set-up), %" PRIu64 " misreported, %" PRIu64 " changed paths unexplained, %" PRIu64
+        " model calls told differently\n",
+        n->matched, n->missing, n->unattributed, n->setup, n->misreported, n->unexplained, n->calls_differ);
+}
+
+static void json_reconciliation(struct json *j, const struct verify_reconciliation *n)
+{
+    json_key(j, "reconciliation");
+    json_obj_open(j);
+#define X(member, name) json_kuint(j, name, n->member);
+    VERIFY_RECONCILIATION(X)
+#undef X
+    json_obj_close(j);
+}
+
 void verify_print(const struct verify_report *r, FILE *out)
 {
     for (size_t i = 0; i < r->count; i++) {
@@ -62,6 +83,8 @@ void verify_print(const struct verify_report *r, FILE *out)
     fprintf(out, "assurance:    %s\n", assurance(r));
     if (r->integrity)
         (r->workflow ? print_workflow_record : print_record)(r, out);
+    if (r->integrity && r->reconciled)
+        print_reconciliation(r, out);
     fprintf(out, "not proven:   that the operator was honest when recording, or that nothing happened beside "
                  "the record\n");
 }
@@ -104,6 +127,8 @@ void verify_print_json(const struct verify_report *r, FILE *out)
         json_kuint(&j, "accepted", r->bundles_accepted);
         json_obj_close(&j);
     }
+    if (r->reconciled)
+        json_reconciliation(&j, &r->reconciliation);
     json_key(&j, "checks");
     json_arr_open(&j);
     for (size_t i = 0; i < r->count; i++) {

@@ -41,10 +41,27 @@ static void show_diff(const struct view *v, const cJSON *e)
         json_get_int(sum, "deletions", 0));
 }
 
+static void show_token(struct view *v, const cJSON *e)
+{
+    const char *delta = json_get_str(e, "delta");
+    if (!delta || !*delta)
+        return;
+    put_clean(delta, true, v->out);
+    v->heard = true;
+    v->open_line = delta[strlen(delta) - 1] != '\n';
+}
+
 static void show_completed(const struct view *v, const cJSON *e)
 {
     const char *message = json_get_str(e, "errorMessage");
-    put_output(json_get_str(e, "finalText"), v->out);
+    const char *thread = json_get_str(e, "threadId");
+    if (!v->heard)
+        put_output(json_get_str(e, "finalText"), v->out);
+    if (thread) {
+        fputs("thread ", v->out);
+        put_clean(thread, false, v->out);
+        putc('\n', v->out);
+    }
     put_clean(json_get_str(e, "status"), true, v->out);
     if (message) {
         fputs(": ", v->out);
@@ -110,12 +127,17 @@ static void show_exit(const struct view *v, const cJSON *e)
     putc('\n', v->out);
 }
 
-static void show(const struct view *v, const char *type, const cJSON *e)
+static void show(struct view *v, const char *type, const cJSON *e)
 {
+    bool token = strcmp(type, "RunToken") == 0;
+    if (v->open_line && !token && strcmp(type, "RunHeartbeat") != 0) {
+        putc('\n', v->out);
+        v->open_line = false;
+    }
     if (strcmp(type, "RunStarted") == 0) {
         fprintf(v->out, "run %s\n", v->run_id);
-    } else if (strcmp(type, "RunToken") == 0) {
-        put_clean(json_get_str(e, "delta"), true, v->out);
+    } else if (token) {
+        show_token(v, e);
     } else if (strcmp(type, "RunCommandStarted") == 0) {
         fputs("$ ", v->out);
         put_clean(json_get_str(e, "command"), true, v->out);

@@ -17,6 +17,8 @@ struct view {
     bool raw;        /* JSON lines as they came */
     char run_id[37]; /* from the first event */
     enum run_end_state end;
+    bool heard;     /* a model's text was shown as it came */
+    bool open_line; /* … and its last line has not ended */
 };
 
 /* Show one event line (no LF). Errors: ARP_E_JSON, ARP_E_UTF8 (not an event). */

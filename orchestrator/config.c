@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "orchestrator/secret.h"
 #include "shared/fd.h"
 #include "shared/limits.h"
 
@@ -25,10 +26,12 @@ enum option_type {
     OPTION_PATH,     /* char *, absolute */
     OPTION_ADDRESS,  /* char *, numeric IPv4 or IPv6 */
     OPTION_PATTERNS, /* char *, directories of which all is meant, separated by commas */
+    OPTION_KEY,      /* char *, 64 hex digits, or empty for none */
     OPTION_INT,      /* int64_t, range */
     OPTION_CPUS,     /* int64_t in 1e-9, range in whole CPUs, without its lower end */
     OPTION_DAYS,     /* int64_t in 1e-9 of a day, range in whole days */
     OPTION_BOOL,     /* bool */
+    OPTION_REACH,    /* enum config_reach */
     OPTION_LEVEL     /* enum log_level */
 };
 
@@ -106,6 +109,10 @@ static const struct option options[] = {
         "Database connections at most."},
     {"ARP_MAX_RUNS", OPTION_INT, AT(max_runs), "64", 1, 4096, false,
         "Runs at once on this orchestrator."},
+    {"ARP_SECRETS_KEY", OPTION_KEY, AT(secrets_key), "", 0, 0, true,
+        "Key under which API keys of model providers are stored (AES-256-GCM): openssl rand -hex 32. Without it none can be stored."},
+    {"ARP_PROVIDER_HTTP", OPTION_REACH, AT(provider_http), "none", 0, 0, false,
+        "Where model providers may be: none: https, no loopback or private address; loopback: also this host, by http too; allow: also private networks, by http too."},
     {"ARP_METRICS_PUBLIC", OPTION_BOOL, AT(metrics_public), "true", 0, 0, false,
         "Serve /metrics without a key; false asks for a key with the admin scope."},
     {"ARP_LOG_LEVEL", OPTION_LEVEL, AT(log_level), "info", 0, 0, false,
@@ -150,7 +157,7 @@ static bool patterns_ok(const char *list)
 static int set_text(const struct option *o, const char *value, struct config *c, struct arp_err *err)
 {
     unsigned char address[sizeof(struct in6_addr)];
-    if (value[0] == '\0')
+    if (value[0] == '\0' && o->type != OPTION_KEY)
         return arp_fail(err, ARP_E_INVALID, 0, "%s is empty", o->name);
     if (o->type == OPTION_PATH && value[0] != '/')
         return arp_fail(err, ARP_E_INVALID, 0, "%s is not an absolute path", o->name);
@@ -162,6 +169,10 @@ static int set_text(const struct option *o, const char *value, struct config *c,
         return arp_fail(err, ARP_E_INVALID, 0,
             "%s is not a list of at most %d patterns DIR/**, separated by commas: '%s'", o->name,
             PATTERNS_MAX, value);
+    struct secret_key key;
+    int rc = o->type == OPTION_KEY ? secret_key_parse(value, &key, err) : 0;
+    if (rc)
+        return rc;
     char *copy = strdup(value);
     if (!copy)
         return arp_fail(err, ARP_E_NOMEM, 0, "%s", o->name);
@@ -221,6 +232,20 @@ static int set_bool(const struct option *o, const char *value, bool *ret, struct
     return 0;
 }
 
+static const char *const reaches[] = {
+    [CONFIG_REACH_PUBLIC] = "none", [CONFIG_REACH_LOOPBACK] = "loopback", [CONFIG_REACH_ANY] = "allow"};
+
+static int set_reach(const struct option *o, const char *value, enum config_reach *ret, struct arp_err *err)
+{
+    for (size_t i = 0; i < sizeof(reaches) / sizeof(reaches[0]); i++) {
+        if (strcmp(value, reaches[i]) == 0) {
+            *ret = (enum config_reach)i;
+            return 0;
+        }
+    }
+    return arp_fail(err, ARP_E_INVALID, 0, "%s is none of none, loopback, allow: '%s'", o->name, value);
+}
+
 static int option_set(const struct option *o, const char *value, struct config *c, struct arp_err *err)
 {
     void *field = (char *)c + o->offset;
@@ -229,6 +254,7 @@ static int option_set(const struct option *o, const char *value, struct config *
     case OPTION_PATH:
     case OPTION_ADDRESS:
     case OPTION_PATTERNS:
+    case OPTION_KEY:
         return set_text(o, value, c, err);
     case OPTION_INT:
         return set_int(o, value, field, err);
@@ -237,6 +263,8 @@ static int option_set(const struct option *o, const char *value, struct config *
         return set_decimal(o, value, field, err);
     case OPTION_BOOL:
         return set_bool(o, value, field, err);
+    case OPTION_REACH:
+        return set_reach(o, value, field, err);
     case OPTION_LEVEL: {
         int rc = log_level_parse(value, field, err);
         return rc < 0 ? arp_wrap(err, "%s", o->name) : 0;
@@ -322,7 +350,7 @@ int config_load(const char *const *env, struct config *ret, struct arp_err *err)
 void config_done(struct config *c)
 {
     for (size_t i = 0; i < N_OPTIONS; i++) {
-        if (options[i].type <= OPTION_PATTERNS)
+        if (options[i].type <= OPTION_KEY)
             free(*(char **)((char *)c + options[i].offset));
     }
     *c = (struct config){0};
@@ -336,7 +364,9 @@ static void print_range(const struct option *o, struct buf *out)
         [OPTION_PATH] = "absolute path",
         [OPTION_ADDRESS] = "IP address",
         [OPTION_PATTERNS] = "list of DIR/**",
+        [OPTION_KEY] = "64 hex digits",
         [OPTION_BOOL] = "true, false",
+        [OPTION_REACH] = "none, loopback, allow",
         [OPTION_LEVEL] = "log level"};
     if (o->type == OPTION_INT)
         buf_printf(out, "%" PRId64 "..%" PRId64, o->min, o->max);
@@ -356,7 +386,10 @@ void config_print_help(struct buf *out)
         buf_printf(out, "  %s%s\n      %s\n      ", o->name, o->secret ? " (or its path in NAME_FILE)" : "",
             o->help);
         print_range(o, out);
-        buf_printf(out, "; %s%s\n", o->fallback ? "default " : "required", o->fallback ? o->fallback : "");
+        if (o->fallback)
+            buf_printf(out, "; default %s\n", o->fallback[0] ? o->fallback : "none");
+        else
+            buf_append_str(out, "; required\n");
     }
 }
 
@@ -375,7 +408,7 @@ void config_print_markdown(struct buf *out)
         buf_printf(out, "| `%s`%s | ", o->name, o->secret ? " (secret)" : "");
         print_range(o, out);
         if (o->fallback)
-            buf_printf(out, " | `%s` | %s |\n", o->fallback, o->help);
+            buf_printf(out, " | `%s` | %s |\n", o->fallback[0] ? o->fallback : "none", o->help);
         else
             buf_printf(out, " | required | %s |\n", o->help);
     }

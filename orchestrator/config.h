@@ -12,6 +12,13 @@
 #include "shared/err.h"
 #include "shared/log.h"
 
+/* Where providers of models may be (run/provider_url.h). */
+enum config_reach {
+    CONFIG_REACH_PUBLIC,   /* https, public addresses */
+    CONFIG_REACH_LOOPBACK, /* also this host, by http too */
+    CONFIG_REACH_ANY       /* also private networks; http everywhere */
+};
+
 struct config {
     char *listen_address; /* numeric IPv4 or IPv6 */
     int64_t listen_port;  /* 0: the kernel chooses */
@@ -43,6 +50,8 @@ struct config {
     int64_t worker_threads;
     int64_t db_connections;
     int64_t max_runs;
+    char *secrets_key; /* secret: 64 hex digits; "" when there is none */
+    enum config_reach provider_http;
     bool metrics_public;
     enum log_level log_level;
     int64_t shutdown_s;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "orchestrator/gateway/gateway.h"
 #include "orchestrator/http/server.h"
 #include "orchestrator/installation.h"
 #include "orchestrator/routes/app.h"
@@ -78,10 +79,13 @@ static void observe(void *ctx, const char *route, const char *method, unsigned s
 static int make_directories(const struct config *cfg, struct run_env *env, struct arp_err *err)
 {
     int n = snprintf(env->staging_root, sizeof(env->staging_root), "%s/staging", cfg->evidence_root);
-    if (n < 0 || (size_t)n >= sizeof(env->staging_root))
+    int m = snprintf(env->model_root, sizeof(env->model_root), "%s/model", cfg->evidence_root);
+    if (n < 0 || (size_t)n >= sizeof(env->staging_root) || m < 0 || (size_t)m >= sizeof(env->model_root))
         return arp_fail(err, ARP_E_INVALID, 0, "EVIDENCE_ROOT is too long");
     int rc = dir_make(cfg->state_dir, 0700, err);
-    return rc ? rc : dir_make(env->staging_root, 0700, err);
+    if (rc == 0)
+        rc = dir_make(env->staging_root, 0700, err);
+    return rc ? rc : dir_make(env->model_root, 0700, err);
 }
 
 static int open_database(struct server *s, struct arp_err *err)
@@ -124,8 +128,12 @@ static int make_run_parts(struct server *s, struct arp_err *err)
     memcpy(env->secret, s->self.secret, sizeof(env->secret));
     if (!env->metrics || !env->live || !env->warm || !env->bundler || !env->collector || !s->auth)
         return arp_fail(err, ARP_E_NOMEM, 0, "start");
+    int rc = secret_key_parse(s->cfg->secrets_key, &env->secrets, err);
+    if (rc == 0)
+        rc = gateway_start(env->metrics, &env->gateway, err);
     struct reconcile_report report = {0};
-    int rc = reconcile_engine(env, &report, err);
+    if (rc == 0)
+        rc = reconcile_engine(env, &report, err);
     if (rc == 0)
         rc = bundler_start(env->bundler, env, s->signer, err);
     if (rc == 0)
@@ -185,6 +193,7 @@ static void stop_parts(struct server *s)
     if (s->env.live)
         live_stop(s->env.live, (int)s->cfg->shutdown_s * 1000);
     http_server_free(s->http, HTTP_GRACE_MS);
+    gateway_stop(s->env.gateway); /* no run is attached any more */
     custodian_stop(s->custodian); /* both before the janitor, who renews their leases */
     collector_free(s->env.collector);
     janitor_stop(s->janitor);

@@ -26,6 +26,7 @@
     X(ARP_E_FIELD, 400, "invalid_field", "a field has a wrong type or value")                                \
     X(ARP_E_OVERRIDE, 400, "invalid_container_override", "a container override is not valid")                \
     X(ARP_E_CONTAINER, 400, "container_unresolved", "the agent's container can't be used")                   \
+    X(ARP_E_PROVIDER, 400, "provider_unresolved", "no provider of models fits the run")                      \
     X(ARP_E_UNAUTHENTICATED, 401, "unauthenticated", "an API key is required")                               \
     X(ARP_E_FORBIDDEN, 403, "forbidden", "the API key lacks the scope for this")                             \
     X(ARP_E_NOT_FOUND, 404, "not_found", "no such resource")                                                 \

@@ -103,6 +103,15 @@ static const struct need needs[] = {
     {EVENT_RUN_PROCESS, "at", JSON_STRING},
     {EVENT_RUN_PROCESS, "commandId", JSON_INT},
     {EVENT_RUN_PROCESS, "pid", JSON_INT},
+    {EVENT_RUN_MODEL_CALL, "call", JSON_INT},
+    {EVENT_RUN_MODEL_CALL, "lane", JSON_STRING},
+    {EVENT_RUN_MODEL_CALL, "path", JSON_STRING},
+    {EVENT_RUN_MODEL_CALL, "status", JSON_INT},
+    {EVENT_RUN_MODEL_CALL, "reqSha256", JSON_STRING},
+    {EVENT_RUN_MODEL_CALL, "reqBytes", JSON_INT},
+    {EVENT_RUN_MODEL_CALL, "respSha256", JSON_STRING},
+    {EVENT_RUN_MODEL_CALL, "respBytes", JSON_INT},
+    {EVENT_RUN_MODEL_CALL, "cut", JSON_BOOL},
     {EVENT_WORKFLOW_STEP_STARTED, "step", JSON_INT},
     {EVENT_WORKFLOW_STEP_STARTED, "runId", JSON_STRING},
     {EVENT_WORKFLOW_STEP_FINISHED, "step", JSON_INT},
@@ -124,6 +133,8 @@ static bool has_kind(const cJSON *v, enum json_kind kind)
                v->valuedouble == (double)(int64_t)v->valuedouble;
     case JSON_OBJECT:
         return cJSON_IsObject(v);
+    case JSON_BOOL:
+        return cJSON_IsBool(v);
     default:
         return false;
     }

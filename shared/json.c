@@ -15,6 +15,9 @@
 /* Integers up to here are exact in the doubles that cJSON stores. */
 #define JSON_INT_MAX 9007199254740992.0
 
+/* Whole numbers below it are written without an exponent, as JavaScript does: readers take them for integers. */
+#define WHOLE_MAX 1e21
+
 void json_init(struct json *j, struct buf *out)
 {
     *j = (struct json){.out = out};
@@ -152,11 +155,12 @@ void json_raw(struct json *j, const char *text)
 
 void json_number(struct json *j, double v)
 {
-    if (v == floor(v) && fabs(v) <= JSON_INT_MAX) {
-        json_int(j, (int64_t)v);
+    char text[32];
+    if (v == floor(v) && fabs(v) < WHOLE_MAX) {
+        snprintf(text, sizeof(text), "%.0f", v == 0 ? 0.0 : v); /* there is no -0 among integers */
+        json_raw(j, text);
         return;
     }
-    char text[32];
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof(text), "%.*g", digits, v);
         if (strtod(text, NULL) == v)

@@ -37,7 +37,7 @@ void json_bool(struct json *j, bool v);
 void json_null(struct json *j);
 /* Insert text that is already one valid JSON value; an empty or NULL text writes null. */
 void json_raw(struct json *j, const char *text);
-/* A whole number without a fraction where it is exact, else the shortest form that reads back as the same double. v is finite. */
+/* Whole numbers below 10^21 as integers, others in the shortest form that reads back as the same double. v is finite. */
 void json_number(struct json *j, double v);
 /* Write a parsed value as it was parsed. */
 void json_value(struct json *j, const cJSON *v);

@@ -60,6 +60,10 @@
 #define LIMIT_AGENT_BODY (6u * LIMIT_INSTRUCTIONS + (16u << 10))
 /* ARP_AGENTS_PER_USER at most: they are listed in one answer, 256 * 6 * 32 KiB of it instructions at the worst. */
 #define LIMIT_AGENTS 256
+/* Providers of models that a user may have: one for each there is, and some for trying. */
+#define LIMIT_PROVIDERS 32
+/* A provider's definition: 100 models, a map of 100, each name of 128 bytes, and a key. */
+#define LIMIT_PROVIDER_BODY (64u << 10)
 /* ARP_WORKFLOWS_PER_USER at most: they are listed in one answer, without their steps. */
 #define LIMIT_WORKFLOWS 1024
 /* An idle container expires after a year at the latest, or never. */

@@ -61,10 +61,16 @@ int model_emit_call(
 int model_emit_call_json(
     struct model_answer *a, const char *id, const char *name, const cJSON *arguments, struct arp_err *err)
 {
-    cleanup_free char *text = arguments ? cJSON_PrintUnformatted(arguments) : strdup("{}");
-    if (!text)
-        return arp_fail(err, ARP_E_NOMEM, 0, "tool call");
-    return model_emit_call(a, id, name, text, err);
+    cleanup_buf struct buf text;
+    struct json j;
+    buf_init(&text, SSE_EVENT_MAX * 6ul); /* a byte may become an escape of six */
+    json_init(&j, &text);
+    if (arguments)
+        json_value(&j, arguments);
+    else
+        buf_append_str(&text, "{}");
+    int rc = buf_error(&text, err);
+    return rc ? rc : model_emit_call(a, id, name, text.data, err);
 }
 
 int model_emit_error(struct model_answer *a, const cJSON *error, const char *fallback, struct arp_err *err)

@@ -40,6 +40,12 @@ static int input_check(const struct bundle_input *in, struct arp_err *err)
         return arp_fail(err, ARP_E_INVALID, 0, "bundle input: commit, tree or image digest is malformed");
     if (!in->engine || !in->orchestrator_version)
         return arp_fail(err, ARP_E_INVALID, 0, "bundle input: engine or version is missing");
+    const struct bundle_program *p = &in->program;
+    if ((p->sha256 && !sha256_hex_ok(p->sha256)) || (p->prompt_sha256 && !sha256_hex_ok(p->prompt_sha256)) ||
+        (p->tools_sha256 && !sha256_hex_ok(p->tools_sha256)))
+        return arp_fail(err, ARP_E_INVALID, 0, "bundle input: a digest of the engine is malformed");
+    if (bundle_has_engine(in) && !sha256_hex_ok(in->model_log.head))
+        return arp_fail(err, ARP_E_INVALID, 0, "bundle input: chain head is not 64 hex digits");
     return 0;
 }
 
@@ -58,19 +64,25 @@ static int chain_check(
 
 static int add_readme(const struct bundle_input *in, struct entries *e, struct arp_err *err)
 {
-    char about[640];
+    static const char engine_files[] =
+        "engine.jsonl (what the coding agent's program printed), model_log.jsonl (each call of a model),\n"
+        "reconciliation.json (what the model asked for, was told, and what really ran),\n";
+    char about[900];
     snprintf(about, sizeof(about),
         "Evidence of agent run %s\n\n"
         "The record of what was run: events.jsonl (everything, in order), command_log.jsonl (each command),\n"
         "processes.jsonl (each program that was executed), outputs.json (results), "
-        "diff.patch (changes to the repository),\n"
+        "diff.patch (changes to the repository),\n%s"
         "env_snapshot.json and metadata.json (where and for whom), "
         "data/blobs (full output).\n\n",
-        in->run_id);
+        in->run_id, bundle_has_engine(in) ? engine_files : "");
     const struct bag_readme readme = {.about = about,
         .envelope = ENVELOPE,
-        .chains = "each line of events.jsonl, command_log.jsonl and processes.jsonl names the SHA-256 of the "
-                  "line before it as \"prev\".",
+        .chains = bundle_has_engine(in)
+                      ? "each line of events.jsonl, command_log.jsonl, processes.jsonl and "
+                        "model_log.jsonl names the SHA-256 of the line before it as \"prev\"."
+                      : "each line of events.jsonl, command_log.jsonl and processes.jsonl "
+                        "names the SHA-256 of the line before it as \"prev\".",
         .verify = "arpctl verify --keyring keys.json <bundle>.zip"};
     return bag_add_readme(&readme, e, err);
 }
@@ -83,8 +95,10 @@ static int collect(const struct bundle_input *in, struct entries *e, struct arp_
         rc = chain_check(in, "command_log.jsonl", &in->command_log, err);
     if (!rc)
         rc = chain_check(in, "processes.jsonl", &in->processes, err);
+    if (!rc && bundle_has_engine(in))
+        rc = chain_check(in, "model_log.jsonl", &in->model_log, err);
     if (!rc)
-        rc = staged_read(in->staging_dir, e, err);
+        rc = staged_read(in->staging_dir, bundle_has_engine(in), e, err);
     if (!rc && entries_total_size(e) > BUNDLE_SIZE_MAX)
         rc = arp_fail(err, ARP_E_TOO_LARGE, 0, "the evidence is over %llu bytes", BUNDLE_SIZE_MAX);
     if (!rc)

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "orchestrator/bundle/intoto.h"
 #include "orchestrator/bundle/package.h"
@@ -19,6 +20,14 @@
 #define BUNDLE_BLOBS_MAX 60000
 #define BUNDLE_SIZE_MAX  4000000000ull
 
+/* What an engine is made of, as the agent found it. Digests: 64 hex digits. Each NULL when there is none, or it is not known. */
+struct bundle_program {
+    const char *version;
+    const char *sha256;        /* of the CLI's program */
+    const char *prompt_sha256; /* of the built-in loop's prompt */
+    const char *tools_sha256;  /* of its tools' schemas */
+};
+
 /* Everything the bundle says, all borrowed. It must come from the run's stored record, never from "now", so that a bundle
  * built again after a crash or an upgrade has the same bytes (the signer refuses a second different seal). Text fields may be
  * NULL where the comment says so. */
@@ -27,10 +36,11 @@ struct bundle_input {
     const char *user_id;
     const char *project_id;
     const char *workspace_id;
-    const char *staging_dir; /* <EVIDENCE_ROOT>/staging/<runId>: the seven files and blobs/ */
+    const char *staging_dir; /* <EVIDENCE_ROOT>/staging/<runId>: the files of bundle_has_engine and blobs/ */
     const char *prompt;      /* NULL: none; only its digest enters the statement */
-    const char *engine;      /* "shell" */
-    const char *agent_key;   /* the agent of the run; NULL: unknown */
+    const char *engine;      /* "shell", or that of a coding agent: the bundle then has three files more */
+    struct bundle_program program; /* of that engine; all NULL with "shell" and when it is not known */
+    const char *agent_key;         /* the agent of the run; NULL: unknown */
     const char
         *container_context;   /* JSON text, as ToolContext tells it; NULL: the run never had a container */
     const char *image_name;   /* NULL: unknown */
@@ -54,7 +64,14 @@ struct bundle_input {
     struct bundle_chain events;      /* must agree with the staged events.jsonl */
     struct bundle_chain command_log; /* must agree with the staged command_log.jsonl */
     struct bundle_chain processes;   /* must agree with the staged processes.jsonl */
+    struct bundle_chain model_log;   /* of an engine's run: must agree with the staged model_log.jsonl */
 };
+
+/* Is it an engine's run, with engine.jsonl, model_log.jsonl and reconciliation.json? */
+static inline bool bundle_has_engine(const struct bundle_input *in)
+{
+    return strcmp(in->engine, "shell") != 0;
+}
 
 /* Build, seal and store durably (temp file, fsync, rename, fsync of the directory); replaces an older file of that name.
  * Errors: ARP_E_INVALID (bad ids in the input), ARP_E_EVIDENCE (staging holds other names, lacks a file, a blob's content is not

@@ -24,8 +24,18 @@ static const struct {
     {"metadata.json", "Run metadata", "application/json"},
     {"env_snapshot.json", "Environment snapshot", "application/json"},
     {"data/replay.json", "Replay plan", "application/json"},
+    /* of an engine's run */
+    {"engine.jsonl", "Output of the engine's program", "application/jsonl"},
+    {"model_log.jsonl", "Log of model calls", "application/jsonl"},
+    {"reconciliation.json", "Reconciliation", "application/json"},
 };
-#define CRATE_FILES (sizeof(crate_files) / sizeof(crate_files[0]))
+#define ENGINE_FILES 3
+
+static size_t crate_file_count(const struct bundle_input *in)
+{
+    size_t all = sizeof(crate_files) / sizeof(crate_files[0]);
+    return bundle_has_engine(in) ? all : all - ENGINE_FILES;
+}
 
 /* {"@id":id} as the value of key. */
 static void ref(struct json *j, const char *key, const char *id)
@@ -74,7 +84,7 @@ static void root_dataset(struct json *j, const struct bundle_input *in, const ch
     ref(j, "conformsTo", PROFILE);
     json_key(j, "hasPart");
     json_arr_open(j);
-    for (size_t i = 0; i < CRATE_FILES; i++)
+    for (size_t i = 0; i < crate_file_count(in); i++)
         ref(j, NULL, crate_files[i].name);
     json_arr_close(j);
     ref(j, "mentions", run_urn);
@@ -135,7 +145,7 @@ static void graph(struct json *j, const struct bundle_input *in)
     named_thing(j, user_id, "Person", in->user_id);
     image_thing(j, in);
     run_action(j, in, run_urn, user_id);
-    for (size_t i = 0; i < CRATE_FILES; i++) {
+    for (size_t i = 0; i < crate_file_count(in); i++) {
         thing_open(j, crate_files[i].name, "File");
         json_kstr(j, "name", crate_files[i].title);
         json_kstr(j, "encodingFormat", crate_files[i].type);

@@ -40,6 +40,11 @@ int replay_add(const struct bundle_input *in, struct entries *e, struct arp_err 
     json_kint(&j, "pids", in->pids);
     json_obj_close(&j);
     json_kstr(&j, "commands", "command_log.jsonl");
+    if (bundle_has_engine(in)) {
+        json_kstr(&j, "engineVersion", in->program.version);
+        json_kdigest(&j, "engineSha256", in->program.sha256);
+        json_kstr(&j, "modelCalls", "model_log.jsonl");
+    }
     json_obj_close(&j);
     buf_append_char(&b, '\n');
     return entries_add_buf(e, "data/replay.json", &b, err);

@@ -27,6 +27,9 @@ static const char *const staged_names[] = {
     "processes.jsonl",
 };
 #define STAGED_COUNT (sizeof(staged_names) / sizeof(staged_names[0]))
+/* Of an engine's run besides. */
+static const char *const engine_names[] = {"engine.jsonl", "model_log.jsonl", "reconciliation.json"};
+#define ENGINE_COUNT (sizeof(engine_names) / sizeof(engine_names[0]))
 
 static void closedir_ptr(DIR **d)
 {
@@ -35,10 +38,10 @@ static void closedir_ptr(DIR **d)
 }
 #define cleanup_dir __attribute__((cleanup(closedir_ptr)))
 
-static bool is_staged_name(const char *name)
+static bool is_one_of(const char *name, const char *const *names, size_t n)
 {
-    for (size_t i = 0; i < STAGED_COUNT; i++)
-        if (strcmp(name, staged_names[i]) == 0)
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(name, names[i]) == 0)
             return true;
     return false;
 }
@@ -93,22 +96,33 @@ static int read_blobs(const char *dir, struct entries *out, struct arp_err *err)
     return 0;
 }
 
-int staged_read(const char *staging_dir, struct entries *out, struct arp_err *err)
+static int add_files(
+    const char *dir, const char *const *names, size_t n, struct entries *out, struct arp_err *err)
 {
+    int rc = 0;
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = add_file(dir, names[i], names[i], out, err);
+    return rc;
+}
+
+int staged_read(const char *staging_dir, bool engine, struct entries *out, struct arp_err *err)
+{
+    size_t engine_count = engine ? ENGINE_COUNT : 0;
     cleanup_dir DIR *d = opendir(staging_dir);
     if (!d)
         return arp_fail(err, ARP_E_IO, errno, "open staging directory '%s'", staging_dir);
     for (struct dirent *e; (e = readdir(d));) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || strcmp(e->d_name, "blobs") == 0)
             continue;
-        if (!is_staged_name(e->d_name))
+        if (!is_one_of(e->d_name, staged_names, STAGED_COUNT) &&
+            !is_one_of(e->d_name, engine_names, engine_count))
             return arp_fail(err, ARP_E_EVIDENCE, 0, "the staging directory holds a file of another name");
     }
-    for (size_t i = 0; i < STAGED_COUNT; i++) {
-        int rc = add_file(staging_dir, staged_names[i], staged_names[i], out, err);
-        if (rc)
-            return rc;
-    }
+    int rc = add_files(staging_dir, staged_names, STAGED_COUNT, out, err);
+    if (rc == 0)
+        rc = add_files(staging_dir, engine_names, engine_count, out, err);
+    if (rc)
+        return rc;
     char blobs[PATH_MAX];
     int n = snprintf(blobs, sizeof(blobs), "%s/blobs", staging_dir);
     if (n < 0 || (size_t)n >= sizeof(blobs))

@@ -56,6 +56,19 @@ static void parameters(struct json *j, const struct bundle_input *in)
     json_obj_close(j);
 }
 
+/* urn:arp:engine:<engine>:<part>, when its digest is known. */
+static void engine_dependency(struct json *j, const char *part, const char *engine, const char *hex)
+{
+    char uri[128];
+    if (!hex)
+        return;
+    snprintf(uri, sizeof(uri), "urn:arp:engine:%.64s:%s", engine, part);
+    json_obj_open(j);
+    json_kstr(j, "uri", uri);
+    intoto_digest(j, "sha256", hex);
+    json_obj_close(j);
+}
+
 static void dependencies(struct json *j, const struct bundle_input *in)
 {
     json_key(j, "resolvedDependencies");
@@ -79,6 +92,9 @@ static void dependencies(struct json *j, const struct bundle_input *in)
         json_obj_close(j);
         json_obj_close(j);
     }
+    engine_dependency(j, "program", in->engine, in->program.sha256);
+    engine_dependency(j, "prompt", in->engine, in->program.prompt_sha256);
+    engine_dependency(j, "tools", in->engine, in->program.tools_sha256);
     json_arr_close(j);
 }
 
@@ -128,6 +144,11 @@ static void run_details(struct json *j, const struct bundle_input *in, const str
     intoto_byproduct(j, e, "outputs.json", NULL);
     intoto_byproduct(j, e, "env_snapshot.json", NULL);
     intoto_byproduct(j, e, "metadata.json", NULL);
+    if (bundle_has_engine(in)) {
+        intoto_byproduct(j, e, "engine.jsonl", NULL);
+        intoto_byproduct(j, e, "model_log.jsonl", &in->model_log);
+        intoto_byproduct(j, e, "reconciliation.json", NULL);
+    }
     json_arr_close(j);
     json_obj_close(j);
 }

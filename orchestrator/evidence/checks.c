@@ -3,41 +3,82 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "orchestrator/evidence/lines.h"
 #include "shared/chain.h"
 #include "shared/event.h"
 #include "shared/fd.h"
 #include "shared/json.h"
 
-/* The line at *p, without LF; moves *p behind it. A last line without LF counts too. NULL at the end. */
-static const char *next_line(const char **p, const char *end, size_t *ret_len, bool *ret_ended)
+static void note_started(struct check_heads *h, const cJSON *obj)
 {
-    const char *line = *p;
-    if (line >= end)
-        return NULL;
-    const char *lf = memchr(line, '\n', (size_t)(end - line));
-    *ret_len = (size_t)((lf ? lf : end) - line);
-    *ret_ended = lf != NULL;
-    *p = lf ? lf + 1 : end;
-    return line;
+    const char *origin = json_get_str(obj, "origin");
+    if (json_get_int(obj, "commandId", -1) != (int64_t)h->started)
+        h->defect = "a command started out of order";
+    else if (h->started == 0)
+        h->engine = origin && strcmp(origin, "engine") == 0;
+    h->started++;
+}
+
+static void note_finished(struct check_heads *h, const cJSON *obj)
+{
+    const char *head = json_get_str(obj, "commandLogHead");
+    int64_t id = json_get_int(obj, "commandId", -1);
+    if (!head || !sha256_hex_ok(head))
+        return;
+    if (id < 0 || id >= (int64_t)h->started || id >= LIMIT_COMMAND_LINES)
+        h->defect = "a command ended that never started";
+    else if (h->ended[id])
+        h->defect = "a command ended twice";
+    else
+        h->ended[id] = true;
+    memcpy(h->head[h->n++], head, SHA256_HEX_LEN + 1);
 }
 
 void check_heads_read(const char *events, size_t len, struct check_heads *ret)
 {
-    static const char type[] = "\"RunCommandFinished\"";
+    static const char type[] = "\"RunCommand";
     const char *p = events;
     size_t n;
     bool ended;
     const char *line;
-    ret->n = 0;
-    while (ret->n < LIMIT_COMMANDS && (line = next_line(&p, events + len, &n, &ended)) != NULL) {
+    bool closed = ret->closed;
+    memset(ret, 0, sizeof(*ret));
+    ret->closed = closed;
+    while (ret->n < LIMIT_COMMAND_LINES && (line = lines_next(&p, events + len, &n, &ended)) != NULL) {
         cleanup_cjson cJSON *obj = NULL;
         if (!memmem(line, n, type, sizeof(type) - 1) || json_parse_line(line, n, &obj, NULL) != 0)
             continue;
         const char *is = json_get_str(obj, "type");
-        const char *head = json_get_str(obj, "commandLogHead");
-        if (is && strcmp(is, "RunCommandFinished") == 0 && head && sha256_hex_ok(head))
-            memcpy(ret->head[ret->n++], head, SHA256_HEX_LEN + 1);
+        if (is && strcmp(is, "RunCommandStarted") == 0)
+            note_started(ret, obj);
+        else if (is && strcmp(is, "RunCommandFinished") == 0)
+            note_finished(ret, obj);
     }
+}
+
+/* Who ran it. The shim's commands have a process of their own, whose record is among those of the engine's; a command that broke off with
+ * the engine's turn has no exit code. */
+static int check_origin(const cJSON *obj, struct arp_err *err)
+{
+    static const char *const of_recorder[] = {"processes", "denied", "observed"};
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(obj, "origin");
+    const cJSON *abandoned = cJSON_GetObjectItemCaseSensitive(obj, "abandoned");
+    const char *origin = v ? cJSON_GetStringValue(v) : "";
+    if (!origin ||
+        (v && strcmp(origin, "shim") != 0 && strcmp(origin, "engine") != 0 && strcmp(origin, "builtin") != 0))
+        return arp_fail(err, ARP_E_CORRUPT, 0, "no known 'origin'");
+    if (abandoned &&
+        (strcmp(origin, "shim") != 0 || !cJSON_IsTrue(abandoned) || json_get_int(obj, "exitCode", 0) != -1))
+        return arp_fail(err, ARP_E_CORRUPT, 0, "'abandoned' of a command that ended");
+    if (strcmp(origin, "shim") != 0)
+        return 0;
+    const cJSON *pid = cJSON_GetObjectItemCaseSensitive(obj, "pid"); /* without: it could not be started */
+    if (pid && (!cJSON_IsNumber(pid) || json_get_int(obj, "pid", 0) <= 0))
+        return arp_fail(err, ARP_E_CORRUPT, 0, "no valid 'pid'");
+    for (size_t i = 0; i < sizeof(of_recorder) / sizeof(of_recorder[0]); i++)
+        if (cJSON_GetObjectItemCaseSensitive(obj, of_recorder[i]))
+            return arp_fail(err, ARP_E_CORRUPT, 0, "'%s' of a shim's command", of_recorder[i]);
+    return 0;
 }
 
 static int check_log_line(const char *line, size_t len, struct chain *chain, struct arp_err *err)
@@ -51,7 +92,8 @@ static int check_log_line(const char *line, size_t len, struct chain *chain, str
     const char *type = json_get_str(obj, "type");
     if (!type || strcmp(type, "command") != 0)
         return arp_fail(err, ARP_E_CORRUPT, 0, "not a command");
-    return chain_accept(chain, line, len, obj, err);
+    rc = check_origin(obj, err);
+    return rc ? rc : chain_accept(chain, line, len, obj, err);
 }
 
 int check_command_log(const char *run_id, const char *bytes, size_t len, const struct check_heads *heads,
@@ -63,12 +105,14 @@ int check_command_log(const char *run_id, const char *bytes, size_t len, const s
     size_t n;
     size_t count = 0;
     bool ended = true;
+    if (heads->defect)
+        return arp_fail(err, ARP_E_CORRUPT, 0, "the streamed events: %s", heads->defect);
     chain_init(&chain, run_id, "command_log.jsonl");
-    while ((line = next_line(&p, bytes + len, &n, &ended)) != NULL) {
+    while ((line = lines_next(&p, bytes + len, &n, &ended)) != NULL) {
         if (!ended)
             return arp_fail(err, ARP_E_CORRUPT, 0, "the last line is not finished");
-        if (count == LIMIT_COMMANDS)
-            return arp_fail(err, ARP_E_TOO_LARGE, 0, "more than %d lines", LIMIT_COMMANDS);
+        if (count == LIMIT_COMMAND_LINES)
+            return arp_fail(err, ARP_E_TOO_LARGE, 0, "more than %d lines", LIMIT_COMMAND_LINES);
         int rc = check_log_line(line, n, &chain, err);
         if (rc != 0) {
             arp_wrap(err, "line %zu", count);
@@ -78,8 +122,9 @@ int check_command_log(const char *run_id, const char *bytes, size_t len, const s
             return arp_fail(err, ARP_E_CORRUPT, 0, "line %zu is not the one whose hash was streamed", count);
         count++;
     }
-    if (count < heads->n || (heads->closed && count > heads->n))
-        return arp_fail(err, ARP_E_CORRUPT, 0, "%zu lines, but %zu commands were streamed", count, heads->n);
+    if (count < heads->n || (heads->closed && (count > heads->n || heads->n != heads->started)))
+        return arp_fail(err, ARP_E_CORRUPT, 0,
+            "%zu lines, but %zu commands were streamed, of which %zu ended", count, heads->started, heads->n);
     *ret_lines = count;
     return 0;
 }
@@ -97,6 +142,7 @@ struct seen_exec {
 struct process_walk {
     struct chain chain;
     struct seen_exec *seen; /* LIMIT_PROCESS_RECORDS of them */
+    bool engine;            /* all are of command 0 */
 };
 
 /* A member that a line must have, and the kinds of cJSON it may be. */
@@ -228,6 +274,8 @@ static int check_process_line(struct process_walk *w, const char *line, size_t l
     rc = is_exec ? check_exec(obj, err) : check_exit(w, obj, err);
     if (rc != 0)
         return rc;
+    if (w->engine && json_get_int(obj, "commandId", -1) != 0)
+        return arp_fail(err, ARP_E_CORRUPT, 0, "of another command than the engine's program");
     w->seen[w->chain.next_seq] = (struct seen_exec){.command = json_get_int(obj, "commandId", -1),
         .pid = json_get_int(obj, "pid", -1),
         .is_exec = is_exec};
@@ -240,7 +288,7 @@ static bool next_process_head(const char **p, const char *end, char ret[SHA256_H
     const char *line;
     size_t n;
     bool ended;
-    while ((line = next_line(p, end, &n, &ended)) != NULL) {
+    while ((line = lines_next(p, end, &n, &ended)) != NULL) {
         cleanup_cjson cJSON *obj = NULL;
         uint64_t seq;
         enum event_type type;
@@ -260,7 +308,7 @@ int check_processes(const char *run_id, const char *bytes, size_t len, const str
     uint64_t *ret_lines, struct arp_err *err)
 {
     cleanup_free struct seen_exec *seen = calloc(LIMIT_PROCESS_RECORDS, sizeof(*seen));
-    struct process_walk w = {.seen = seen};
+    struct process_walk w = {.seen = seen, .engine = streamed->engine};
     const char *p = bytes, *at = streamed->events, *line;
     char head[SHA256_HEX_LEN + 1];
     size_t n;
@@ -268,7 +316,7 @@ int check_processes(const char *run_id, const char *bytes, size_t len, const str
     if (!seen)
         return arp_fail(err, ARP_E_NOMEM, 0, "process log");
     chain_init(&w.chain, run_id, "processes.jsonl");
-    while ((line = next_line(&p, bytes + len, &n, &ended)) != NULL) {
+    while ((line = lines_next(&p, bytes + len, &n, &ended)) != NULL) {
         unsigned long long k = w.chain.next_seq;
         if (!ended)
             return arp_fail(err, ARP_E_CORRUPT, 0, "the last line is not finished");

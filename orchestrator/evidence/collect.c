@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "orchestrator/evidence/checks.h"
+#include "orchestrator/evidence/model_files.h"
 #include "orchestrator/evidence/staging.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
@@ -170,6 +171,7 @@ static int check_processes_file(struct collector *c, const struct incoming *in, 
 {
     const struct check_streamed streamed = {.events = c->expect->events,
         .len = c->expect->events_len,
+        .engine = c->heads.engine,
         .closed = c->expect->processes_sha256 != NULL};
     return check_processes(c->run_id, bytes_of(in), in->size, &streamed, &c->facts->processes, err);
 }
@@ -293,6 +295,42 @@ static int take_blob(struct collector *c, const struct agent_evidence_file *entr
     return rc;
 }
 
+/* --- of an engine's run --- */
+
+/* What the engine's program printed: its own word, kept as it came. An agent that streamed no digest of it left none. */
+static int take_engine_log(struct collector *c, struct arp_err *err)
+{
+    const char *streamed = c->expect->engine_sha256;
+    if (!c->expect->engine && find_entry(c, "engine.jsonl"))
+        problem(c->facts, "engine.jsonl: of a run without an engine");
+    if (!c->expect->engine || (!streamed && !find_entry(c, "engine.jsonl")))
+        return 0;
+    return take_file(c, "engine.jsonl", LIMIT_BLOB, streamed, NULL, true, &c->facts->has_engine_log, err);
+}
+
+/* Our own record of the model calls. */
+static int take_model_log(struct collector *c, struct arp_err *err)
+{
+    struct model_files f;
+    if (!c->expect->engine || !c->expect->model_root)
+        return 0;
+    int rc = model_files_take(c->expect->model_root, c->run_id, c->staging, &f, err);
+    if (rc)
+        return rc;
+    c->facts->model_calls = f.lines;
+    c->facts->has_model_log = f.found && !f.torn && f.bad_line == UINT64_MAX && f.bad_blobs == 0;
+    if (!f.found)
+        problem(c->facts, "model_log.jsonl: the run had no ledger");
+    if (f.torn)
+        problem(c->facts, "model_log.jsonl: its last line was cut and is left out");
+    if (f.bad_line != UINT64_MAX)
+        problem(c->facts, "model_log.jsonl: line %llu breaks the chain, it and what follows is left out",
+            (unsigned long long)f.bad_line);
+    if (f.bad_blobs)
+        problem(c->facts, "model_log.jsonl: %llu of its blobs are left out", (unsigned long long)f.bad_blobs);
+    return f.found ? 0 : staging_write(c->staging, "model_log.jsonl", "", 0, err);
+}
+
 /* --- the whole --- */
 
 static int take_all(struct collector *c, struct arp_err *err)
@@ -312,6 +350,8 @@ static int take_all(struct collector *c, struct arp_err *err)
     if (rc == 0)
         rc = take_file(c, "env.json", LIMIT_METADATA, x->env_sha256, check_env_file, false, &env_ok, err);
     if (rc == 0)
+        rc = take_engine_log(c, err);
+    if (rc == 0)
         rc = compare_events(c, err);
     for (size_t i = 0; rc == 0 && i < c->list_n; i++)
         if (strncmp(c->list[i].name, "blobs/", 6) == 0)
@@ -319,7 +359,7 @@ static int take_all(struct collector *c, struct arp_err *err)
     return rc;
 }
 
-/* A file that did not get in leaves an empty one: every bundle has the same names. */
+/* A file that did not get in leaves an empty one: every bundle has the same names, and every one of an engine's run. */
 static int fill_gaps(struct collector *c, struct arp_err *err)
 {
     const struct {
@@ -330,6 +370,7 @@ static int fill_gaps(struct collector *c, struct arp_err *err)
         {"processes.jsonl", c->facts->has_process_log},
         {"outputs.json", c->facts->has_outputs_manifest},
         {"diff.patch", c->facts->has_diff},
+        {"engine.jsonl", c->facts->has_engine_log || !c->expect->engine},
     };
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof(files) / sizeof(files[0]); i++)
@@ -342,6 +383,8 @@ static bool is_complete(const struct collector *c)
 {
     const struct evidence_facts *f = c->facts;
     const struct evidence_expect *x = c->expect;
+    if (x->engine && (!f->has_model_log || (x->engine_sha256 && !f->has_engine_log)))
+        return false;
     return f->has_command_log && f->has_process_log && f->has_outputs_manifest && f->has_diff &&
            f->volume_match && f->env_json && f->problem_count == 0 && x->command_log_sha256 &&
            x->processes_sha256 && x->outputs_sha256 && x->env_sha256 && x->diff_sha256;
@@ -365,6 +408,8 @@ static int collect(struct collector *c, const char *staging_root, struct arp_err
         else
             rc = take_all(c, err);
     }
+    if (rc == 0)
+        rc = take_model_log(c, err);
     if (rc == 0)
         rc = fill_gaps(c, err);
     if (rc == 0)
@@ -404,8 +449,12 @@ int evidence_collect_nothing(const char *run_id, const struct evidence_expect *e
 int evidence_put(const char *staging_root, const char *run_id, const char *name, const void *bytes,
     size_t len, struct arp_err *err)
 {
+    static const char *const names[] = {"metadata.json", "env_snapshot.json", "reconciliation.json"};
     char path[4096];
-    if (!uuid_ok(run_id) || (strcmp(name, "metadata.json") != 0 && strcmp(name, "env_snapshot.json") != 0))
+    bool known = false;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        known = known || strcmp(name, names[i]) == 0;
+    if (!uuid_ok(run_id) || !known)
         return arp_fail(err, ARP_E_INVALID, 0, "not a file that may be put into evidence");
     int n = snprintf(path, sizeof(path), "%s/%s", staging_root, run_id);
     if (n < 0 || (size_t)n >= sizeof(path))

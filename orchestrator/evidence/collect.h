@@ -5,7 +5,7 @@
  * A file that fails a check does not enter under its name: its bytes are kept as a blob (they are evidence too), its place is an empty
  * file, and a problem says why. Blocking calls on the caller's thread; different runs may be collected at the same time.
  * Layout: <staging_root>/<runId>/{metadata.json,env_snapshot.json,command_log.jsonl,processes.jsonl,outputs.json,events.jsonl,diff.patch,
- * blobs/…};
+ * blobs/…}, and of an engine's run (any engine but "shell") engine.jsonl, model_log.jsonl and reconciliation.json too;
  * a directory of that name is always whole (built as .tmp-<runId>, synced, renamed). Source: design.md 4.5 and section 8.
  */
 #ifndef ARP_ORCHESTRATOR_EVIDENCE_COLLECT_H
@@ -28,6 +28,9 @@ struct evidence_expect {
     const char *outputs_sha256;     /* RunCompleted.outputsSha256 */
     const char *env_sha256;         /* RunCompleted.envSha256 */
     const char *diff_sha256;        /* RunDiffReady.diffSha256 */
+    bool engine;                    /* the run has an engine other than "shell" */
+    const char *engine_sha256;      /* RunCompleted.engineSha256; NULL: the agent left no engine.jsonl */
+    const char *model_root;         /* where ledgers are (evidence/model_files.h); NULL without an engine */
 };
 
 #define EVIDENCE_PROBLEMS_MAX    16
@@ -38,10 +41,13 @@ struct evidence_facts {
     bool has_process_log;      /* the same */
     bool has_outputs_manifest; /* the same */
     bool has_diff;             /* the same; true also for the empty diff of a run that changed nothing */
+    bool has_engine_log;       /* the same, of an engine's run; so is the next */
+    bool has_model_log;        /* our own ledger was there and whole */
     bool volume_match;         /* the volume's events.jsonl is byte-identical to expect->events */
     bool complete;             /* all of the above, every expected digest known, no problem */
     uint64_t commands;         /* lines of command_log.jsonl */
     uint64_t processes;        /* lines of processes.jsonl */
+    uint64_t model_calls;      /* lines of model_log.jsonl: attempts */
     bool has_diff_stats;       /* outputs.json held a diffSummary: the three numbers below */
     int64_t files_changed;
     int64_t insertions;
@@ -64,7 +70,7 @@ int evidence_collect(const struct agent_target *t, const char *run_id, const str
 int evidence_collect_nothing(const char *run_id, const struct evidence_expect *expect,
     const char *staging_root, const char *reason, struct evidence_facts *ret, struct arp_err *err);
 
-/* Write metadata.json or env_snapshot.json (no other name) durably into a collected run's staging directory; replaces an older one.
+/* Write metadata.json, env_snapshot.json or reconciliation.json (no other name) durably into a collected run's staging directory; replaces an older one.
  * Errors: ARP_E_INVALID (name or run_id), ARP_E_NOT_FOUND (not collected), ARP_E_IO. */
 int evidence_put(const char *staging_root, const char *run_id, const char *name, const void *bytes,
     size_t len, struct arp_err *err);

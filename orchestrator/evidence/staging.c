@@ -155,6 +155,11 @@ int staging_write(struct staging *s, const char *name, const void *data, size_t 
     return rc ? rc : fd_write_all(fd, data, len, err);
 }
 
+int staging_link(struct staging *s, int dir_fd, const char *from, const char *to, struct arp_err *err)
+{
+    return linkat(dir_fd, from, s->dir_fd, to, 0) == 0 || errno == EEXIST ? 0 : fail(err, "link", to);
+}
+
 int staging_rename(struct staging *s, const char *from, const char *to, struct arp_err *err)
 {
     return renameat(s->dir_fd, from, s->dir_fd, to) == 0 ? 0 : fail(err, "rename to", to);

@@ -22,6 +22,9 @@ void staging_close(struct staging *s);
 int staging_create(struct staging *s, const char *name, int *ret_fd, struct arp_err *err);
 /* A new file with these bytes. Errors: ARP_E_IO. */
 int staging_write(struct staging *s, const char *name, const void *data, size_t len, struct arp_err *err);
+/* A file of ours that lies elsewhere on the same file system gets a second name here; its bytes stay where they are. 0 too when that name
+ * is taken already (a blob of the same content). Errors: ARP_E_IO. */
+int staging_link(struct staging *s, int dir_fd, const char *from, const char *to, struct arp_err *err);
 /* Give a file its final name; when that exists already (a blob of the same content) the old one goes. Errors: ARP_E_IO. */
 int staging_rename(struct staging *s, const char *from, const char *to, struct arp_err *err);
 /* Remove a file. */

@@ -3,7 +3,7 @@
  * agent's call stream, judges each call (gateway/policy.h, gateway/budget.h), adds the tenant's key, sends it on, and uploads the answer to the
  * agent as it comes; it retries before the first byte only; it writes each attempt into the run's ledger (gateway/ledger.h).
  * The key is in this process's memory and in the request to the provider, nowhere else.
- * Threads: attach and detach are for run threads; everything else happens on the gateway's own. Contract with the agent: docs/AGENT.md.
+ * Threads: attach and detach are for run threads; everything else happens on the gateway's own, and the user's day on another. Contract with the agent: docs/AGENT.md.
  */
 #ifndef ARP_ORCHESTRATOR_GATEWAY_GATEWAY_H
 #define ARP_ORCHESTRATOR_GATEWAY_GATEWAY_H
@@ -30,14 +30,16 @@ enum gateway_record { GATEWAY_RECORD_NONE, GATEWAY_RECORD_DIGEST, GATEWAY_RECORD
 /* A provider as one run may use it. Copied deep by gateway_attach; the copy of the key is wiped when the run detaches. */
 struct gateway_provider {
     const char *name;
-    const char
-        *base_url;   /* https://host[:port][/prefix]; http only for loopback and where the config allows it */
+    /* https://host[:port][/prefix]; http only for loopback and with plain_http. The call's path ("/v1/responses") is put behind it; a version at
+     * its end ("https://api.openai.com/v1") is not put twice. */
+    const char *base_url;
     const char *key; /* NULL with GATEWAY_AUTH_NONE */
     enum gateway_auth auth;
     const char *const *models;   /* allowed, NULL-terminated; empty: any */
     const char *const *map_from; /* model map, NULL-terminated, in step with map_to */
     const char *const *map_to;
     bool allow_hosted_tools;
+    bool plain_http; /* base_url may be http to a host that is not loopback */
 };
 
 /* 0 = no limit. */
@@ -48,10 +50,13 @@ struct gateway_limits {
     int64_t deadline_ms;                    /* of the run's calls, from attach */
 };
 
-/* The user's day: asked before a call, told after it. Called on the gateway's thread: must not block for long. */
+/* The user's day: asked before a call, told after it. Called on a thread that does nothing else, one call at a time; not any more once the run is
+ * detached. */
 struct gateway_day {
-    /* Calls and tokens of today. Errors: those of the store (the call is refused with 503). */
+    /* Calls and tokens of today; NULL: there are no limits per day. Errors: those of the store (the call is refused with 503). */
     int (*used)(void *ctx, uint64_t *ret_calls, uint64_t *ret_tokens, struct arp_err *err);
+    /* NULL: nobody counts. calls 1 with no tokens as a call begins, 0 with its tokens when it is over: those are to be added also when
+     * usage->known is false, which says that the provider told none and they are estimated. */
     void (*add)(void *ctx, uint64_t calls, const struct model_usage *usage);
     void *ctx;
 };
@@ -66,7 +71,8 @@ struct gateway_spec {
     const char *ledger_root; /* directory: <ledger_root>/<runId>/ is made */
 };
 
-/* Sums of a run, as the gateway saw them. */
+/* Sums of a run, as the gateway saw them. calls: asked of the provider, each once however often it was tried; refused: answered by the gateway
+ * itself. */
 struct gateway_sums {
     uint64_t calls, refused, retries, cut;
     struct model_usage usage;
@@ -80,7 +86,7 @@ int gateway_start(struct metrics *metrics, struct gateway **ret, struct arp_err 
 /* No run may be attached. Accepts NULL. */
 void gateway_stop(struct gateway *g);
 /* Serve a run's calls from now on: call it before agent_run, the agent's stream is opened (and opened again while it answers 404) until the run
- * is detached. Errors: ARP_E_IO (ledger), ARP_E_INVALID (base URL), ARP_E_NOMEM, ARP_E_UNAVAILABLE (stopping). */
+ * is detached. Errors: ARP_E_IO (ledger), ARP_E_INVALID (base URL, key), ARP_E_NOMEM, ARP_E_UNAVAILABLE (stopping). */
 int gateway_attach(
     struct gateway *g, const struct gateway_spec *spec, struct gateway_run **ret, struct arp_err *err);
 /* The run is over: calls in progress are cut and recorded as such, the ledger is synced and closed. Blocks until it is. Frees run. */

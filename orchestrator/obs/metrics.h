@@ -36,6 +36,17 @@
     X(METRIC_EVIDENCE_GC, COUNTER, "arp_evidence_gc_total", "", "Evidence bundles removed by retention.")    \
     X(METRIC_RECONCILED, COUNTER, "arp_reconciled_total", "kind",                                            \
         "Things put right that engine, evidence store and rows disagreed on, by kind.")                      \
+    X(METRIC_RECONCILIATION, COUNTER, "arp_reconciliation_total", "finding",                                 \
+        "What runs of engines were found to have asked for, told and done, by finding.")                     \
+    X(METRIC_MODEL_CALLS, COUNTER, "arp_model_calls_total", "dialect,outcome",                               \
+        "Model calls that are over: ok, error (the provider's), refused, cut.")                              \
+    X(METRIC_MODEL_CALL_DURATION, HISTOGRAM, "arp_model_call_seconds", "",                                   \
+        "From a model call's arrival at the gateway to its end.")                                            \
+    X(METRIC_MODEL_TOKENS, COUNTER, "arp_model_tokens_total", "kind",                                        \
+        "Tokens as the providers counted them.")                                                             \
+    X(METRIC_MODEL_RETRIES, COUNTER, "arp_model_retries_total", "", "Attempts that were made again.")        \
+    X(METRIC_MODEL_REFUSED, COUNTER, "arp_model_refused_total", "reason",                                    \
+        "Model calls that the gateway answered itself, by reason.")                                          \
     X(METRIC_SSE_CLIENTS, GAUGE, "arp_sse_clients", "", "Event streams open now.")                           \
     X(METRIC_WARM_WORKSPACES, GAUGE, "arp_warm_workspaces", "", "Workspaces with a running container.")
 

@@ -7,6 +7,7 @@
 #include "orchestrator/routes/app.h"
 #include "orchestrator/routes/handlers.h"
 #include "orchestrator/routes/render.h"
+#include "orchestrator/run/request.h"
 #include "orchestrator/store/agents.h"
 #include "orchestrator/store/bindings.h"
 #include "orchestrator/store/key.h"
@@ -31,6 +32,7 @@ static void render_agent(struct json *j, const struct agent *a)
     json_kstr(j, "engine", a->engine);
     json_kstr(j, "model", a->model);
     json_kstr(j, "instructions", a->instructions);
+    json_kstr(j, "provider", a->provider);
     json_key(j, "binding");
     if (a->binding[0]) {
         json_obj_open(j);
@@ -93,9 +95,12 @@ static int read_engine(const cJSON *body, struct agent_fields *f, struct arp_err
     f->engine = json_get_str(body, "engine");
     f->model = json_get_str(body, "model");
     f->instructions = json_get_str(body, "instructions");
-    if (f->engine && strcmp(f->engine, "shell") != 0)
-        return arp_fail_field(
-            err, "engine", "engine '%.32s' is not known; this server has: shell", f->engine);
+    f->provider = json_get_str(body, "provider");
+    int rc = f->engine ? run_engine_check(f->engine, err) : 0;
+    if (rc)
+        return rc;
+    if (f->provider && !key_ok(f->provider))
+        return arp_fail_field(err, "provider", "'provider' must be the name of a provider");
     if (f->instructions && strlen(f->instructions) > LIMIT_INSTRUCTIONS)
         return arp_fail_field(
             err, "instructions", "'instructions' must have at most %u bytes", LIMIT_INSTRUCTIONS);
@@ -107,7 +112,7 @@ int route_agent_put(void *ctx, struct http_req *req, struct arp_err *err)
     static const struct json_field fields[] = {{"tools", JSON_ARRAY, false},
         {"containerId", JSON_STRING, false}, {"mode", JSON_STRING, false},
         {"fallbackToAuto", JSON_BOOL, false}, {"engine", JSON_STRING, false}, {"model", JSON_STRING, false},
-        {"instructions", JSON_STRING, false}};
+        {"instructions", JSON_STRING, false}, {"provider", JSON_STRING, false}};
     const struct app *app = ctx;
     cleanup_cjson cJSON *body = NULL;
     struct agent_fields f = {0};

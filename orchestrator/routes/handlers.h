@@ -45,6 +45,12 @@ http_handler route_binding_put;
 http_handler route_binding_get;
 http_handler route_binding_delete;
 
+/* providers.c */
+http_handler route_provider_put;
+http_handler route_provider_list;
+http_handler route_provider_get;
+http_handler route_provider_delete;
+
 /* workflows.c */
 http_handler route_workflow_put;
 http_handler route_workflow_list;

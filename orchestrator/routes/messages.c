@@ -53,7 +53,10 @@ static void write_result(struct json *j, const struct run *run)
     json_kstr(j, "status", run_status_name(run->status));
     json_kstr(j, "finalText", run->final_text);
     json_kstr(j, "diff", run->diff);
+    json_kstr(j, "engine", run->engine);
+    json_kstr(j, "model", run->model);
     json_kstr(j, "threadId", run->thread_id);
+    json_kraw(j, "usage", run->usage);
     json_kstr(j, "gitCommit", run->git_commit);
     json_kstr(j, "errorMessage", run->error_message);
     json_kstr(j, "reason", run->reason);
@@ -68,7 +71,8 @@ static void answer_waiting(void *arg)
     struct run run = {0};
     int rc = runs_get(w->app->db, w->user_id, w->run_id, &run, &err);
     if (rc == 0 && !run_status_final(run.status))
-        rc = arp_fail(&err, ARP_E_UNAVAILABLE, 0, "the run has not been finished; it is being recovered");
+        rc = arp_fail(&err, ARP_E_UNAVAILABLE, 0,
+            "the run has not ended; it is in progress on another server, or being recovered");
     if (rc == 0) {
         cleanup_answer struct answer a;
         struct json *j = answer_open(&a);

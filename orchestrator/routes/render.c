@@ -61,6 +61,8 @@ void render_run(struct json *j, const struct run *run, bool full)
     json_kbool(j, "streaming", run->streaming);
     json_kbool(j, "hasEvidence", run->has_evidence);
     json_kstr(j, "engine", run->engine);
+    json_kstr(j, "model", run->model);
+    json_kstr(j, "provider", run->provider);
     json_kstr(j, "agentKey", run->agent_key);
     bool is_step = run->workflow_run_id[0] != '\0';
     json_kstr(j, "workflowRunId", is_step ? run->workflow_run_id : NULL);
@@ -69,6 +71,7 @@ void render_run(struct json *j, const struct run *run, bool full)
     else
         json_knull(j, "workflowStep");
     json_kstr(j, "threadId", run->thread_id);
+    json_kraw(j, "usage", run->usage);
     json_kstr(j, "gitCommit", run->git_commit);
     json_kstr(j, "imageName", run->image_name);
     json_kstr(j, "imageDigest", run->image_digest);

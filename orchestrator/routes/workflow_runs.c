@@ -169,7 +169,8 @@ static void answer_waiting(void *arg)
     struct workflow_run run = {0};
     int rc = workflow_runs_get(w->app->db, w->user_id, w->id, &run, &err);
     if (rc == 0 && !run_status_final(run.status))
-        rc = arp_fail(&err, ARP_E_UNAVAILABLE, 0, "the workflow run has not ended; it will be resumed");
+        rc = arp_fail(&err, ARP_E_UNAVAILABLE, 0,
+            "the workflow run has not ended; it is in progress on another server, or will be resumed");
     if (rc)
         http_reply_error(w->req, &err);
     else

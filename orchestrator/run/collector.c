@@ -34,7 +34,6 @@ struct collector {
     /* Held during a pass: */
     pthread_mutex_t pass;
     struct reconciler *reconciler;
-    int64_t epoch; /* of the lease, until it is given back: the database may be away when it should be */
 };
 
 /* A pass at work. */
@@ -116,10 +115,11 @@ static int remove_files(const struct pass *p, enum retention_kind kind, struct r
         return arp_fail(err, ARP_E_IO, errno, "sync '%s'", p->env->cfg->evidence_root);
     fault_reach("evidence.unlinked");
     const struct retention_bundles removed = {bs->v, n};
-    int rc = n ? retention_bundles_removed(p->env->db, kind, &removed, err) : 0;
+    int64_t news = 0; /* another pass, whose lease ran out, may have seen to some */
+    int rc = n ? retention_bundles_removed(p->env->db, kind, &removed, &news, err) : 0;
     if (rc)
         return rc;
-    metrics_count(p->env->metrics, METRIC_EVIDENCE_GC, n, NULL);
+    metrics_count(p->env->metrics, METRIC_EVIDENCE_GC, (uint64_t)news, NULL);
     fault_reach("evidence.removed");
     *ret_removed = n;
     return 0;
@@ -377,35 +377,11 @@ static int work(const struct pass *p, struct arp_err *err)
     return rc;
 }
 
-/* The lease, which the janitor renews with the others. */
-static int take_lease(struct collector *c, struct arp_err *err)
-{
-    const struct run_env *env = c->env;
-    struct arp_err ignored;
-    if (c->epoch) /* it could not be given back then */
-        leases_release(env->db, LEASE, env->holder, c->epoch, &ignored);
-    c->epoch = 0;
-    int rc = leases_take(env->db, LEASE, env->holder, env->cfg->lease_s * 1000, &c->epoch, err);
-    if (rc == ARP_E_BUSY)
-        rc = arp_fail(err, ARP_E_CONFLICT, 0, "a pass of retention is in progress");
-    return rc;
-}
-
-static void give_lease(struct collector *c)
-{
-    struct arp_err err;
-    int rc = leases_release(c->env->db, LEASE, c->env->holder, c->epoch, &err);
-    if (rc == 0 || rc == ARP_E_CONFLICT)
-        c->epoch = 0;
-    else
-        log_error(LOG_LEVEL_WARN, NULL, "the lease of retention was not released", &err);
-}
-
 static void log_pass(const struct collector_report *r)
 {
     int64_t put_right = 0;
     for (int i = 0; i < RECONCILED_COUNT; i++)
-        put_right += r->reconciled.n[i];
+        put_right += i == RECONCILED_DOUBTED ? 0 : r->reconciled.n[i];
     log_info(NULL, "retention pass", LOG_INT("evidenceDeleted", r->evidence.deleted),
         LOG_INT("evidenceHeld", r->evidence.skipped_held), LOG_INT("evidenceBusy", r->evidence.skipped_busy),
         LOG_INT("workspacesDeleted", r->workspaces.deleted),
@@ -417,12 +393,16 @@ static void log_pass(const struct collector_report *r)
 /* For real, with c->pass held. */
 static int pass_locked(struct collector *c, bool whole, struct collector_report *ret, struct arp_err *err)
 {
-    int rc = take_lease(c, err);
+    const struct run_env *env = c->env;
+    int64_t epoch; /* of the lease, which the janitor renews with the others */
+    int rc = leases_take(env->db, LEASE, env->holder, env->cfg->lease_s * 1000, &epoch, err);
+    if (rc == ARP_E_BUSY)
+        return arp_fail(err, ARP_E_CONFLICT, 0, "a pass of retention is in progress");
     if (rc)
         return rc;
-    const struct pass p = {.env = c->env, .report = ret, .whole = whole, .reconciler = c->reconciler};
+    const struct pass p = {.env = env, .report = ret, .whole = whole, .reconciler = c->reconciler};
     rc = work(&p, err);
-    give_lease(c);
+    warm_release(env, LEASE, epoch);
     log_pass(ret);
     return rc;
 }

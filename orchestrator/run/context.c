@@ -20,13 +20,14 @@ static void write_workflow(struct json *j, const struct run_step *step)
 }
 
 int run_context_write(const struct run_request *request, const struct run_step *step,
-    const struct run_choice *choice, struct buf *out, struct arp_err *err)
+    const struct run_choice *choice, const struct run_work *work, struct buf *out, struct arp_err *err)
 {
     struct json j;
     json_init(&j, out);
     buf_append(out, request->context.data, request->context.len);
     j.need_comma = true;
     run_choice_write_members(choice, &j);
+    run_work_write(work, &j);
     if (step)
         write_workflow(&j, step);
     json_obj_close(&j);

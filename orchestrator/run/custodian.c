@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "orchestrator/run/warm.h"
 #include "orchestrator/seal/custody_head.h"
 #include "orchestrator/store/custody.h"
 #include "orchestrator/store/holds.h"
@@ -141,21 +142,24 @@ static int close_one(struct db *db, struct signer *signer, struct arp_err *err)
 }
 
 int custodian_sign_days(struct db *db, struct signer *signer, const char *holder, int64_t lease_ms,
-    unsigned *ret_signed, struct arp_err *err)
+    unsigned *ret_signed, int64_t *ret_kept, struct arp_err *err)
 {
     int64_t epoch;
     bool due;
     *ret_signed = 0;
+    *ret_kept = 0;
     int rc = custody_day_due(db, &due, err);
     if (rc || !due)
         return rc;
-    rc = leases_take(db, "custody", holder, lease_ms, &epoch, err);
+    rc = leases_take(db, CUSTODIAN_LEASE, holder, lease_ms, &epoch, err);
     if (rc)
         return rc == ARP_E_BUSY ? 0 : rc;
     while ((rc = close_one(db, signer, err)) == 0)
         ++*ret_signed;
     struct arp_err lost;
-    leases_release(db, "custody", holder, epoch, &lost); /* one that ran out is another's already */
+    int released = leases_release(db, CUSTODIAN_LEASE, holder, epoch, &lost);
+    if (released != 0 && released != ARP_E_CONFLICT) /* one that ran out may be another's already */
+        *ret_kept = epoch;
     return rc == ARP_E_NOT_FOUND ? 0 : rc;
 }
 
@@ -188,9 +192,13 @@ static void *custodian_main(void *arg)
     do {
         struct arp_err err;
         unsigned n;
+        int64_t kept;
+        int64_t lease_ms = env->cfg->lease_s * 1000;
         note_holds(env);
-        if (custodian_sign_days(env->db, c->signer, env->holder, env->cfg->lease_s * 1000, &n, &err) != 0)
+        if (custodian_sign_days(env->db, c->signer, env->holder, lease_ms, &n, &kept, &err) != 0)
             log_error(LOG_LEVEL_ERROR, NULL, "a day of custody could not be signed", &err);
+        if (kept)
+            warm_release(env, CUSTODIAN_LEASE, kept);
     } while (nap(c));
     return NULL;
 }

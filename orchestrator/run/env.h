@@ -7,11 +7,13 @@
 #include "orchestrator/config.h"
 #include "orchestrator/obs/metrics.h"
 #include "orchestrator/runtime/workspace.h"
+#include "orchestrator/secret.h"
 #include "orchestrator/store/db.h"
 #include "shared/uuid.h"
 
 struct bundler;
 struct collector;
+struct gateway;
 struct live;
 struct warm;
 
@@ -24,9 +26,12 @@ struct run_env {
     struct warm *warm;                        /* workspaces: warming, cooling */
     struct bundler *bundler;                  /* woken when a run has ended */
     struct collector *collector;              /* retention */
+    struct gateway *gateway;                  /* model calls of runs */
+    struct secret_key secrets;                /* keys of providers are stored under it */
     char holder[UUID_LEN + 1];                /* this process start, as lease holder */
     unsigned char secret[RUNTIME_SECRET_LEN]; /* of the installation: agent tokens, bundle salts */
     char staging_root[4096];                  /* <EVIDENCE_ROOT>/staging */
+    char model_root[4096];                    /* <EVIDENCE_ROOT>/model: ledgers of runs that have not ended */
 };
 
 #endif

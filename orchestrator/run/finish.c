@@ -8,11 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "orchestrator/evidence/collect.h"
+#include "orchestrator/evidence/model_files.h"
 #include "orchestrator/run/bundler.h"
 #include "orchestrator/run/record.h"
+#include "orchestrator/run/request.h"
 #include "orchestrator/store/projects.h"
 #include "orchestrator/store/run_events.h"
 #include "orchestrator/store/workspaces.h"
@@ -76,6 +79,9 @@ static int collect(
         .outputs_sha256 = facts->outputs_sha256,
         .env_sha256 = facts->env_sha256,
         .diff_sha256 = facts->diff_sha256,
+        .engine = record_has_engine(f->run),
+        .engine_sha256 = facts->engine_sha256,
+        .model_root = env->model_root,
     };
     /* A directory there is from a process that died between collecting and finishing: what it says is taken again. */
     rc = evidence_discard(env->staging_root, f->run->id, err);
@@ -124,6 +130,90 @@ static int log_end(const struct run_env *env, const char *run_id, const char *na
     return 0;
 }
 
+/* --- reconciliation ------------------------------------------------------------------------------------------------------------ */
+
+/* A staged file in memory; an empty one is no mapping. */
+struct mapped {
+    char *data;
+    size_t len;
+};
+
+static int map_staged(
+    const struct run_env *env, const char *run_id, const char *name, struct mapped *ret, struct arp_err *err)
+{
+    cleanup_fd int fd = open_staged(env, run_id, name, err);
+    struct stat st;
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, &st) != 0)
+        return arp_fail(err, ARP_E_IO, errno, "look at the staged %s", name);
+    if (st.st_size == 0)
+        return 0;
+    void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data == MAP_FAILED)
+        return arp_fail(err, ARP_E_IO, errno, "map the staged %s", name);
+    *ret = (struct mapped){.data = data, .len = (size_t)st.st_size};
+    return 0;
+}
+
+/* Hold the collected files against one another and stage what comes of it. */
+static int reconcile(
+    const struct run_env *env, const char *run_id, struct reconcile_counts *ret, struct arp_err *err)
+{
+    static const char *const names[] = {
+        "model_log.jsonl", "command_log.jsonl", "processes.jsonl", "events.jsonl", "diff.patch"};
+    struct mapped files[sizeof(names) / sizeof(names[0])] = {0};
+    cleanup_buf struct buf out;
+    int rc = 0;
+    buf_init(&out, DOCUMENT_MAX);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && rc == 0; i++)
+        rc = map_staged(env, run_id, names[i], &files[i], err);
+    const struct reconcile_input in = {.run_id = run_id,
+        .model_log = files[0].data,
+        .model_log_len = files[0].len,
+        .command_log = files[1].data,
+        .command_log_len = files[1].len,
+        .processes = files[2].data,
+        .processes_len = files[2].len,
+        .events = files[3].data,
+        .events_len = files[3].len,
+        .diff = files[4].data,
+        .diff_len = files[4].len};
+    if (rc == 0)
+        rc = reconcile_write(&in, &out, ret, err);
+    if (rc == 0)
+        rc = evidence_put(env->staging_root, run_id, "reconciliation.json", out.data, out.len, err);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (files[i].data)
+            munmap(files[i].data, files[i].len);
+    return rc;
+}
+
+static void count_findings(struct metrics *m, const struct reconcile_counts *c)
+{
+    for (size_t i = 0; i < RECONCILE_FINDINGS; i++)
+        metrics_count(m, METRIC_RECONCILIATION, reconcile_count(c, i), METRIC_LABELS(reconcile_finding(i)));
+}
+
+/* What an engine's run leaves besides. */
+static int finish_engine(const struct run_env *env, struct record *r, struct arp_err *err)
+{
+    int rc = log_end(env, r->run->id, "model_log.jsonl", &r->model_log, err);
+    return rc ? rc : reconcile(env, r->run->id, &r->reconciliation, err);
+}
+
+/* The row has its end, so the ledger is in the evidence. What is not removed here is left to the reconciler. */
+static void drop_ledger(const struct run_env *env, const char *run_id)
+{
+    struct arp_err err;
+    struct log_ctx ctx = {0};
+    memcpy(ctx.run_id, run_id, UUID_LEN + 1);
+    if (model_files_discard(env->model_root, run_id, &err) != 0)
+        log_error(LOG_LEVEL_WARN, &ctx, "ledger of an ended run not removed", &err);
+}
+
+/* --- the whole ----------------------------------------------------------------------------------------------------------------- */
+
 /* The patch as a client can have it: text of at most DIFF_COLUMN_MAX bytes. False when it is not that. */
 static bool read_diff(const struct run_env *env, const char *run_id, struct buf *out)
 {
@@ -158,6 +248,9 @@ static int seal_row(const struct run_env *env, const struct finish *f, const str
         .reason = facts->reason,
         .git_commit = facts->git_commit,
         .final_text = facts->final_text,
+        .thread_id = facts->thread_id,
+        .engine = r->run->engine,
+        .usage = f->usage,
         .diff = has_diff ? buf_str(&diff) : NULL,
         .env_snapshot = buf_str(&snapshot),
         .container_context = facts->container_context,
@@ -172,8 +265,11 @@ int finish_run(const struct run_env *env, const struct finish *f, bool *ret_move
     struct workspace ws = {0};
     struct arp_err ignored;
     int rc = collect(env, f, &evidence, err);
+    struct run run = *f->run; /* borrowed, with what is known of it by now */
+    if (strcmp(run.engine, ENGINE_AUTO) == 0 && f->sink->facts.engine)
+        run.engine = f->sink->facts.engine;
     struct record r = {
-        .run = f->run,
+        .run = &run,
         .runtime = f->runtime,
         .facts = &f->sink->facts,
         .events = &f->sink->chain,
@@ -184,6 +280,9 @@ int finish_run(const struct run_env *env, const struct finish *f, bool *ret_move
         rc = log_end(env, f->run->id, "command_log.jsonl", &r.command_log, err);
     if (rc == 0)
         rc = log_end(env, f->run->id, "processes.jsonl", &r.processes, err);
+    bool engine = record_has_engine(f->run);
+    if (rc == 0 && engine)
+        rc = finish_engine(env, &r, err);
     if (rc == 0) {
         /* Names that help a reader; a project deleted meanwhile has none. */
         if (projects_get(env->db, f->run->user_id, f->run->project_id, &project, &ignored) == 0)
@@ -195,6 +294,10 @@ int finish_run(const struct run_env *env, const struct finish *f, bool *ret_move
     evidence_facts_done(&evidence);
     project_done(&project);
     workspace_done(&ws);
+    if (rc == 0 && engine)
+        drop_ledger(env, f->run->id);
+    if (rc == 0 && *ret_moved && engine)
+        count_findings(env->metrics, &r.reconciliation);
     if (rc == 0 && *ret_moved) {
         metrics_count(env->metrics, METRIC_RUNS, 1,
             METRIC_LABELS(run_status_name(f->sink->facts.status), f->run->streaming ? "true" : "false"));

@@ -13,6 +13,7 @@ struct finish {
     const struct run *run;                   /* borrowed; as it was admitted or read */
     struct sink *sink;                       /* closed and flushed; borrowed */
     const struct runtime_workspace *runtime; /* the container that ran it, NULL if there was none */
+    const char *usage;                       /* JSON of its model calls, NULL for none */
     const char *no_agent_reason;             /* set: don't ask the agent for files, this is why */
 };
 

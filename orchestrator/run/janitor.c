@@ -16,6 +16,8 @@
 #include "shared/clock.h"
 #include "shared/log.h"
 
+#define AWAY_MS 1000
+
 /* Leases are renewed on a thread of their own: recovery and cooling wait for engines and agents and must not let a lease expire. */
 struct janitor {
     const struct run_env *env;
@@ -40,16 +42,20 @@ static bool nap(struct janitor *j, int64_t ms)
     return go;
 }
 
+/* While the database is away it is tried often: from its return to the renewal of leases that ran out anybody may take them. */
 static void *lease_main(void *arg)
 {
     struct janitor *j = arg;
     int64_t lease_ms = j->env->cfg->lease_s * 1000;
-    while (nap(j, lease_ms / 3)) {
+    bool away = false;
+    while (nap(j, away && lease_ms / 3 > AWAY_MS ? AWAY_MS : lease_ms / 3)) {
         struct arp_err err;
         int64_t renewed;
         warm_release_late(j->env);
-        if (leases_renew_all(j->env->db, j->env->holder, lease_ms, &renewed, &err) != 0)
+        int rc = leases_renew_all(j->env->db, j->env->holder, lease_ms, &renewed, &err);
+        if (rc && !away)
             log_error(LOG_LEVEL_ERROR, NULL, "leases could not be renewed", &err);
+        away = rc != 0;
         bundler_renew(j->env->bundler, j->env);
     }
     return NULL;

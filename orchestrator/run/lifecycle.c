@@ -8,12 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "orchestrator/run/agent_body.h"
 #include "orchestrator/run/agent_idle.h"
 #include "orchestrator/run/context.h"
 #include "orchestrator/run/finish.h"
+#include "orchestrator/run/model_calls.h"
 #include "orchestrator/run/record.h"
 #include "orchestrator/run/sink.h"
 #include "orchestrator/run/warm.h"
+#include "orchestrator/run/work.h"
 #include "orchestrator/store/runs.h"
 #include "orchestrator/store/workspaces.h"
 #include "shared/clock.h"
@@ -39,15 +42,18 @@ struct job {
     struct run run; /* ids, prompt, run_context as admitted */
     struct workspace ws;
     struct run_request request;
-    struct run_choice choice; /* what run.run_context says of it */
+    struct run_choice choice; /* what run.run_context says of it; so does the next */
+    struct run_work work;
     struct runtime_workspace runtime;
     bool has_runtime;
     int64_t epoch;   /* of the workspace lock */
     bool keeps_lock; /* it is somebody else's, who goes on after the run */
+    bool lost_lock;  /* another may be at work in the workspace: nothing is touched there any more */
     struct sink sink;
     struct log_ctx log;
     struct buf
         own_lines; /* RunStarted, ToolContext, each with LF: the agent's copy of the log begins with them */
+    struct buf usage; /* of its model calls, JSON; empty when it made none */
     bool saw_agent_line;
     bool finished; /* the row is final */
 };
@@ -56,6 +62,8 @@ static void job_free(struct job *job)
 {
     sink_done(&job->sink);
     buf_done(&job->own_lines);
+    buf_done(&job->usage);
+    run_work_done(&job->work);
     run_done(&job->run);
     run_choice_done(&job->choice);
     workspace_done(&job->ws);
@@ -65,40 +73,6 @@ static void job_free(struct job *job)
 }
 
 /* --- on the run's thread --------------------------------------------------------------------------------------------------- */
-
-static void write_lines(struct json *j, const struct buf *lines)
-{
-    const char *end = lines->data + lines->len;
-    for (const char *line = lines->data; line < end;) {
-        const char *lf = memchr(line, '\n', (size_t)(end - line));
-        json_strn(j, line, (size_t)(lf - line));
-        line = lf + 1;
-    }
-}
-
-static int build_agent_body(const struct job *job, struct buf *out, struct arp_err *err)
-{
-    struct json j;
-    json_init(&j, out);
-    json_obj_open(&j);
-    json_kint(&j, "v", 1);
-    json_kstr(&j, "runId", job->run.id);
-    json_kstr(&j, "userId", job->run.user_id);
-    json_kstr(&j, "projectId", job->run.project_id);
-    json_kstr(&j, "workspaceId", job->run.workspace_id);
-    json_kstr(&j, "prompt", job->request.prompt);
-    json_kstr(&j, "engine", "shell");
-    json_kraw(&j, "commands", buf_str(&job->request.commands));
-    json_kint(&j, "timeoutMs", job->request.timeout_ms);
-    json_kraw(&j, "sandboxProfile", job->choice.sandbox_profile);
-    json_kraw(&j, "artifacts", buf_str(&job->request.artifacts));
-    json_key(&j, "events");
-    json_arr_open(&j);
-    write_lines(&j, &job->own_lines);
-    json_arr_close(&j);
-    json_obj_close(&j);
-    return buf_error(out, err);
-}
 
 static int on_line(void *ctx, const char *line, size_t len, struct arp_err *err)
 {
@@ -165,6 +139,24 @@ static int prepare(struct job *job, struct arp_err *err)
         .lease_epoch = job->epoch};
     rc = runs_set_started(job->env->db, job->run.user_id, job->run.id, &start, err);
     job->run.started_us = clock_now_us();
+    job->lost_lock = rc == ARP_E_BUSY;
+    job->has_runtime = !job->lost_lock;
+    return rc;
+}
+
+/* With the gateway at its side while it works. */
+static int run_agent(struct job *job, const struct agent_run *call, struct arp_err *err)
+{
+    struct model_calls *calls = NULL;
+    const struct model_calls_of of = {
+        job->run.user_id, job->run.id, &job->work, &job->runtime.agent, job->request.timeout_ms};
+    int rc = run_work_calls_models(&job->work) ? model_calls_open(job->env, &of, &calls, err) : 0;
+    if (rc)
+        return rc;
+    bool started;
+    rc = agent_run(&job->runtime.agent, call, &started, err);
+    if (calls)
+        model_calls_close(calls, &job->usage);
     return rc;
 }
 
@@ -172,7 +164,8 @@ static int call_agent(struct job *job, struct arp_err *err)
 {
     cleanup_buf struct buf body;
     buf_init(&body, AGENT_BODY_MAX);
-    int rc = build_agent_body(job, &body, err);
+    const struct agent_body parts = {&job->run, &job->request, &job->choice, &job->work, &job->own_lines};
+    int rc = agent_body_write(&parts, &body, err);
     if (rc == 0)
         rc = agent_make_idle(&job->runtime.agent, &job->runtime.state, err);
     if (rc)
@@ -187,8 +180,7 @@ static int call_agent(struct job *job, struct arp_err *err)
         .on_line = on_line,
         .on_pause = on_pause,
         .ctx = job};
-    bool started;
-    rc = agent_run(&job->runtime.agent, &call, &started, err);
+    rc = run_agent(job, &call, err);
     if (rc == 0 && !job->sink.facts.closed)
         rc = arp_fail(err, ARP_E_AGENT, 0, "the agent ended the stream without RunCompleted");
     return rc;
@@ -199,6 +191,8 @@ static const char *reason_of(const struct job *job, int code)
 {
     if (live_cancelled(job->live))
         return "cancelled";
+    if (job->lost_lock)
+        return "lock_lost";
     switch (code) {
     case ARP_E_AGENT:
         return "agent_lost";
@@ -210,6 +204,8 @@ static const char *reason_of(const struct job *job, int code)
         return "runtime_error";
     case ARP_E_CONFLICT: /* with a container it is the record: a write that failed had been done after all */
         return job->has_runtime ? "database_error" : "warm_limit";
+    case ARP_E_PROVIDER:
+        return "provider_error";
     case ARP_E_DATABASE:
         return "database_error";
     case ARP_E_INTERNAL:
@@ -271,6 +267,7 @@ static void run_to_end(struct job *job, struct arp_err *why)
         struct finish f = {.run = &job->run,
             .sink = &job->sink,
             .runtime = job->has_runtime ? &job->runtime : NULL,
+            .usage = job->usage.len ? buf_str(&job->usage) : NULL,
             .no_agent_reason = job->has_runtime ? NULL : public_reason(why)};
         rc = finish_run(job->env, &f, &job->finished, &err);
     }
@@ -334,6 +331,24 @@ static int find_earlier(const struct run_env *env, const struct run_submission *
     return rc;
 }
 
+/* Refused: the same request may be on its way in at another server, whose lock or row was in ours. It is waited for as long as an admission
+ * takes; then the workspace is busy with something else. */
+static int find_admitted_elsewhere(const struct run_env *env, const struct run_submission *s,
+    const struct run_request *request, int refusal, struct run_started *ret, struct arp_err *err)
+{
+    for (int looks = 0; looks < LIVE_ADMISSION_LOOKS; looks++) {
+        struct arp_err why;
+        int rc = find_earlier(env, s, request, ret, &why);
+        if (rc && rc != ARP_E_NOT_FOUND)
+            *err = why;
+        if (rc != ARP_E_NOT_FOUND)
+            return rc;
+        if (refusal != ARP_E_BUSY || !live_pause(env->live, LIVE_ADMISSION_LOOK_MS))
+            break;
+    }
+    return refusal;
+}
+
 static int fill_run(
     struct job *job, const struct run_submission *s, const struct run_admitted *a, struct arp_err *err)
 {
@@ -344,7 +359,7 @@ static int fill_run(
     memcpy(run->workspace_id, a->workspace_id, sizeof(run->workspace_id));
     run->created_us = a->created_us;
     run->streaming = s->streaming;
-    run->engine = strdup("shell");
+    run->engine = strdup(job->work.engine);
     run->prompt = strdup(job->request.prompt);
     memcpy(job->log.user_id, run->user_id, sizeof(run->user_id));
     memcpy(job->log.project_id, run->project_id, sizeof(run->project_id));
@@ -380,7 +395,10 @@ static int admit_row(
         .project_id = s->project_id,
         .streaming = s->streaming,
         .prompt = job->request.prompt,
-        .engine = "shell",
+        .engine = job->work.engine,
+        .model = job->work.model,
+        .provider = job->work.provider,
+        .thread_id = job->work.thread_id,
         .run_context = job->run.run_context,
         .idempotency_key = s->idempotency_key,
         .container_id = job->choice.environment.id[0] ? job->choice.environment.id : NULL,
@@ -395,11 +413,12 @@ static int admit_row(
     return rc;
 }
 
-/* Resolve the run's agent and container: from here on run_context says what they are. */
+/* Resolve the run's agent, container and work: from here on run_context says what they are. */
 static int choose(struct job *job, const struct run_submission *s, struct arp_err *err)
 {
     struct run_request *request = &job->request;
     struct run_choice made = {0};
+    struct run_work work = {0};
     const struct run_choice *choice = &made;
     const char *key = request->agent_key;
     int rc = 0;
@@ -409,14 +428,18 @@ static int choose(struct job *job, const struct run_submission *s, struct arp_er
         rc = run_resolve(
             job->env, s->user_id, &key, 1, request->overrides, request->override_count, &made, err);
     if (rc == 0)
-        rc = run_request_settle(request, choice->agent.engine, job->env->cfg, err);
+        rc = run_work_resolve(job->env, s->user_id, s->project_id, request, &choice->agent, &work, err);
     cleanup_buf struct buf context;
     buf_init(&context, request->context.max);
     if (rc == 0)
-        rc = run_context_write(request, s->step, choice, &context, err);
+        rc = run_context_write(request, s->step, choice, &work, &context, err);
     run_choice_done(&made);
-    if (rc)
+    if (rc) {
+        run_work_done(&work);
         return rc;
+    }
+    run_work_done(&job->work);
+    job->work = work;
     free(job->run.run_context);
     job->run.run_context = buf_steal(&context);
     run_choice_done(&job->choice);
@@ -454,7 +477,8 @@ static int admit(
         job->sink.also = s->step->also;
         job->sink.also_base = s->step->also_base;
     }
-    rc = sink_write_started(&job->sink, s->project_id, a.workspace_id, job->request.prompt, err);
+    rc = sink_write_started(
+        &job->sink, s->project_id, a.workspace_id, job->request.prompt, job->work.engine, err);
     if (rc == 0)
         rc = flush_own(job, err);
     if (rc) {
@@ -505,6 +529,7 @@ static int start_reserved(const struct run_env *env, const struct run_submission
     job->env = env;
     job->request = *request;
     buf_init(&job->own_lines, 2 * (LIMIT_LINE + 1));
+    buf_init(&job->usage, MODEL_USAGE_JSON_MAX);
     int rc = start_job(job, s, ret, err);
     *ret_place_taken = job->live != NULL;
     *request = rc ? job->request : (struct run_request){0};
@@ -546,6 +571,8 @@ int run_start(const struct run_env *env, const struct run_submission *s, struct 
     int rc = find_earlier(env, s, request, ret, err);
     if (rc == ARP_E_NOT_FOUND)
         rc = start_new(env, s, request, ret, err);
+    if (rc == ARP_E_BUSY || rc == ARP_E_CONFLICT)
+        rc = find_admitted_elsewhere(env, s, request, rc, ret, err);
     live_admission_end(env->live, s->user_id, s->idempotency_key);
     return rc;
 }

@@ -24,7 +24,7 @@ static bool is_staged(const struct run_env *env, const char *run_id)
 static int retry_one(const struct run_env *env, enum retention_kind kind, const struct retention_bundle *b,
     struct rebuild_report *report, struct arp_err *err)
 {
-    if (kind == RETENTION_RUN && !is_staged(env, b->run_id)) {
+    if (b->lost || (kind == RETENTION_RUN && !is_staged(env, b->run_id))) {
         report->unstaged++;
         return 0;
     }

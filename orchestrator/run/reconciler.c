@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "orchestrator/evidence/model_files.h"
 #include "orchestrator/evidence/staging.h"
 #include "orchestrator/run/live.h"
 #include "orchestrator/run/warm.h"
@@ -27,7 +28,7 @@
 #define ROWS_PAGE 500
 #define SLICE     1000 /* files, and rows, per call: some tens of milliseconds */
 #define SUSPICIOUS                                                                                           \
-    20 /* this many rows or more, and over half of them without a file: then the store itself is not there */
+    20 /* this many rows or more, and over half of them without a file: then it may be the store that is not there */
 
 static const char *const names[] = {
 #define X(id, name) [id] = name,
@@ -52,6 +53,16 @@ static int64_t orphan_age_us(int64_t nano_days)
 {
     int64_t ttl_us = nano_days * 864 / 10;
     return ttl_us > YOUNG_US ? ttl_us : YOUNG_US;
+}
+
+/* Rows are dated by the database's clock, files and volumes by the host's. Where that has jumped ahead they must not be old because of it. */
+static int take_now(const struct run_env *env, struct reconcile_report *report, struct arp_err *err)
+{
+    int64_t host_us = clock_now_us();
+    int rc = retention_now(env->db, &report->now_us, err);
+    if (rc == 0 && host_us < report->now_us)
+        report->now_us = host_us;
+    return rc;
 }
 
 /* Does this look like the database of another installation, an empty one, or one that is much too old? A single stranger alone stays too. */
@@ -131,8 +142,8 @@ struct verdict {
 };
 
 /* Errors: those of the store. */
-static int judge_item(
-    const struct run_env *env, const struct runtime_item *item, struct verdict *ret, struct arp_err *err)
+static int judge_item(const struct run_env *env, const struct runtime_item *item, int64_t now_us,
+    struct verdict *ret, struct arp_err *err)
 {
     struct workspace ws = {0};
     int rc = workspaces_find(env->db, item->workspace_id, &ws, err);
@@ -142,7 +153,7 @@ static int judge_item(
     bool deleted = !missing && ws.state == WORKSPACE_DELETED;
     workspace_done(&ws);
     int64_t age = orphan_age_us(env->cfg->workspace_cold_ttl_nano_days);
-    bool old = item->volume_created_us > 0 && item->volume_created_us < clock_now_us() - age;
+    bool old = item->volume_created_us > 0 && item->volume_created_us < now_us - age;
     ret->missing = missing;
     ret->container = (missing || deleted) && item->container_id[0];
     ret->volume = item->has_volume && (deleted || (missing && old));
@@ -150,15 +161,15 @@ static int judge_item(
 }
 
 /* When the rows look like those of another installation: items without one count as known, and so stay. */
-static int keep_strangers(
-    const struct run_env *env, const struct runtime_item *items, size_t n, bool *known, struct arp_err *err)
+static int keep_strangers(const struct run_env *env, const struct runtime_item *items, size_t n, bool *known,
+    int64_t now_us, struct arp_err *err)
 {
     struct verdict *v = calloc(n + 1, sizeof(*v));
     size_t strangers = 0;
     bool would_go = false;
     int rc = v ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "reconcile");
     for (size_t i = 0; i < n && rc == 0; i++) {
-        rc = known[i] ? 0 : judge_item(env, &items[i], &v[i], err);
+        rc = known[i] ? 0 : judge_item(env, &items[i], now_us, &v[i], err);
         strangers += v[i].missing;
         would_go = would_go || (v[i].missing && (v[i].container || v[i].volume));
     }
@@ -176,7 +187,7 @@ static int remove_item(const struct run_env *env, const struct runtime_item *ite
     struct reconcile_report *report, struct arp_err *err)
 {
     struct verdict v = {0};
-    int rc = judge_item(env, item, &v, err);
+    int rc = judge_item(env, item, report->now_us, &v, err);
     if (rc || (!v.container && !v.volume))
         return rc;
     if (!report->dry_run && v.volume)
@@ -214,11 +225,26 @@ static int reconcile_item(const struct run_env *env, const struct runtime_item *
     return rc;
 }
 
+/* One that the engine does not let go of must not keep the others. Errors: ARP_E_DATABASE. */
+static int try_item(const struct run_env *env, const struct runtime_item *item,
+    struct reconcile_report *report, struct arp_err *err)
+{
+    int rc = reconcile_item(env, item, report, err);
+    if (rc == 0 || rc == ARP_E_DATABASE)
+        return rc;
+    struct log_ctx ctx = {0};
+    memcpy(ctx.workspace_id, item->workspace_id, sizeof(ctx.workspace_id));
+    log_error(LOG_LEVEL_WARN, &ctx, "a left-over could not be removed, will try again", err);
+    return 0;
+}
+
 int reconcile_engine(const struct run_env *env, struct reconcile_report *report, struct arp_err *err)
 {
     struct runtime_item *items = NULL;
     size_t n = 0;
-    int rc = runtime_list(env->runtime, &items, &n, err);
+    int rc = take_now(env, report, err);
+    if (rc == 0)
+        rc = runtime_list(env->runtime, &items, &n, err);
     if (rc)
         return rc;
     bool *known = calloc(n + 1, sizeof(*known));
@@ -228,9 +254,9 @@ int reconcile_engine(const struct run_env *env, struct reconcile_report *report,
     }
     rc = reconcile_rows(env, items, n, known, report, err);
     if (rc == 0)
-        rc = keep_strangers(env, items, n, known, err);
+        rc = keep_strangers(env, items, n, known, report->now_us, err);
     for (size_t i = 0; i < n && rc == 0 && !live_stopping(env->live); i++)
-        rc = known[i] ? 0 : reconcile_item(env, &items[i], report, err);
+        rc = known[i] ? 0 : try_item(env, &items[i], report, err);
     free(known);
     free(items);
     return rc;
@@ -238,12 +264,14 @@ int reconcile_engine(const struct run_env *env, struct reconcile_report *report,
 
 /* --- evidence store ------------------------------------------------------------------------------------------------------------ */
 
-enum part { PART_ROOT, PART_STAGING, PART_RUNS, PART_WORKFLOWS, PART_COUNT };
+enum part { PART_ROOT, PART_STAGING, PART_MODEL, PART_RUNS, PART_WORKFLOWS, PART_COUNT };
+#define WALKS PART_RUNS /* parts that are directories */
 
 struct reconciler {
-    DIR *dir[2];                     /* PART_ROOT, PART_STAGING: where the walk stands */
+    DIR *dir[WALKS];                 /* where the walk stands */
     struct retention_cursor rows[2]; /* per kind of bundle */
     bool done[PART_COUNT];           /* in this round */
+    bool doubted;                    /* in this round the zips of most bundles of a page were missing */
 };
 
 struct reconciler *reconciler_new(void)
@@ -262,13 +290,13 @@ void reconciler_free(struct reconciler *r)
 {
     if (!r)
         return;
-    close_walk(&r->dir[PART_ROOT]);
-    close_walk(&r->dir[PART_STAGING]);
+    for (int i = 0; i < WALKS; i++)
+        close_walk(&r->dir[i]);
     free(r);
 }
 
 /* What a name in the evidence store stands for. */
-enum found_kind { FOUND_ZIP, FOUND_BUILD, FOUND_STAGED, FOUND_HALF };
+enum found_kind { FOUND_ZIP, FOUND_BUILD, FOUND_STAGED, FOUND_HALF, FOUND_LEDGER };
 struct found {
     enum found_kind kind;
     int64_t age_us;
@@ -292,24 +320,26 @@ static bool name_is(const char *name, const char *before, const char *after, cha
     return uuid_ok(ret);
 }
 
-static void take_name(struct batch *b, int dir_fd, const char *name, bool in_staging)
+static void take_name(struct batch *b, int dir_fd, const char *name, enum part part, int64_t now_us)
 {
     struct stat st;
     struct found *f = &b->found[b->n];
     char *id = b->name[b->n].id;
-    if (!in_staging && name_is(name, "", ".zip", id))
+    if (part == PART_ROOT && name_is(name, "", ".zip", id))
         f->kind = FOUND_ZIP;
-    else if (!in_staging && name_is(name, ".build-", "", id))
+    else if (part == PART_ROOT && name_is(name, ".build-", "", id))
         f->kind = FOUND_BUILD;
-    else if (in_staging && name_is(name, "", "", id))
+    else if (part == PART_STAGING && name_is(name, "", "", id))
         f->kind = FOUND_STAGED;
-    else if (in_staging && name_is(name, ".tmp-", "", id))
+    else if (part == PART_STAGING && name_is(name, ".tmp-", "", id))
         f->kind = FOUND_HALF;
+    else if (part == PART_MODEL && name_is(name, "", "", id))
+        f->kind = FOUND_LEDGER;
     else
         return;
     if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
         return; /* gone meanwhile */
-    f->age_us = clock_now_us() - ((int64_t)st.st_mtim.tv_sec * 1000000 + st.st_mtim.tv_nsec / 1000);
+    f->age_us = now_us - ((int64_t)st.st_mtim.tv_sec * 1000000 + st.st_mtim.tv_nsec / 1000);
     b->n++;
 }
 
@@ -327,6 +357,8 @@ static bool is_left_over(const struct run_env *env, const struct found *f, const
         return orphan || (!young && (o->ready || o->deleted));
     case FOUND_HALF:
         return !young && !o->live;
+    case FOUND_LEDGER: /* the only copy until its run has ended */
+        return orphan || (!young && o->known && !o->live);
     }
     return false;
 }
@@ -368,6 +400,8 @@ static int remove_found(
         return staging_discard(env->staging_root, id, err);
     case FOUND_HALF:
         return staging_discard_half(env->staging_root, id, err);
+    case FOUND_LEDGER:
+        return model_files_discard(env->model_root, id, err);
     }
     return 0;
 }
@@ -399,7 +433,8 @@ static int settle_one(const struct run_env *env, int dir_fd, const struct found 
     static const enum reconciled kinds[] = {[FOUND_ZIP] = RECONCILED_ZIP,
         [FOUND_BUILD] = RECONCILED_BUILD,
         [FOUND_STAGED] = RECONCILED_STAGING,
-        [FOUND_HALF] = RECONCILED_TEMP};
+        [FOUND_HALF] = RECONCILED_TEMP,
+        [FOUND_LEDGER] = RECONCILED_LEDGER};
     if (f->kind == FOUND_ZIP && owner->lost_sha256[0])
         return take_back(env, dir_fd, id, owner->lost_sha256, report, err);
     if (!is_left_over(env, f, owner))
@@ -412,6 +447,19 @@ static int settle_one(const struct run_env *env, int dir_fd, const struct found 
     memcpy(ctx.run_id, id, sizeof(ctx.run_id));
     if (!report->dry_run)
         log_warn(&ctx, "left-over removed from the evidence store", LOG_STR("kind", names[kinds[f->kind]]));
+    return 0;
+}
+
+/* One that can't be removed, or read, must not keep the others. Errors: ARP_E_DATABASE. */
+static int try_one(const struct run_env *env, int dir_fd, const struct found *f, const char *id,
+    const struct retention_owner *owner, struct reconcile_report *report, struct arp_err *err)
+{
+    int rc = settle_one(env, dir_fd, f, id, owner, report, err);
+    if (rc == 0 || rc == ARP_E_DATABASE)
+        return rc;
+    struct log_ctx ctx = {0};
+    memcpy(ctx.run_id, id, sizeof(ctx.run_id));
+    log_error(LOG_LEVEL_WARN, &ctx, "a left-over could not be removed, will try again", err);
     return 0;
 }
 
@@ -438,7 +486,7 @@ static int settle(const struct run_env *env, int dir_fd, const struct batch *b,
     count_strangers(b, owners, &strangers, &all);
     for (size_t i = 0; i < b->n && rc == 0; i++) {
         if (owners[i].known || !doubtful(strangers, all)) {
-            rc = settle_one(env, dir_fd, &b->found[i], b->name[i].id, &owners[i], report, err);
+            rc = try_one(env, dir_fd, &b->found[i], b->name[i].id, &owners[i], report, err);
         } else if (!report->doubted && is_left_over(env, &b->found[i], &owners[i])) {
             log_doubt("ids in the evidence store", strangers, all);
             report->doubted = true;
@@ -448,7 +496,7 @@ static int settle(const struct run_env *env, int dir_fd, const struct batch *b,
 }
 
 /* The next entries of a directory. *dir: where the walk stands. */
-static int walk(const struct run_env *env, DIR **dir, const char *path, bool in_staging,
+static int walk(const struct run_env *env, DIR **dir, const char *path, enum part part,
     struct reconcile_report *report, bool *ret_end, struct arp_err *err)
 {
     *ret_end = false;
@@ -461,7 +509,7 @@ static int walk(const struct run_env *env, DIR **dir, const char *path, bool in_
     for (int i = 0; i < SLICE && rc == 0; i++) {
         struct dirent *e = readdir(*dir);
         if (e)
-            take_name(&b, dirfd(*dir), e->d_name, in_staging);
+            take_name(&b, dirfd(*dir), e->d_name, part, report->now_us);
         if (!e || b.n == RETENTION_BATCH) {
             rc = settle(env, dirfd(*dir), &b, report, err);
             b.n = 0;
@@ -495,6 +543,24 @@ static int note_lost(const struct run_env *env, enum retention_kind kind, const 
     return 0;
 }
 
+/* Is most of a page missing? A store that is not mounted looks like this; to say that all evidence is lost would be wrong, and would be signed.
+ * A few rows alone prove nothing, but they do beside pages that look so. The page is left as it is, and the next one looked at. */
+static bool doubt_page(struct reconciler *r, const struct run_env *env, size_t missing, size_t all,
+    struct reconcile_report *report)
+{
+    if (missing <= all / 2 || (all < SUSPICIOUS && !r->doubted))
+        return false;
+    r->doubted = true;
+    reconcile_note(env, report, RECONCILED_DOUBTED);
+    if (report->missed)
+        return true;
+    struct arp_err why;
+    arp_fail(&why, ARP_E_IO, 0, "%zu of %zu bundles have no file: is this the evidence store?", missing, all);
+    log_error(LOG_LEVEL_ERROR, NULL, "bundles without a file are not called lost", &why);
+    report->missed = true;
+    return true;
+}
+
 /* The next ready rows of a kind: is each one's file there? *ret_end: these were the last. */
 static int check_page(struct reconciler *r, const struct run_env *env, enum retention_kind kind, int root_fd,
     struct reconcile_report *report, bool *ret_end, struct arp_err *err)
@@ -502,7 +568,7 @@ static int check_page(struct reconciler *r, const struct run_env *env, enum rete
     struct retention_bundles page = {0};
     bool missing[RETENTION_BATCH] = {false};
     size_t n = 0;
-    int rc = retention_bundles_expired(env->db, kind, clock_now_us(), &r->rows[kind], &page, err);
+    int rc = retention_bundles_expired(env->db, kind, report->now_us, &r->rows[kind], &page, err);
     if (rc)
         return rc;
     *ret_end = page.n < RETENTION_BATCH;
@@ -511,11 +577,8 @@ static int check_page(struct reconciler *r, const struct run_env *env, enum rete
             faccessat(root_fd, page.v[i].bundle_path, F_OK, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT;
         n += missing[i];
     }
-    /* A store that is not mounted looks like this; to say that all evidence is lost would be wrong, and would be signed. */
-    if (page.n >= SUSPICIOUS && n > page.n / 2)
-        rc = arp_fail(
-            err, ARP_E_IO, 0, "%zu of %zu bundles have no file: is this the evidence store?", n, page.n);
-    for (size_t i = 0; i < page.n && rc == 0; i++)
+    bool doubted = doubt_page(r, env, n, page.n, report);
+    for (size_t i = 0; i < page.n && rc == 0 && !doubted; i++)
         rc = missing[i] ? note_lost(env, kind, &page.v[i], report, err) : 0;
     retention_bundles_done(&page);
     return rc;
@@ -541,9 +604,11 @@ static int reconcile_part(struct reconciler *r, const struct run_env *env, enum 
 {
     switch (part) {
     case PART_ROOT:
-        return walk(env, &r->dir[part], env->cfg->evidence_root, false, report, ret_end, err);
+        return walk(env, &r->dir[part], env->cfg->evidence_root, part, report, ret_end, err);
     case PART_STAGING:
-        return walk(env, &r->dir[part], env->staging_root, true, report, ret_end, err);
+        return walk(env, &r->dir[part], env->staging_root, part, report, ret_end, err);
+    case PART_MODEL:
+        return walk(env, &r->dir[part], env->model_root, part, report, ret_end, err);
     case PART_RUNS:
         return check_rows(r, env, RETENTION_RUN, report, ret_end, err);
     default:
@@ -555,14 +620,17 @@ int reconcile_evidence(struct reconciler *r, const struct run_env *env, struct r
     bool *ret_round, struct arp_err *err)
 {
     bool round = true;
-    for (int part = 0; part < PART_COUNT; part++) {
-        int rc = r->done[part] ? 0 : reconcile_part(r, env, part, report, &r->done[part], err);
-        if (rc)
-            return rc;
+    int rc = take_now(env, report, err);
+    for (int part = 0; part < PART_COUNT && rc == 0; part++) {
+        rc = r->done[part] ? 0 : reconcile_part(r, env, part, report, &r->done[part], err);
         round = round && r->done[part];
     }
-    if (round)
+    if (rc)
+        return rc;
+    if (round) {
         memset(r->done, 0, sizeof(r->done));
+        r->doubted = false;
+    }
     *ret_round = round;
     return 0;
 }

@@ -3,7 +3,8 @@
  * saying in its row what is true. Nothing is removed that a crash of the moment may have left to somebody who goes on with it: what has a
  * live lock or claim, and what is younger than an hour. What has no row at all (a database restored from a backup does not know what came
  * later) is kept as long as it would be kept with one; and when most of what is listed has none, all of that is kept and an error logged: the
- * database is then not that of this installation. Several orchestrators may do it at the same time.
+ * database is then not that of this installation. What can't be put right is logged and does not keep the rest from it. Ages are by the
+ * database's clock, or by the host's when that says they are younger. Several orchestrators may do it at the same time.
  */
 #ifndef ARP_ORCHESTRATOR_RUN_RECONCILER_H
 #define ARP_ORCHESTRATOR_RUN_RECONCILER_H
@@ -24,7 +25,9 @@
     X(RECONCILED_FOUND, "found")     /* the zip of such a bundle, back with the right digest: ready again */ \
     X(RECONCILED_BUILD, "build")     /* directory of a build that nobody is at: removed */                   \
     X(RECONCILED_STAGING, "staging") /* directory of a run whose bundle is built: removed */                 \
-    X(RECONCILED_TEMP, "temp")       /* half-collected evidence that nobody is at: removed */
+    X(RECONCILED_TEMP, "temp")       /* half-collected evidence that nobody is at: removed */                \
+    X(RECONCILED_LEDGER, "ledger")   /* of model calls, of a run that has ended: removed */                  \
+    X(RECONCILED_DOUBTED, "doubted") /* page of ready bundles most of which have no zip: passed over */
 
 enum reconciled {
 #define X(id, name) id,
@@ -34,10 +37,12 @@ enum reconciled {
 };
 const char *reconciled_name(enum reconciled kind);
 
-/* How many of each kind were put right; with dry_run, would be. */
+/* How many of each kind were put right, or doubted; with dry_run, would be. */
 struct reconcile_report {
     bool dry_run;
-    bool doubted; /* it was logged in this pass that most ids in the evidence store have no row */
+    bool doubted;   /* it was logged in this pass that most ids in the evidence store have no row, */
+    bool missed;    /* and that most bundles of a page have no zip */
+    int64_t now_us; /* of the call at work */
     int64_t n[RECONCILED_COUNT];
 };
 /* Count one, in the metric too unless it is a dry run. */

@@ -33,6 +33,18 @@ static cJSON *parse_env(const struct evidence_facts *e)
     return env;
 }
 
+bool record_has_engine(const struct run *run)
+{
+    return strcmp(run->engine, "shell") != 0;
+}
+
+/* The engine that ran: the one asked for, or the one the agent chose for "auto". */
+static const char *engine_of(const struct record *r)
+{
+    bool chosen = strcmp(r->run->engine, "auto") == 0 && r->facts->engine;
+    return chosen ? r->facts->engine : r->run->engine;
+}
+
 /* The member of the agent's env.json, or NULL. */
 static const cJSON *env_member(const cJSON *env, const char *object, const char *name)
 {
@@ -92,6 +104,10 @@ static void write_evidence(struct json *j, const struct record *r)
     json_kbool(j, "hasProcessLog", e->has_process_log);
     json_kbool(j, "hasOutputsManifest", e->has_outputs_manifest);
     json_kbool(j, "hasDiff", e->has_diff);
+    if (record_has_engine(r->run)) {
+        json_kbool(j, "hasEngineLog", e->has_engine_log);
+        json_kbool(j, "hasModelLog", e->has_model_log);
+    }
     json_kbool(j, "volumeMatch", e->volume_match);
     json_kbool(j, "closed", r->facts->by_agent);
     json_kbool(j, "complete", e->complete && r->facts->by_agent);
@@ -140,6 +156,37 @@ static void write_agent(struct json *j, const struct evidence_facts *e)
     json_obj_close(j);
 }
 
+/* A digest of the agent's env.json, with or without "sha256:". What is none is not taken over. */
+static void write_digest(struct json *j, const char *key, const cJSON *env, const char *name)
+{
+    const char *hex = cJSON_GetStringValue(env_member(env, "engine", name));
+    if (hex && strncmp(hex, "sha256:", 7) == 0)
+        hex += 7;
+    json_kstr(j, key, hex && sha256_hex_ok(hex) ? hex : NULL);
+}
+
+/* What only an engine's run has. */
+static void write_engine(struct json *j, const struct record *r)
+{
+    const struct evidence_facts *e = r->evidence;
+    cleanup_cjson cJSON *env = parse_env(e);
+    if (!record_has_engine(r->run))
+        return;
+    write_chain(j, "modelLog", r->model_log.lines, r->model_log.head);
+    json_key(j, "engineProgram");
+    json_obj_open(j);
+    json_kstr(j, "version", cJSON_GetStringValue(env_member(env, "engine", "version")));
+    write_digest(j, "sha256", env, "sha256");
+    write_digest(j, "promptSha256", env, "promptSha256");
+    write_digest(j, "toolsSha256", env, "toolsSha256");
+    json_obj_close(j);
+    json_kbool(j, "hasEngineLog", e->has_engine_log);
+    json_kbool(j, "hasModelLog", e->has_model_log);
+    json_kuint(j, "modelCalls", e->model_calls);
+    json_key(j, "reconciliation");
+    reconcile_counts_put(j, &r->reconciliation);
+}
+
 int record_metadata(const struct record *r, struct buf *out, struct arp_err *err)
 {
     const struct run *run = r->run;
@@ -155,7 +202,7 @@ int record_metadata(const struct record *r, struct buf *out, struct arp_err *err
     json_kstr(&j, "status", run_status_name(r->facts->status));
     json_kstr(&j, "errorMessage", r->facts->error_message);
     json_kstr(&j, "reason", r->facts->reason);
-    json_kstr(&j, "engine", run->engine);
+    json_kstr(&j, "engine", engine_of(r));
     json_kstr(&j, "prompt", run->prompt);
     json_kbool(&j, "streaming", run->streaming);
     json_kraw(&j, "runContext", run->run_context);
@@ -171,6 +218,7 @@ int record_metadata(const struct record *r, struct buf *out, struct arp_err *err
     write_chain(&j, "events", r->events->next_seq, r->events->prev);
     write_chain(&j, "commandLog", r->command_log.lines, r->command_log.head);
     write_chain(&j, "processes", r->processes.lines, r->processes.head);
+    write_engine(&j, r);
     json_kbool(&j, "closed", r->facts->by_agent);
     json_kbool(&j, "complete", r->evidence->complete && r->facts->by_agent);
     json_kbool(&j, "volumeMatch", r->evidence->volume_match);
@@ -214,6 +262,7 @@ int record_read(
     const cJSON *container = cJSON_GetObjectItemCaseSensitive(context, "container");
     const cJSON *limits = cJSON_GetObjectItemCaseSensitive(container, "limits");
     const cJSON *told = cJSON_GetObjectItemCaseSensitive(root, "container_context");
+    const cJSON *program = cJSON_GetObjectItemCaseSensitive(root, "engineProgram");
     if (cJSON_IsObject(told) && !(doc->container_context = cJSON_PrintUnformatted(told)))
         return arp_fail(err, ARP_E_NOMEM, 0, "metadata.json");
     *in = (struct bundle_input){
@@ -223,6 +272,10 @@ int record_read(
         .workspace_id = json_get_str(root, "workspaceId"),
         .prompt = json_get_str(root, "prompt"),
         .engine = json_get_str(root, "engine"),
+        .program = {.version = json_get_str(program, "version"),
+            .sha256 = json_get_str(program, "sha256"),
+            .prompt_sha256 = json_get_str(program, "promptSha256"),
+            .tools_sha256 = json_get_str(program, "toolsSha256")},
         .agent_key = json_get_str(container, "agentKey"),
         .container_context = doc->container_context,
         .image_name = json_get_str(root, "imageName"),
@@ -248,7 +301,8 @@ int record_read(
         return rc;
     if (!in->run_id || !in->user_id || !in->project_id || !in->workspace_id || !in->engine ||
         !read_chain(root, "events", &in->events) || !read_chain(root, "commandLog", &in->command_log) ||
-        !read_chain(root, "processes", &in->processes))
+        !read_chain(root, "processes", &in->processes) ||
+        (bundle_has_engine(in) && !read_chain(root, "modelLog", &in->model_log)))
         return arp_fail(err, ARP_E_CORRUPT, 0, "metadata.json lacks a member");
     return 0;
 }

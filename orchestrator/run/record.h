@@ -8,6 +8,7 @@
 
 #include "orchestrator/bundle/bundle.h"
 #include "orchestrator/evidence/collect.h"
+#include "orchestrator/evidence/reconcile.h"
 #include "orchestrator/run/sink.h"
 #include "orchestrator/store/runs.h"
 #include "shared/buf.h"
@@ -19,13 +20,18 @@ struct record {
     const char *runtime_metadata;            /* JSON text of the workspace row, NULL: unknown */
     const struct runtime_workspace *runtime; /* NULL: the run never had a container */
     const struct sink_facts *facts;
-    const struct chain *events;            /* after the last line */
-    struct bundle_chain command_log;       /* of the staged file */
-    struct bundle_chain processes;         /* the same */
+    const struct chain *events;      /* after the last line */
+    struct bundle_chain command_log; /* of the staged file */
+    struct bundle_chain processes;   /* the same */
+    struct bundle_chain model_log;   /* the same, of an engine's run; so is the next */
+    struct reconcile_counts reconciliation;
     const struct evidence_facts *evidence; /* NULL while the run is in progress */
     int64_t finished_us;
 };
 
+/* Is it an engine's run, whose evidence has engine.jsonl, model_log.jsonl and reconciliation.json? As it was asked for: what the agent
+ * says of its engine changes nothing about that. */
+bool record_has_engine(const struct run *run);
 /* Append the JSON documents. Without evidence, env_snapshot is what is known at the start of a run. Errors: the buffer's. */
 int record_env_snapshot(const struct record *r, struct buf *out, struct arp_err *err);
 int record_metadata(const struct record *r, struct buf *out, struct arp_err *err);

@@ -27,7 +27,7 @@ static int close_chain(struct sink *s, const struct run *run, struct arp_err *er
     if (rc)
         return rc;
     if (s->chain.next_seq == 0)
-        rc = sink_write_started(s, run->project_id, run->workspace_id, run->prompt, err);
+        rc = sink_write_started(s, run->project_id, run->workspace_id, run->prompt, run->engine, err);
     const char *lost = live_lost_reason(s->env->live, run->id);
     if (rc == 0 && !s->facts.closed)
         rc = sink_write_completed(

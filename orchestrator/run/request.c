@@ -8,13 +8,18 @@
 #include <string.h>
 
 #include "orchestrator/store/agents.h"
+#include "orchestrator/store/key.h"
 #include "shared/json.h"
 #include "shared/limits.h"
+#include "shared/model.h"
 
 /* The command list and the prompt, each byte at most six when escaped, and the fixed members. */
 #define CONTEXT_MAX (8u * LIMIT_BODY)
-/* The one engine there is. */
-#define ENGINE_SHELL "shell"
+/* More than any engine gets through in a day. */
+#define STEPS_MAX  100000
+#define TOKENS_MAX (1ll << 40)
+
+static const char *const engines[] = {ENGINE_AUTO, ENGINE_SHELL, "codex", "claude", "opencode", "builtin"};
 
 /* One command while it is checked; strings are borrowed from the parsed body. */
 struct command {
@@ -146,12 +151,31 @@ static int write_list(struct json *j, const cJSON *list, const struct config *cf
     return 0;
 }
 
-static int check_engine(const char *engine, struct arp_err *err)
+bool run_engine_known(const char *name)
 {
-    if (strcmp(engine, ENGINE_SHELL) == 0)
+    for (size_t i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
+        if (strcmp(name, engines[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+int run_engine_check(const char *name, struct arp_err *err)
+{
+    if (run_engine_known(name))
         return 0;
-    return arp_fail_field(
-        err, "engine", "engine '%.32s' is not known; this server has: " ENGINE_SHELL, engine);
+    return arp_fail_field(err, "engine",
+        "engine '%.32s' is not known; there are: auto, shell, codex, claude, opencode, builtin", name);
+}
+
+bool run_thread_ok(const char *id)
+{
+    size_t len = strlen(id);
+    for (const char *p = id; *p; p++) {
+        if (*p <= ' ' || *p > '~')
+            return false;
+    }
+    return len > 0 && len <= RUN_THREAD_MAX;
 }
 
 static int write_prompt(struct run_request *r, const struct config *cfg, struct arp_err *err)
@@ -166,18 +190,20 @@ static int write_prompt(struct run_request *r, const struct config *cfg, struct 
     return rc ? rc : buf_error(&r->commands, err);
 }
 
-/* commands: a list, or one string for `sh -c`. Without commands, engine "shell" takes the prompt as that string; without both it is left
- * to run_request_settle. */
+/* commands: a list, or one string for `sh -c`; only the engine "shell" runs any. Without commands it takes the prompt as that string; without
+ * both commands and an engine it is left to run_request_settle. */
 static int write_commands(
     const cJSON *body, struct run_request *r, const struct config *cfg, struct arp_err *err)
 {
-    const char *engine = json_get_str(body, "engine");
     const cJSON *commands = cJSON_GetObjectItemCaseSensitive(body, "commands");
-    int rc = engine ? check_engine(engine, err) : 0;
-    if (rc)
-        return rc;
     if (!commands || cJSON_IsNull(commands))
-        return engine ? write_prompt(r, cfg, err) : 0;
+        return r->engine ? run_request_settle(r, r->engine, cfg, err) : 0;
+    if (r->engine && strcmp(r->engine, ENGINE_SHELL) != 0)
+        return arp_fail_field(
+            err, "commands", "'commands' are for the engine 'shell'; engine '%s' takes a prompt", r->engine);
+    if (!r->engine && !(r->engine = strdup(ENGINE_SHELL)))
+        return arp_fail(err, ARP_E_NOMEM, 0, "request");
+    int rc;
     struct json j;
     json_init(&j, &r->commands);
     json_arr_open(&j);
@@ -245,6 +271,26 @@ static int write_artifacts(struct run_request *r, const struct config *cfg, stru
     return buf_error(&r->artifacts, err);
 }
 
+/* Only what was given: a request that leaves them out has the context it always had. */
+static void write_wishes(struct json *j, const struct run_request *r)
+{
+    if (r->model)
+        json_kstr(j, "model", r->model);
+    if (r->provider)
+        json_kstr(j, "provider", r->provider);
+    if (r->thread_id)
+        json_kstr(j, "threadId", r->thread_id);
+    if (!r->max_steps && !r->max_tokens)
+        return;
+    json_key(j, "limits");
+    json_obj_open(j);
+    if (r->max_steps)
+        json_kint(j, "maxSteps", r->max_steps);
+    if (r->max_tokens)
+        json_kint(j, "maxTokens", r->max_tokens);
+    json_obj_close(j);
+}
+
 static int write_context(struct run_request *r, struct arp_err *err)
 {
     struct json j;
@@ -252,7 +298,7 @@ static int write_context(struct run_request *r, struct arp_err *err)
     json_obj_open(&j);
     json_kint(&j, "v", 1);
     json_kstr(&j, "agentKey", r->agent_key);
-    json_kstr(&j, "engine", r->commands.len ? ENGINE_SHELL : NULL);
+    json_kstr(&j, "engine", r->engine);
     json_kstr(&j, "prompt", r->prompt);
     json_kraw(&j, "commands", buf_str(&r->commands));
     json_kint(&j, "timeoutMs", r->timeout_ms);
@@ -262,14 +308,84 @@ static int write_context(struct run_request *r, struct arp_err *err)
     for (size_t i = 0; i < r->override_count; i++)
         json_kstr(&j, r->overrides[i].agent_key, r->overrides[i].container_id);
     json_obj_close(&j);
+    write_wishes(&j, r);
     return buf_error(&r->context, err);
+}
+
+/* Copy a text that may not be there; false: out of memory. */
+static bool copy_text(char **ret, const char *text)
+{
+    *ret = text ? strdup(text) : NULL;
+    return !text || *ret;
+}
+
+static int read_limit(const cJSON *limits, const char *name, int64_t max, int64_t *ret, struct arp_err *err)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(limits, name);
+    *ret = json_get_int(limits, name, 0);
+    if (item && !cJSON_IsNull(item) && (*ret < 1 || *ret > max)) {
+        char path[32];
+        snprintf(path, sizeof(path), "limits.%s", name);
+        return arp_fail_field(err, path, "'%s' must be from 1 to %lld", path, (long long)max);
+    }
+    return 0;
+}
+
+static int read_limits(const cJSON *body, struct run_request *r, struct arp_err *err)
+{
+    static const struct json_field fields[] = {{"maxSteps", JSON_INT, false}, {"maxTokens", JSON_INT, false}};
+    const cJSON *limits = cJSON_GetObjectItemCaseSensitive(body, "limits");
+    if (!limits || cJSON_IsNull(limits))
+        return 0;
+    int rc = json_check_object(limits, fields, sizeof(fields) / sizeof(fields[0]), "limits", err);
+    if (rc == 0)
+        rc = read_limit(limits, "maxSteps", STEPS_MAX, &r->max_steps, err);
+    return rc ? rc : read_limit(limits, "maxTokens", TOKENS_MAX, &r->max_tokens, err);
+}
+
+/* A model's name goes into a provider's requests and paths: printable ASCII. */
+static int check_model(const char *model, struct arp_err *err)
+{
+    size_t len = strlen(model);
+    bool ok = len > 0 && len <= MODEL_NAME_MAX;
+    for (const char *p = model; *p && ok; p++)
+        ok = *p > ' ' && *p <= '~';
+    return ok ? 0
+              : arp_fail_field(err, "model", "'model' must have 1 to %d printable ASCII bytes without spaces",
+                    MODEL_NAME_MAX);
+}
+
+/* Who is to do it, with which model. */
+static int read_engine(const cJSON *body, struct run_request *r, struct arp_err *err)
+{
+    const char *engine = json_get_str(body, "engine");
+    const char *model = json_get_str(body, "model");
+    const char *provider = json_get_str(body, "provider");
+    const char *thread = json_get_str(body, "threadId");
+    int rc = engine ? run_engine_check(engine, err) : 0;
+    if (rc == 0 && model)
+        rc = check_model(model, err);
+    if (rc == 0 && provider && !key_ok(provider))
+        rc = arp_fail_field(err, "provider", "'provider' must be the name of a provider");
+    if (rc == 0 && thread && !run_thread_ok(thread))
+        rc = arp_fail_field(
+            err, "threadId", "'threadId' must have 1 to %d printable ASCII bytes", RUN_THREAD_MAX);
+    if (rc == 0)
+        rc = read_limits(body, r, err);
+    if (rc)
+        return rc;
+    bool ok = copy_text(&r->engine, engine) && copy_text(&r->model, model) &&
+              copy_text(&r->provider, provider) && copy_text(&r->thread_id, thread);
+    return ok ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "request");
 }
 
 static int read_body(const cJSON *body, struct run_request *r, const struct config *cfg, struct arp_err *err)
 {
     static const struct json_field fields[] = {{"prompt", JSON_STRING, false}, {"text", JSON_STRING, false},
         {"engine", JSON_STRING, false}, {"commands", JSON_ANY, false}, {"timeoutMs", JSON_INT, false},
-        {"container_overrides", JSON_OBJECT, false}, {"agent", JSON_STRING, false}};
+        {"container_overrides", JSON_OBJECT, false}, {"agent", JSON_STRING, false},
+        {"model", JSON_STRING, false}, {"provider", JSON_STRING, false}, {"threadId", JSON_STRING, false},
+        {"limits", JSON_OBJECT, false}};
     int rc = json_check_object(body, fields, sizeof(fields) / sizeof(fields[0]), "", err);
     if (rc)
         return rc;
@@ -291,6 +407,8 @@ static int read_body(const cJSON *body, struct run_request *r, const struct conf
     if (!r->agent_key || !r->prompt)
         return arp_fail(err, ARP_E_NOMEM, 0, "request");
     rc = write_artifacts(r, cfg, err);
+    if (rc == 0)
+        rc = read_engine(body, r, err);
     if (rc == 0)
         rc = write_commands(body, r, cfg, err);
     if (rc == 0)
@@ -320,24 +438,29 @@ int run_request_parse(
 }
 
 int run_request_settle(
-    struct run_request *r, const char *agent_engine, const struct config *cfg, struct arp_err *err)
+    struct run_request *r, const char *engine, const struct config *cfg, struct arp_err *err)
 {
     if (r->commands.len)
         return 0;
-    if (!agent_engine)
+    if (!engine)
         return arp_fail_field(err, "commands",
-            "field 'commands' is required: no engine here runs a prompt by itself (engine 'shell' runs it as "
-            "a script)");
-    int rc = check_engine(agent_engine, err);
-    return rc ? rc : write_prompt(r, cfg, err);
+            "field 'commands' is required: without a provider of models no engine runs a prompt by itself "
+            "(engine 'shell' runs it as a script)");
+    int rc = run_engine_check(engine, err);
+    if (rc == 0 && strcmp(engine, ENGINE_SHELL) == 0)
+        return write_prompt(r, cfg, err);
+    if (rc == 0 && r->prompt[0] == '\0')
+        rc = arp_fail_field(err, "prompt", "'prompt' is required by the engine '%s'", engine);
+    return rc;
 }
 
 void run_request_done(struct run_request *r)
 {
-    free(r->agent_key);
-    r->agent_key = NULL;
-    free(r->prompt);
-    r->prompt = NULL;
+    char **const texts[] = {&r->agent_key, &r->engine, &r->model, &r->provider, &r->thread_id, &r->prompt};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        free(*texts[i]);
+        *texts[i] = NULL;
+    }
     run_overrides_free(r->overrides, r->override_count);
     r->overrides = NULL;
     r->override_count = 0;

@@ -8,6 +8,7 @@
 #define ARP_ORCHESTRATOR_RUN_REQUEST_H
 
 #include <cjson/cJSON.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,14 +26,31 @@ struct run_override {
 int run_overrides_read(const cJSON *map, struct run_override **ret, size_t *ret_n, struct arp_err *err);
 void run_overrides_free(struct run_override *overrides, size_t n);
 
+/* What calls models; what a request leaves out is its agent's (run/work.h). */
+#define ENGINE_SHELL "shell"
+#define ENGINE_AUTO  "auto" /* whatever the image has: its agent says which */
+/* Is there an engine of that name, ENGINE_AUTO too? */
+bool run_engine_known(const char *name);
+/* Refuse a field "engine" that names none. Errors: ARP_E_FIELD. */
+int run_engine_check(const char *name, struct arp_err *err);
+/* A thread's id as engines make them: printable ASCII without spaces, RUN_THREAD_MAX bytes at most. */
+#define RUN_THREAD_MAX 128
+bool run_thread_ok(const char *id);
+
 struct run_request {
-    char *agent_key;      /* owned */
+    char *agent_key; /* owned */
+    char *engine;    /* owned; "shell" with commands; NULL: the agent's; so for the next three */
+    char *model;
+    char *provider;
+    char *thread_id;   /* NULL: a new one */
+    int64_t max_steps; /* 0: the engine's own; so for the next */
+    int64_t max_tokens;
     char *prompt;         /* owned; "" when none was given */
     int64_t timeout_ms;   /* of the whole run */
     struct buf artifacts; /* JSON array: the patterns of what outputs.json lists */
     struct buf
-        commands; /* canonical JSON array of {"argv","shell","timeoutMs","cwd"}; empty until run_request_settle when the request
-                             has neither commands nor an engine */
+        commands; /* canonical JSON array of {"argv","shell","timeoutMs","cwd"}; empty for engines that call models, and until
+                             run_request_settle when the request has neither commands nor an engine */
     struct run_override *overrides;
     size_t override_count;
     struct buf context; /* canonical JSON: the run context up to the agent, its object still open */
@@ -42,10 +60,10 @@ struct run_request {
  * Errors: those of json_parse and json_check_object; ARP_E_FIELD naming the field. */
 int run_request_parse(
     const char *body, size_t len, const struct config *cfg, struct run_request *ret, struct arp_err *err);
-/* What the request left open, by its agent's engine (NULL: the agent has none): "shell" runs the prompt as a script. The context stays as it is.
- * Idempotent. Errors: ARP_E_FIELD naming the field. */
+/* What the request left open, by the engine it has come to (NULL: none): "shell" runs the prompt as a script, others need one. The context stays
+ * as it is. Idempotent. Errors: ARP_E_FIELD naming the field. */
 int run_request_settle(
-    struct run_request *r, const char *agent_engine, const struct config *cfg, struct arp_err *err);
+    struct run_request *r, const char *engine, const struct config *cfg, struct arp_err *err);
 void run_request_done(struct run_request *r);
 
 #define cleanup_run_request __attribute__((cleanup(run_request_done)))

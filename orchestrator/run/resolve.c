@@ -272,6 +272,7 @@ static void write_agent(struct json *j, const struct agent *a)
     json_kstr(j, "engine", a->engine);
     json_kstr(j, "model", a->model);
     json_kstr(j, "instructions", a->instructions);
+    json_kstr(j, "provider", a->provider);
     json_obj_close(j);
 }
 
@@ -402,7 +403,8 @@ int run_choice_read(const cJSON *obj, struct run_choice *ret, struct arp_err *er
     if (!c.sandbox_profile || !copy_text(&c.container_name, container, "name") ||
         !copy_text(&c.agent.key, agent, "key") || !copy_text(&c.agent.engine, agent, "engine") ||
         !copy_text(&c.agent.model, agent, "model") ||
-        !copy_text(&c.agent.instructions, agent, "instructions")) {
+        !copy_text(&c.agent.instructions, agent, "instructions") ||
+        !copy_text(&c.agent.provider, agent, "provider")) {
         run_choice_done(&c);
         return arp_fail(err, ARP_E_NOMEM, 0, "container of a run");
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "orchestrator/run/request.h"
 #include "orchestrator/store/run_events.h"
 #include "shared/clock.h"
 #include "shared/limits.h"
@@ -33,12 +34,15 @@ static void facts_done(struct sink_facts *f)
     free(f->error_message);
     free(f->reason);
     free(f->final_text);
+    free(f->thread_id);
+    free(f->engine);
     free(f->git_commit);
     free(f->command_log_sha256);
     free(f->processes_sha256);
     free(f->outputs_sha256);
     free(f->env_sha256);
     free(f->diff_sha256);
+    free(f->engine_sha256);
     free(f->tree_before);
     free(f->tree_after);
     free(f->container_context);
@@ -59,6 +63,21 @@ static bool take_str(char **ret, const cJSON *obj, const char *name)
     free(*ret);
     *ret = v ? strdup(v) : NULL;
     return !v || *ret;
+}
+
+/* The same for what must pass a test; what does not is not taken over. */
+static bool take_if(char **ret, const cJSON *obj, const char *name, bool (*ok)(const char *))
+{
+    const char *v = json_get_str(obj, name);
+    free(*ret);
+    *ret = v && ok(v) ? strdup(v) : NULL;
+    return *ret || !v || !ok(v);
+}
+
+/* What "auto" can turn out to be: one that calls models. An agent that says otherwise would have the evidence of a run lack its files. */
+static bool engine_is_one(const char *name)
+{
+    return run_engine_known(name) && strcmp(name, ENGINE_AUTO) != 0 && strcmp(name, ENGINE_SHELL) != 0;
 }
 
 /* The same for a Git object id. What is none is not taken over: the seal would refuse the whole record for it. */
@@ -118,11 +137,14 @@ static int note_facts(struct sink_facts *f, const struct event_info *e, struct a
         f->status = status_of(json_get_str(e->obj, "status"));
         ok = take_str(&f->error_message, e->obj, "errorMessage") && take_str(&f->reason, e->obj, "reason") &&
              take_str(&f->final_text, e->obj, "finalText") &&
+             take_if(&f->thread_id, e->obj, "threadId", run_thread_ok) &&
+             take_if(&f->engine, e->obj, "engine", engine_is_one) &&
              take_object_id(&f->git_commit, e->obj, "gitCommit") &&
              take_str(&f->command_log_sha256, e->obj, "commandLogSha256") &&
              take_str(&f->processes_sha256, e->obj, "processesSha256") &&
              take_str(&f->outputs_sha256, e->obj, "outputsSha256") &&
-             take_str(&f->env_sha256, e->obj, "envSha256");
+             take_str(&f->env_sha256, e->obj, "envSha256") &&
+             take_str(&f->engine_sha256, e->obj, "engineSha256");
     }
     return ok ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "facts of a run");
 }
@@ -194,8 +216,8 @@ static int take_own(struct sink *s, const struct buf *line, struct arp_err *err)
     return rc ? rc : append_pending(s, line->data, line->len, e.seq, e.type == EVENT_RUN_COMPLETED, err);
 }
 
-int sink_write_started(
-    struct sink *s, const char *project_id, const char *workspace_id, const char *prompt, struct arp_err *err)
+int sink_write_started(struct sink *s, const char *project_id, const char *workspace_id, const char *prompt,
+    const char *engine, struct arp_err *err)
 {
     cleanup_buf struct buf line;
     buf_init(&line, 8u * LIMIT_BODY);
@@ -206,7 +228,7 @@ int sink_write_started(
     json_kstr(&j, "projectId", project_id);
     json_kstr(&j, "workspaceId", workspace_id);
     json_kstr(&j, "prompt", prompt);
-    json_kstr(&j, "engine", "shell");
+    json_kstr(&j, "engine", engine);
     json_kstr(&j, "chain", "arp-chain-v1");
     event_close(&j, 0, &c);
     return take_own(s, &line, err);

@@ -24,12 +24,15 @@ struct sink_facts {
     char *error_message;
     char *reason;
     char *final_text;
+    char *thread_id; /* as engines make them (run/request.h), else NULL */
+    char *engine;    /* a known one, else NULL */
     char *git_commit;
     char *command_log_sha256;
     char *processes_sha256;
     char *outputs_sha256;
     char *env_sha256;
     char *diff_sha256;
+    char *engine_sha256; /* of engine.jsonl */
     char *tree_before;
     char *tree_after;
     char *container_context;                   /* JSON text of the member, as ToolContext has it */
@@ -67,7 +70,7 @@ int sink_resume(struct sink *s, struct arp_err *err);
 int sink_agent_line(struct sink *s, const char *line, size_t len, struct arp_err *err);
 /* Write the orchestrator's own lines: RunStarted at the start of a chain, ToolContext after it, RunCompleted where no agent closed it. */
 int sink_write_started(struct sink *s, const char *project_id, const char *workspace_id, const char *prompt,
-    struct arp_err *err);
+    const char *engine, struct arp_err *err);
 /* ToolContext: the container the run is in. container_context: the object as JSON text. */
 int sink_write_context(struct sink *s, const char *container_context, struct arp_err *err);
 int sink_write_completed(

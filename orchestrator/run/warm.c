@@ -10,6 +10,7 @@
 
 #include "orchestrator/run/live.h"
 #include "orchestrator/store/leases.h"
+#include "orchestrator/store/retention.h"
 #include "shared/clock.h"
 #include "shared/limits.h"
 #include "shared/log.h"
@@ -105,30 +106,30 @@ static void release_later(struct warm *w, const char *name, int64_t epoch)
     pthread_mutex_unlock(&w->unreleased_lock);
 }
 
-static void release(const struct run_env *env, const char *name, int64_t epoch)
+void warm_release(const struct run_env *env, const char *lease, int64_t epoch)
 {
     struct arp_err err;
-    int rc = leases_release(env->db, name, env->holder, epoch, &err);
+    int rc = leases_release(env->db, lease, env->holder, epoch, &err);
     if (rc == 0)
         return;
-    arp_wrap(&err, "%s", name);
+    arp_wrap(&err, "%s", lease);
     log_error(LOG_LEVEL_WARN, NULL, "a lock was not released", &err);
     if (rc != ARP_E_CONFLICT)
-        release_later(env->warm, name, epoch);
+        release_later(env->warm, lease, epoch);
 }
 
 void workspace_unlock(const struct run_env *env, const char *workspace_id, int64_t epoch)
 {
     char name[LOCK_NAME_SIZE];
     snprintf(name, sizeof(name), "workspace:%s", workspace_id);
-    release(env, name, epoch);
+    warm_release(env, name, epoch);
 }
 
 void workflow_run_unlock(const struct run_env *env, const char *workflow_run_id, int64_t epoch)
 {
     char name[LOCK_NAME_SIZE];
     snprintf(name, sizeof(name), "workflow:%s", workflow_run_id);
-    release(env, name, epoch);
+    warm_release(env, name, epoch);
 }
 
 void warm_release_late(const struct run_env *env)
@@ -141,7 +142,7 @@ void warm_release_late(const struct run_env *env)
     while (list) {
         struct unreleased *u = list;
         list = u->next;
-        release(env, u->name, u->epoch); /* comes back to the list when it fails again */
+        warm_release(env, u->name, u->epoch); /* comes back to the list when it fails again */
         free(u);
     }
 }
@@ -318,7 +319,9 @@ int64_t warm_cool_idle(const struct run_env *env)
     struct arp_err err;
     struct workspaces idle = {0};
     int64_t timeout_us = env->cfg->idle_timeout_s * 1000000;
-    if (workspaces_idle(env->db, clock_now_us() - timeout_us, IDLE_BATCH, &idle, &err) != 0) {
+    int64_t now_us; /* by the clock that their use was dated with */
+    if (retention_now(env->db, &now_us, &err) != 0 ||
+        workspaces_idle(env->db, now_us - timeout_us, IDLE_BATCH, &idle, &err) != 0) {
         log_error(LOG_LEVEL_WARN, NULL, "idle workspaces could not be listed", &err);
         return timeout_us;
     }

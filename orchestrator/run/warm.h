@@ -24,7 +24,9 @@ void workspace_unlock(const struct run_env *env, const char *workspace_id, int64
 int workflow_run_lock(
     const struct run_env *env, const char *workflow_run_id, int64_t *ret_epoch, struct arp_err *err);
 void workflow_run_unlock(const struct run_env *env, const char *workflow_run_id, int64_t epoch);
-/* Give back the locks that could not be given back before. Call it before leases are renewed. */
+/* Give back any lease of this process in the same way. */
+void warm_release(const struct run_env *env, const char *lease, int64_t epoch);
+/* Give back the leases that could not be given back before. Call it before leases are renewed, or they would be too. */
 void warm_release_late(const struct run_env *env);
 
 /* Read ws anew, with it locked: what was read before may have been cooled or deleted meanwhile. Errors: ARP_E_NOT_FOUND (its project was

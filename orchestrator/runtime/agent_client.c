@@ -259,8 +259,8 @@ int agent_run(
 
 bool agent_evidence_name_ok(const char *name)
 {
-    static const char *const names[] = {
-        "command_log.jsonl", "processes.jsonl", "outputs.json", "events.jsonl", "diff.patch", "env.json"};
+    static const char *const names[] = {"command_log.jsonl", "processes.jsonl", "outputs.json",
+        "events.jsonl", "diff.patch", "env.json", "engine.jsonl"};
     static const char blob[] = "blobs/sha256-";
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(name, names[i]) == 0)

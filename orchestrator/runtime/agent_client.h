@@ -14,6 +14,7 @@
 #include "shared/buf.h"
 #include "shared/err.h"
 #include "shared/hash.h"
+#include "shared/limits.h"
 #include "shared/uuid.h"
 
 /* Where an agent answers. Copied by value. */
@@ -60,8 +61,8 @@ int agent_run(
     const struct agent_target *t, const struct agent_run *run, bool *ret_started, struct arp_err *err);
 
 #define AGENT_EVIDENCE_NAME_MAX 96
-/* As many entries as one run may leave: six files, two blobs per command, and as many again for artifacts. */
-#define AGENT_EVIDENCE_FILES_MAX 1024
+/* As many entries as one run may leave: seven files, two blobs per command line, and some hundred artifacts. */
+#define AGENT_EVIDENCE_FILES_MAX (2 * LIMIT_COMMAND_LINES + 512)
 
 struct agent_evidence_file {
     char name[AGENT_EVIDENCE_NAME_MAX]; /* an allowed name, see agent_evidence_name_ok */
@@ -69,7 +70,8 @@ struct agent_evidence_file {
     char sha256[SHA256_HEX_LEN + 1];    /* the agent's claim */
 };
 
-/* command_log.jsonl, processes.jsonl, outputs.json, events.jsonl, diff.patch, env.json or blobs/sha256-<64 lower-case hex>. */
+/* command_log.jsonl, processes.jsonl, outputs.json, events.jsonl, diff.patch, env.json, engine.jsonl or blobs/sha256-<64 lower-case hex>:
+ * what an agent may leave. model_log.jsonl and reconciliation.json are the orchestrator's own. */
 bool agent_evidence_name_ok(const char *name);
 /* GET /evidence/:runId/. *ret: array of *ret_n, free(); no name twice. Errors: also ARP_E_NOT_FOUND (no evidence of that run),
  * ARP_E_INVALID (a name, size or digest that is not allowed, a name twice, too many), ARP_E_TOO_LARGE. */

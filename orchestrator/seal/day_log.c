@@ -3,21 +3,19 @@
  */
 #include "orchestrator/seal/day_log.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "shared/fd.h"
+#include "orchestrator/seal/log_file.h"
+#include "shared/buf.h"
 
 #define RECORD_LEN (DAY_LOG_DAY_LEN + 1 + SHA256_HEX_LEN + 1)
 /* Three thousand years. */
 #define LOG_MAX (80u << 20)
 
 struct day_log {
-    int fd;
-    struct buf records; /* the file's whole records */
+    struct log_file file;
+    struct buf records; /* of the file, those that were read so far */
 };
 
 /* Is this "YYYY-MM-DD <hex>\n", later than the record before it (NULL: none)? */
@@ -30,28 +28,33 @@ static bool record_ok(const char *r, const char *before)
            (!before || memcmp(before, r, DAY_LOG_DAY_LEN) < 0);
 }
 
-static int load(struct day_log *log, int dir_fd, struct arp_err *err)
+/* Read the records that are not in memory yet. */
+static int catch_up(struct day_log *log, struct arp_err *err)
 {
-    struct stat st;
-    if (fstat(log->fd, &st) < 0)
-        return arp_fail(err, ARP_E_IO, errno, "stat custody.log");
-    size_t whole = (size_t)st.st_size / RECORD_LEN * RECORD_LEN;
-    if (whole > LOG_MAX)
-        return arp_fail(err, ARP_E_CORRUPT, 0, "custody.log is too long");
-    if ((size_t)st.st_size != whole && ftruncate(log->fd, (off_t)whole) < 0)
-        return arp_fail(err, ARP_E_IO, errno, "cut the unfinished last record of custody.log");
-    if (fsync(log->fd) < 0 || fsync(dir_fd) < 0)
-        return arp_fail(err, ARP_E_IO, errno, "sync custody.log");
-    for (size_t at = 0; at < whole; at += RECORD_LEN) {
+    for (size_t at = log->records.len; at < (size_t)log->file.count * RECORD_LEN; at += RECORD_LEN) {
         char record[RECORD_LEN];
-        ssize_t n = pread(log->fd, record, RECORD_LEN, (off_t)at);
-        if (n != RECORD_LEN)
-            return arp_fail(err, ARP_E_IO, n < 0 ? errno : 0, "read custody.log");
+        uint32_t number = (uint32_t)(at / RECORD_LEN);
+        int rc = log_file_read(&log->file, number, record, err);
+        if (rc)
+            return rc;
         if (!record_ok(record, at ? log->records.data + at - RECORD_LEN : NULL))
-            return arp_fail(err, ARP_E_CORRUPT, 0, "record %zu of custody.log is damaged", at / RECORD_LEN);
-        buf_append(&log->records, record, RECORD_LEN);
+            return arp_fail(err, ARP_E_CORRUPT, 0, "record %u of custody.log is damaged", number);
+        if (buf_append(&log->records, record, RECORD_LEN))
+            return buf_error(&log->records, err);
     }
-    return buf_error(&log->records, err);
+    return 0;
+}
+
+/* Lock the file, know all that is in it. */
+static int lock(struct day_log *log, struct arp_err *err)
+{
+    int rc = log_file_lock(&log->file, err);
+    if (rc)
+        return rc;
+    rc = catch_up(log, err);
+    if (rc)
+        log_file_unlock(&log->file);
+    return rc;
 }
 
 int day_log_open(int dir_fd, struct day_log **ret, struct arp_err *err)
@@ -60,12 +63,13 @@ int day_log_open(int dir_fd, struct day_log **ret, struct arp_err *err)
     if (!log)
         return arp_fail(err, ARP_E_NOMEM, 0, "custody.log");
     buf_init(&log->records, LOG_MAX);
-    log->fd = openat(dir_fd, "custody.log", O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (log->fd < 0)
-        return arp_fail(err, ARP_E_IO, errno, "open custody.log");
-    int rc = load(log, dir_fd, err);
+    log->file.fd = -1;
+    int rc = log_file_open(&log->file, dir_fd, "custody.log", RECORD_LEN, err);
+    if (!rc)
+        rc = lock(log, err);
     if (rc)
         return rc;
+    log_file_unlock(&log->file);
     *ret = log;
     log = NULL;
     return 0;
@@ -85,7 +89,8 @@ static int check_known(const struct day_log *log, const char *record, struct arp
     return arp_fail(err, ARP_E_CONFLICT, 0, "a day after %.*s was signed before", DAY_LOG_DAY_LEN, record);
 }
 
-int day_log_remember(
+/* With the file locked and known. */
+static int remember(
     struct day_log *log, const char *day, const char digest[SHA256_HEX_LEN + 1], struct arp_err *err)
 {
     char record[RECORD_LEN];
@@ -96,31 +101,31 @@ int day_log_remember(
     size_t known = log->records.len;
     if (known > 0 && memcmp(log->records.data + known - RECORD_LEN, day, DAY_LOG_DAY_LEN) >= 0)
         return check_known(log, record, err);
-    int rc = buf_append(&log->records, record, RECORD_LEN) ? buf_error(&log->records, err) : 0;
-    if (!rc)
-        rc = fd_write_all(log->fd, record, RECORD_LEN, err);
-    if (!rc && fdatasync(log->fd) < 0)
-        rc = arp_fail(err, ARP_E_IO, errno, "sync custody.log");
-    if (rc) {
-        /* A half-written or unsynced record must not shift the next one. */
-        log->records.len = known;
-        if (ftruncate(log->fd, (off_t)known) < 0)
-            return arp_fail(err, ARP_E_IO, errno, "take back a failed record of custody.log");
-    }
+    int rc = log_file_append(&log->file, record, err);
+    return rc ? rc : catch_up(log, err);
+}
+
+int day_log_remember(
+    struct day_log *log, const char *day, const char digest[SHA256_HEX_LEN + 1], struct arp_err *err)
+{
+    int rc = lock(log, err);
+    if (rc)
+        return rc;
+    rc = remember(log, day, digest, err);
+    log_file_unlock(&log->file);
     return rc;
 }
 
 int day_log_fd(const struct day_log *log)
 {
-    return log->fd;
+    return log->file.fd;
 }
 
 void day_log_close(struct day_log *log)
 {
     if (!log)
         return;
-    if (log->fd >= 0)
-        close(log->fd);
+    log_file_close(&log->file);
     buf_done(&log->records);
     free(log);
 }

@@ -3,26 +3,18 @@
  */
 #include "orchestrator/seal/sealed_log.h"
 
-#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "shared/fd.h"
+#include "orchestrator/seal/log_file.h"
 #include "shared/uuid.h"
 
 #define RECORD_LEN (UUID_LEN + 1 + SHA256_HEX_LEN + 1)
-/* 100 x 50 ms = 5 s. */
-#define LOCK_TRIES    100
-#define LOCK_PAUSE_NS 50000000
 
 struct sealed_log {
-    int fd;
-    uint32_t count;  /* complete records in the file */
+    struct log_file file;
+    uint32_t known;  /* records in the index; others may have appended more */
     uint32_t *slots; /* open addressing: record number + 1, 0 for free; at most half full */
     uint32_t slot_mask;
 };
@@ -38,15 +30,9 @@ static uint32_t run_hash(const char *run_id)
 static int record_read(
     const struct sealed_log *log, uint32_t number, char ret[RECORD_LEN], struct arp_err *err)
 {
-    size_t done = 0;
-    while (done < RECORD_LEN) {
-        ssize_t n = pread(log->fd, ret + done, RECORD_LEN - done, (off_t)number * RECORD_LEN + (off_t)done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return arp_fail(err, ARP_E_IO, n < 0 ? errno : 0, "read record %u of sealed.log", number);
-        done += (size_t)n;
-    }
+    int rc = log_file_read(&log->file, number, ret, err);
+    if (rc)
+        return rc;
     ret[UUID_LEN] = '\0';
     char last = ret[RECORD_LEN - 1];
     ret[RECORD_LEN - 1] = '\0';
@@ -86,34 +72,43 @@ static int index_add(struct sealed_log *log, uint32_t number, struct arp_err *er
     return 0;
 }
 
-/* Make the index for at least twice as many records as there are, and fill it from the file. */
-static int index_build(struct sealed_log *log, struct arp_err *err)
+/* Add the records that are not in the index yet; there is room for them. */
+static int index_catch_up(struct sealed_log *log, struct arp_err *err)
 {
-    uint32_t size = 1024;
-    while (size < 4 * (uint64_t)log->count && size < (1u << 31))
-        size *= 2;
-    free(log->slots);
-    log->slots = calloc(size, sizeof(*log->slots));
-    if (!log->slots)
-        return arp_fail(err, ARP_E_NOMEM, 0, "index of sealed.log");
-    log->slot_mask = size - 1;
-    for (uint32_t i = 0; i < log->count; i++) {
-        int rc = index_add(log, i, err);
+    for (; log->known < log->file.count; log->known++) {
+        int rc = index_add(log, log->known, err);
         if (rc)
             return rc;
     }
     return 0;
 }
 
-/* One signer per log: a second would not see the first one's records. A signer whose orchestrator was just killed needs a moment to end. */
-static int log_lock(int fd, struct arp_err *err)
+/* Make the index anew, for at least twice as many records as there are, and fill it from the file. */
+static int index_build(struct sealed_log *log, struct arp_err *err)
 {
-    for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
-        if ((errno != EWOULDBLOCK && errno != EINTR) || tries >= LOCK_TRIES)
-            return arp_fail(err, ARP_E_IO, errno, "sealed.log is in use by another signer");
-        nanosleep(&(struct timespec){.tv_nsec = LOCK_PAUSE_NS}, NULL);
-    }
-    return 0;
+    uint32_t size = 1024;
+    while (size < 4 * (uint64_t)log->file.count && size < (1u << 31))
+        size *= 2;
+    log->known = 0;
+    free(log->slots);
+    log->slots = calloc(size, sizeof(*log->slots));
+    if (!log->slots)
+        return arp_fail(err, ARP_E_NOMEM, 0, "index of sealed.log");
+    log->slot_mask = size - 1;
+    return index_catch_up(log, err);
+}
+
+/* Lock the file, know all that is in it. */
+static int lock(struct sealed_log *log, struct arp_err *err)
+{
+    int rc = log_file_lock(&log->file, err);
+    if (rc)
+        return rc;
+    bool fits = log->slots && 2 * (uint64_t)log->file.count < log->slot_mask;
+    rc = fits ? index_catch_up(log, err) : index_build(log, err);
+    if (rc)
+        log_file_unlock(&log->file);
+    return rc;
 }
 
 int sealed_log_open(int dir_fd, struct sealed_log **ret, struct arp_err *err)
@@ -121,31 +116,20 @@ int sealed_log_open(int dir_fd, struct sealed_log **ret, struct arp_err *err)
     cleanup_sealed_log struct sealed_log *log = calloc(1, sizeof(*log));
     if (!log)
         return arp_fail(err, ARP_E_NOMEM, 0, "sealed.log");
-    log->fd = openat(dir_fd, "sealed.log", O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (log->fd < 0)
-        return arp_fail(err, ARP_E_IO, errno, "open sealed.log");
-    int rc = log_lock(log->fd, err);
+    log->file.fd = -1;
+    int rc = log_file_open(&log->file, dir_fd, "sealed.log", RECORD_LEN, err);
+    if (!rc)
+        rc = lock(log, err);
     if (rc)
         return rc;
-    struct stat st;
-    if (fstat(log->fd, &st) < 0)
-        return arp_fail(err, ARP_E_IO, errno, "stat sealed.log");
-    if (st.st_size / RECORD_LEN >= UINT32_MAX / 4)
-        return arp_fail(err, ARP_E_CORRUPT, 0, "sealed.log is too long");
-    log->count = (uint32_t)(st.st_size / RECORD_LEN);
-    if (st.st_size % RECORD_LEN != 0 && ftruncate(log->fd, (off_t)log->count * RECORD_LEN) < 0)
-        return arp_fail(err, ARP_E_IO, errno, "cut the unfinished last record of sealed.log");
-    if (fsync(log->fd) < 0 || fsync(dir_fd) < 0)
-        return arp_fail(err, ARP_E_IO, errno, "sync sealed.log");
-    rc = index_build(log, err);
-    if (rc)
-        return rc;
+    log_file_unlock(&log->file);
     *ret = log;
     log = NULL;
     return 0;
 }
 
-int sealed_log_remember(
+/* With the file locked and known. */
+static int remember(
     struct sealed_log *log, const char *run_id, const char digest[SHA256_HEX_LEN + 1], struct arp_err *err)
 {
     char record[RECORD_LEN + 1];
@@ -162,30 +146,33 @@ int sealed_log_remember(
     record[UUID_LEN] = ' ';
     memcpy(record + UUID_LEN + 1, digest, SHA256_HEX_LEN);
     record[RECORD_LEN - 1] = '\n';
-    rc = fd_write_all(log->fd, record, RECORD_LEN, err);
-    if (!rc && fdatasync(log->fd) < 0)
-        rc = arp_fail(err, ARP_E_IO, errno, "sync sealed.log");
-    if (rc) {
-        /* A half-written or unsynced record must not shift the next one. */
-        if (ftruncate(log->fd, (off_t)log->count * RECORD_LEN) < 0)
-            return arp_fail(err, ARP_E_IO, errno, "take back a failed record of sealed.log");
+    rc = log_file_append(&log->file, record, err);
+    if (!rc)
+        log->slots[slot] = ++log->known;
+    return rc;
+}
+
+int sealed_log_remember(
+    struct sealed_log *log, const char *run_id, const char digest[SHA256_HEX_LEN + 1], struct arp_err *err)
+{
+    int rc = lock(log, err);
+    if (rc)
         return rc;
-    }
-    log->slots[slot] = ++log->count;
-    return log->count * 2 > log->slot_mask ? index_build(log, err) : 0;
+    rc = remember(log, run_id, digest, err);
+    log_file_unlock(&log->file);
+    return rc;
 }
 
 int sealed_log_fd(const struct sealed_log *log)
 {
-    return log->fd;
+    return log->file.fd;
 }
 
 void sealed_log_close(struct sealed_log *log)
 {
     if (!log)
         return;
-    if (log->fd >= 0)
-        close(log->fd);
+    log_file_close(&log->file);
     free(log->slots);
     free(log);
 }

@@ -1,6 +1,7 @@
 /*
  * Which runs were sealed with what: an append-only file of fixed-size records "<runId> <sha256 of the statement>\n", each synced to
- * disk before its signature leaves the signer. Memory: 8 bytes per sealed run (an index of record numbers). One thread.
+ * disk before its signature leaves the signer. Memory: 8 bytes per sealed run (an index of record numbers). One thread; the signers of other
+ * processes may have the same log open (log_file.h).
  * Format: docs/formats/statement.md, section 6.
  */
 #ifndef ARP_ORCHESTRATOR_SEAL_SEALED_LOG_H
@@ -16,7 +17,8 @@ struct sealed_log;
 int sealed_log_open(int dir_fd, struct sealed_log **ret, struct arp_err *err);
 
 /* Remember that run_id (a valid UUID text) is sealed with digest. 0 when it is new (now durable) or the same as before.
- * Errors: ARP_E_CONFLICT (another digest is on record), ARP_E_IO, ARP_E_NOMEM. */
+ * Errors: ARP_E_CONFLICT (another digest is on record), ARP_E_TIMEOUT (another signer does not let go of the log), ARP_E_IO,
+ * ARP_E_CORRUPT, ARP_E_NOMEM. */
 int sealed_log_remember(
     struct sealed_log *log, const char *run_id, const char digest[SHA256_HEX_LEN + 1], struct arp_err *err);
 

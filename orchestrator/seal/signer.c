@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -71,14 +72,15 @@ static int child_load(struct child *c, const char *state_dir, struct arp_err *er
     if (asprintf(&keys, "%s/keys", state_dir) < 0 || asprintf(&pem, "%s/keys/seal.pem", state_dir) < 0)
         return arp_fail(err, ARP_E_NOMEM, 0, "path of the keys");
     int rc = dir_make(keys, 0700, err);
-    if (!rc)
-        rc = sign_key_load_or_make(pem, &c->key, err);
     if (rc)
         return rc;
     cleanup_fd int dir_fd = open(keys, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir_fd < 0)
+    /* Two first starts at once must not make two keys. The lock ends with the descriptor. */
+    if (dir_fd < 0 || flock(dir_fd, LOCK_EX) < 0)
         return arp_fail(err, ARP_E_IO, errno, "open '%s'", keys);
-    rc = sealed_log_open(dir_fd, &c->log, err);
+    rc = sign_key_load_or_make(pem, &c->key, err);
+    if (!rc)
+        rc = sealed_log_open(dir_fd, &c->log, err);
     return rc ? rc : day_log_open(dir_fd, &c->days, err);
 }
 

@@ -13,7 +13,7 @@
 #define COLUMNS                                                                                              \
     "k.key, a.key IS NULL, coalesce(a.code_interpreter, true), a.container_id, coalesce(a.mode, 'auto'), "   \
     "coalesce(a.fallback_to_auto, false), a.engine, a.model, a.instructions, b.container_id, a.created_at, " \
-    "a.updated_at"
+    "a.updated_at, a.provider"
 #define SPEC    " LEFT JOIN agents a ON a.user_id = $1 AND a.key = k.key"
 #define BINDING " LEFT JOIN agent_containers b ON b.user_id = $1 AND b.agent_key = k.key"
 
@@ -36,7 +36,8 @@ static bool map(const PGresult *r, int row, void *element)
     a->created_us = row_time(r, row, 10);
     a->updated_us = row_time(r, row, 11);
     return row_text(r, row, 0, &a->key) && row_text(r, row, 6, &a->engine) &&
-           row_text(r, row, 7, &a->model) && row_text(r, row, 8, &a->instructions);
+           row_text(r, row, 7, &a->model) && row_text(r, row, 8, &a->instructions) &&
+           row_text(r, row, 12, &a->provider);
 }
 
 static void done(void *element)
@@ -46,6 +47,7 @@ static void done(void *element)
     free(a->engine);
     free(a->model);
     free(a->instructions);
+    free(a->provider);
 }
 
 void agent_done(struct agent *a)
@@ -65,7 +67,7 @@ static int replace(struct db *db, const struct sql_args *a, PGresult **ret, stru
     static const struct sql REPLACE = {"agents_replace",
         "WITH a AS (UPDATE agents SET code_interpreter = $3, container_id = $4, mode = $5, fallback_to_auto "
         "= "
-        "$6, engine = $7, model = $8, instructions = $9, updated_at = now()"
+        "$6, engine = $7, model = $8, instructions = $9, provider = $10, updated_at = now()"
         " WHERE user_id = $1 AND key = $2 RETURNING *)"
         " SELECT " COLUMNS " FROM a CROSS JOIN LATERAL (SELECT a.key) k" BINDING,
         false};
@@ -77,10 +79,10 @@ static int insert(struct db *db, struct sql_args a, int64_t limit, PGresult **re
 {
     static const struct sql INSERT = {"agents_insert",
         "WITH u AS (UPDATE users SET agent_count = agent_count + 1 WHERE id = $1 AND agent_count < "
-        "$10::bigint RETURNING id),"
+        "$11::bigint RETURNING id),"
         " a AS (INSERT INTO agents (user_id, key, code_interpreter, container_id, mode, fallback_to_auto, "
-        "engine, model, instructions)"
-        " SELECT id, $2, $3::boolean, $4::uuid, $5, $6::boolean, $7, $8, $9 FROM u RETURNING *)"
+        "engine, model, instructions, provider)"
+        " SELECT id, $2, $3::boolean, $4::uuid, $5, $6::boolean, $7, $8, $9, $10 FROM u RETURNING *)"
         " SELECT " COLUMNS " FROM a CROSS JOIN LATERAL (SELECT a.key) k" BINDING,
         false};
     args_int(&a, limit);
@@ -126,6 +128,7 @@ int agents_put(struct db *db, const char *user_id, const char *key, const struct
     args_text(&a, f->engine);
     args_text(&a, f->model);
     args_text(&a, f->instructions);
+    args_text(&a, f->provider);
     cleanup_pgresult PGresult *res = NULL;
     /* It may be deleted before the spec is stored: resolving a run looks at it again. */
     int rc = f->container_id ? containers_check_usable(db, user_id, f->container_id, err) : 0;

@@ -28,9 +28,10 @@ struct agent {
     char container_id[UUID_LEN + 1]; /* the spec's container; "" when it names none */
     enum agent_mode mode;
     bool fallback_to_auto;
-    char *engine; /* used when a request names none; NULL: none; so for the two below */
+    char *engine; /* used when a request names none; NULL: none; so for the three below */
     char *model;
     char *instructions;
+    char *provider;             /* name; there may be none of it (any more) */
     char binding[UUID_LEN + 1]; /* the tenant's binding (store/bindings.h); "" when there is none */
     int64_t created_us;         /* 0 for the built-in one; so for the next */
     int64_t updated_us;
@@ -44,12 +45,13 @@ void agents_done(struct agents *as);
 
 struct agent_fields {
     bool code_interpreter;
-    const char *container_id; /* NULL: none; so for the three texts */
+    const char *container_id; /* NULL: none; so for the four texts */
     enum agent_mode mode;
     bool fallback_to_auto;
     const char *engine;
     const char *model;
     const char *instructions;
+    const char *provider;
 };
 
 /* Make or replace the spec of key (store/key.h). ret and ret_created (whether there was none) may be NULL.

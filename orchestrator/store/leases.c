@@ -52,9 +52,7 @@ int leases_renew_all(
     struct db *db, const char *holder, int64_t ttl_ms, int64_t *ret_renewed, struct arp_err *err)
 {
     static const struct sql RENEW = {"leases_renew_all",
-        "UPDATE leases SET expires_at = clock_timestamp() + " SQL_MS(
-            "$2") " WHERE holder = $1 AND expires_at > clock_timestamp()",
-        false};
+        "UPDATE leases SET expires_at = clock_timestamp() + " SQL_MS("$2") " WHERE holder = $1", false};
     struct sql_args a = {0};
     args_text(&a, holder);
     args_int(&a, ttl_ms);

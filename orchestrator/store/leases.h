@@ -15,7 +15,8 @@ int leases_take(struct db *db, const char *name, const char *holder, int64_t ttl
     struct arp_err *err);
 /* Give it back at once. Errors: ARP_E_CONFLICT (no longer ours: it expired and was taken, or was released). */
 int leases_release(struct db *db, const char *name, const char *holder, int64_t epoch, struct arp_err *err);
-/* One heartbeat for all of holder's leases that have not expired; ret_renewed: how many (fewer than held means some were lost). */
+/* One heartbeat for all of holder's leases, those too that expired and nobody has taken: after an outage of the database longer than ttl_ms
+ * what is going on is locked again. Released ones have no holder. ret_renewed: how many (fewer than held means some were lost). */
 int leases_renew_all(
     struct db *db, const char *holder, int64_t ttl_ms, int64_t *ret_renewed, struct arp_err *err);
 

@@ -55,6 +55,7 @@ static bool map_bundle(const PGresult *r, int row, void *element)
     row_uuid(r, row, 4, b->workspace_id);
     b->created_us = row_time(r, row, 7);
     b->held = row_bool(r, row, 8);
+    b->lost = PQnfields(r) > 9 && row_bool(r, row, 9);
     return row_text(r, row, 5, &b->bundle_path) && row_text(r, row, 6, &b->sha256);
 }
 
@@ -118,6 +119,7 @@ int retention_bundles_expired(struct db *db, enum retention_kind kind, int64_t b
 
 /* Tells these errors from all others. */
 #define LOST_MESSAGE "the bundle file is missing from the evidence store"
+#define IS_LOST      "coalesce(error_message = '" LOST_MESSAGE "', false)"
 
 int retention_bundle_lost(
     struct db *db, enum retention_kind kind, const char *user_id, const char *id, struct arp_err *err)
@@ -163,7 +165,7 @@ int retention_bundle_retry(
 {
 #define AGAIN(id)                                                                                            \
     " SET status = 'pending', error_message = NULL, claim_holder = NULL, claim_expires_at = NULL, "          \
-    "updated_at = now() WHERE user_id = $1 AND " id " = $2 AND status = 'error'"
+    "updated_at = now() WHERE user_id = $1 AND " id " = $2 AND status = 'error' AND NOT " IS_LOST
     static const struct sql RUN = {"retention_bundle_retry", "UPDATE evidence_bundles" AGAIN("id"), false};
     static const struct sql WORKFLOW = {
         "retention_workflow_bundle_retry", "UPDATE workflow_bundles" AGAIN("workflow_run_id"), false};
@@ -221,10 +223,12 @@ int retention_bundles_failed(struct db *db, enum retention_kind kind, struct ret
 #define FAILED(id)                                                                                           \
     " WHERE b.status = 'error' AND (b.created_at, b." id                                                     \
     ") > (" SQL_TIME("$1") ", $2::uuid) ORDER BY b.created_at, b." id " LIMIT " BATCH
-    static const struct sql RUNS = {
-        "retention_bundles_failed", "SELECT " COLUMNS_RUN ", false FROM " TABLES_RUN FAILED("id"), true};
+    static const struct sql RUNS = {"retention_bundles_failed",
+        "SELECT " COLUMNS_RUN ", false, " IS_LOST " FROM " TABLES_RUN FAILED("id"), true};
     static const struct sql WORKFLOWS = {"retention_workflow_bundles_failed",
-        "SELECT " COLUMNS_WORKFLOW ", false FROM " TABLES_WORKFLOW FAILED("workflow_run_id"), true};
+        "SELECT " COLUMNS_WORKFLOW ", false, coalesce(b.error_message = '" LOST_MESSAGE
+        "', false) FROM " TABLES_WORKFLOW FAILED("workflow_run_id"),
+        true};
     struct sql_args a = {0};
     cursor_args(&a, at);
     int rc = list_bundles(db, kind == RETENTION_RUN ? &RUNS : &WORKFLOWS, &a, ret, err);
@@ -319,18 +323,18 @@ int retention_bundles_unremoved(struct db *db, enum retention_kind kind, const c
     return list_bundles(db, kind == RETENTION_RUN ? &RUNS : &WORKFLOWS, &a, ret, err);
 }
 
-int retention_bundles_removed(
-    struct db *db, enum retention_kind kind, const struct retention_bundles *bs, struct arp_err *err)
+int retention_bundles_removed(struct db *db, enum retention_kind kind, const struct retention_bundles *bs,
+    int64_t *ret_n, struct arp_err *err)
 {
     static const struct sql RUNS = {"retention_bundles_removed",
         "UPDATE evidence_bundles SET file_removed_at = now() WHERE " WANTED(
             "id") " AND user_id = ANY ($2::uuid[]) AND "
-                  "status = 'deleted'",
+                  "status = 'deleted' AND file_removed_at IS NULL",
         false};
     static const struct sql WORKFLOWS = {"retention_workflow_bundles_removed",
         "UPDATE workflow_bundles SET file_removed_at = now() WHERE " WANTED(
             "workflow_run_id") " AND user_id = ANY "
-                               "($2::uuid[]) AND status = 'deleted'",
+                               "($2::uuid[]) AND status = 'deleted' AND file_removed_at IS NULL",
         false};
     cleanup_buf struct buf ids, users;
     int rc = arrays_of(bs, &ids, &users, err);
@@ -339,7 +343,7 @@ int retention_bundles_removed(
     struct sql_args a = {0};
     args_text(&a, buf_str(&ids));
     args_text(&a, buf_str(&users));
-    return db_none(db, kind == RETENTION_RUN ? &RUNS : &WORKFLOWS, &a, NULL, err);
+    return db_none(db, kind == RETENTION_RUN ? &RUNS : &WORKFLOWS, &a, ret_n, err);
 }
 
 /* --- workspaces ---------------------------------------------------------------------------------------------------------------- */

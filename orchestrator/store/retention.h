@@ -44,6 +44,7 @@ struct retention_bundle {
     char project_id[UUID_LEN + 1];
     char workspace_id[UUID_LEN + 1];
     bool held;
+    bool lost; /* it was ready, and is an error since its file was missed (retention_bundles_failed) */
     char *bundle_path; /* under EVIDENCE_ROOT */
     char *sha256;
     int64_t created_us;
@@ -64,9 +65,9 @@ int retention_bundles_delete(struct db *db, enum retention_kind kind, const stru
 /* The next deleted ones whose file may still be there, by id after after_id ("": from the start). */
 int retention_bundles_unremoved(struct db *db, enum retention_kind kind, const char *after_id,
     struct retention_bundles *ret, struct arp_err *err);
-/* Their files are gone, durably. */
-int retention_bundles_removed(
-    struct db *db, enum retention_kind kind, const struct retention_bundles *bs, struct arp_err *err);
+/* Their files are gone, durably. ret_n: of how many that was news. */
+int retention_bundles_removed(struct db *db, enum retention_kind kind, const struct retention_bundles *bs,
+    int64_t *ret_n, struct arp_err *err);
 
 /* ready -> error: its file is not there. Errors: ARP_E_NOT_FOUND (not ready any more). */
 int retention_bundle_lost(
@@ -78,7 +79,7 @@ int retention_bundle_found(struct db *db, const char *run_id, const char *sha256
 /* The next RETENTION_BATCH at most of those that are in error, oldest first; moves at. */
 int retention_bundles_failed(struct db *db, enum retention_kind kind, struct retention_cursor *at,
     struct retention_bundles *ret, struct arp_err *err);
-/* error -> pending. Errors: ARP_E_NOT_FOUND (not in error any more). */
+/* error -> pending; not a lost one, which is ready again when its file is back. Errors: ARP_E_NOT_FOUND (lost, or not in error any more). */
 int retention_bundle_retry(
     struct db *db, enum retention_kind kind, const char *user_id, const char *id, struct arp_err *err);
 

@@ -8,6 +8,7 @@
 
 #include "orchestrator/store/containers.intern.h"
 #include "orchestrator/store/db.intern.h"
+#include "orchestrator/store/leases.intern.h"
 #include "orchestrator/store/page.h"
 #include "orchestrator/store/pipeline.intern.h"
 #include "orchestrator/store/rows.h"
@@ -20,8 +21,8 @@
     " r.thread_id, r.git_commit, r.image_name, r.image_digest, r.error_message, r.reason, "                  \
     "r.idempotency_key, r.lease_epoch,"                                                                      \
     " r.created_at, r.started_at, r.finished_at, r.cancel_requested_at, r.agent_key, r.workflow_run_id, "    \
-    "r.workflow_step"
-#define COLUMNS_N 23
+    "r.workflow_step, r.model, r.provider, r.usage"
+#define COLUMNS_N 26
 #define LARGE_COLUMNS                                                                                        \
     ", r.prompt, r.run_context, r.env_snapshot, r.final_text, r.diff, r.container_context" LEGAL_HOLD
 /* Of the live holds that cover the run, the narrowest. */
@@ -79,6 +80,9 @@ static bool map(const PGresult *r, int row, void *element)
         return false;
     row_uuid(r, row, 21, run->workflow_run_id);
     run->workflow_step = row_int(r, row, 22);
+    if (!row_text(r, row, 23, &run->model) || !row_text(r, row, 24, &run->provider) ||
+        !row_json(r, row, 25, &run->usage))
+        return false;
     return PQnfields(r) == COLUMNS_N || map_large(r, row, run);
 }
 
@@ -86,8 +90,9 @@ static void done(void *element)
 {
     struct run *r = element;
     char *const texts[] = {r->engine, r->thread_id, r->git_commit, r->image_name, r->image_digest,
-        r->error_message, r->reason, r->idempotency_key, r->agent_key, r->prompt, r->run_context,
-        r->env_snapshot, r->final_text, r->diff, r->container_context, r->legal_hold};
+        r->error_message, r->reason, r->idempotency_key, r->agent_key, r->model, r->provider, r->usage,
+        r->prompt, r->run_context, r->env_snapshot, r->final_text, r->diff, r->container_context,
+        r->legal_hold};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free(texts[i]);
 }
@@ -132,9 +137,11 @@ static const struct sql ADMIT = {"runs_admit",
     "place)"
     " RETURNING user_id),"
     " run AS (INSERT INTO runs (user_id, project_id, workspace_id, streaming, prompt, engine, run_context, "
-    "thread_id, idempotency_key, container_id, id, agent_key, workflow_run_id, workflow_step)"
+    "thread_id, idempotency_key, container_id, id, agent_key, workflow_run_id, workflow_step, model, "
+    "provider)"
     " SELECT user_id, project_id, workspace_id, $3::boolean, $4, $5, $6, $7, $8, $9::uuid, "
-    "coalesce($10::uuid, gen_random_uuid()), $11, $12::uuid, $13::integer FROM place JOIN quota USING "
+    "coalesce($10::uuid, gen_random_uuid()), $11, $12::uuid, $13::integer, $14, $15 FROM place JOIN quota "
+    "USING "
     "(user_id)"
     " RETURNING id, user_id, workspace_id, created_at, container_id),"
     " used AS (UPDATE containers c SET last_used_at = now() FROM run WHERE c.id = run.container_id AND "
@@ -229,6 +236,8 @@ static int admit_once(struct db *db, const struct run_new *n, struct run_admitte
     args_text(&a, n->id);
     args_text(&a, n->agent_key);
     args_step(&a, n);
+    args_text(&a, n->model);
+    args_text(&a, n->provider);
     cleanup_pgresult PGresult *res = NULL;
     int rc = db_many(db, &ADMIT, &a, &res, err);
     if (rc < 0 && !(rc == ARP_E_CONFLICT && n->idempotency_key))
@@ -264,19 +273,24 @@ int runs_set_started(
     struct db *db, const char *user_id, const char *id, const struct run_start *s, struct arp_err *err)
 {
     static const struct sql STARTED = {"runs_set_started",
-        "WITH place AS (SELECT r.id, s.key FROM runs r LEFT JOIN workflow_run_steps s ON s.workflow_run_id = "
-        "r.workflow_run_id AND s.user_id = r.user_id AND s.step = r.workflow_step"
-        " WHERE r.user_id = $1 AND r.id = $2 AND (r.workflow_run_id IS NULL OR s.key IS NOT NULL)),"
-        " moved AS (UPDATE runs SET status = 'running', started_at = now(), image_name = $3, image_digest = "
-        "$4, env_snapshot = $5::jsonb,"
-        " lease_epoch = $6, container_context = $7::jsonb FROM place WHERE runs.user_id = $1 AND runs.id = "
-        "place.id AND runs.status = 'queued'"
-        " RETURNING runs.user_id, runs.workflow_run_id, runs.container_context, place.key),"
-        " noted AS (UPDATE workflow_runs w SET metadata = jsonb_set(w.metadata, '{container_context}',"
-        " coalesce(w.metadata->'container_context', '{}') || jsonb_build_object(moved.key, "
-        "moved.container_context))"
-        " FROM moved WHERE w.id = moved.workflow_run_id AND w.user_id = moved.user_id)"
-        " SELECT 1 FROM moved",
+        "WITH place AS MATERIALIZED (SELECT r.id, s.key, " SQL_LEASE_HELD("'workspace:' || r.workspace_id",
+            "$6::bigint") " AS locked FROM runs r LEFT JOIN workflow_run_steps s ON s.workflow_run_id = "
+                          "r.workflow_run_id AND s.user_id = r.user_id AND s.step = r.workflow_step"
+                          " WHERE r.user_id = $1 AND r.id = $2 AND (r.workflow_run_id IS NULL OR s.key IS "
+                          "NOT NULL)),"
+                          " moved AS (UPDATE runs SET status = 'running', started_at = now(), image_name = "
+                          "$3, image_digest = "
+                          "$4, env_snapshot = $5::jsonb,"
+                          " lease_epoch = $6::bigint, container_context = $7::jsonb FROM place WHERE "
+                          "runs.user_id = $1 AND runs.id = "
+                          "place.id AND runs.status = 'queued' AND place.locked"
+                          " RETURNING runs.user_id, runs.workflow_run_id, runs.container_context, place.key),"
+                          " noted AS (UPDATE workflow_runs w SET metadata = jsonb_set(w.metadata, "
+                          "'{container_context}',"
+                          " coalesce(w.metadata->'container_context', '{}') || jsonb_build_object(moved.key, "
+                          "moved.container_context))"
+                          " FROM moved WHERE w.id = moved.workflow_run_id AND w.user_id = moved.user_id)"
+                          " SELECT EXISTS (SELECT FROM moved), locked FROM place",
         false};
     struct sql_args a = {0};
     args_text(&a, user_id);
@@ -288,10 +302,14 @@ int runs_set_started(
     args_text(&a, s->container_context);
     cleanup_pgresult PGresult *res = NULL;
     int rc = db_many(db, &STARTED, &a, &res, err);
-    if (rc == 0 && PQntuples(res) == 0)
+    if (rc < 0)
+        return rc;
+    if (PQntuples(res) == 1 && !row_bool(res, 0, 1))
+        return arp_fail(err, ARP_E_BUSY, 0, "the lock of the workspace was lost before the run began");
+    if (PQntuples(res) == 0 || !row_bool(res, 0, 0))
         return arp_fail(
             err, ARP_E_CONFLICT, 0, "the run is not queued any more, or is of no step of its workflow run");
-    return rc;
+    return 0;
 }
 
 /* Run a statement that answers (moved, exists). */
@@ -319,7 +337,8 @@ int runs_finish(struct db *db, const char *user_id, const char *id, const struct
         "WITH moved AS (UPDATE runs SET status = $3, error_message = $4, reason = $5, git_commit = $6, "
         "final_text = $7, diff = $8,"
         " env_snapshot = coalesce($9::jsonb, env_snapshot), thread_id = coalesce($10, thread_id), "
-        "finished_at = now(), container_context = coalesce(container_context, $11::jsonb)"
+        "finished_at = now(), container_context = coalesce(container_context, $11::jsonb),"
+        " engine = coalesce($12, engine), usage = coalesce($13::jsonb, usage)"
         " WHERE user_id = $1 AND id = $2 AND " LIVE
         " RETURNING id, user_id, project_id, workspace_id, container_id, workflow_run_id, workflow_step, "
         "container_context),"
@@ -351,6 +370,8 @@ int runs_finish(struct db *db, const char *user_id, const char *id, const struct
     args_text(&a, e->env_snapshot);
     args_text(&a, e->thread_id);
     args_text(&a, e->container_context);
+    args_text(&a, e->engine);
+    args_text(&a, e->usage);
     return move(db, &FINISH, &a, id, ret_moved, err);
 }
 
@@ -399,6 +420,27 @@ int runs_find_by_key(
     cleanup_pgresult PGresult *res = NULL;
     int rc = db_one(db, &BY_KEY, &a, "run", &res, err);
     return rc < 0 ? rc : row_to(res, sizeof(*ret), map, done, ret, err);
+}
+
+int runs_find_thread(struct db *db, const char *user_id, const char *project_id, const char *thread_id,
+    char **ret_engine, struct arp_err *err)
+{
+    static const struct sql THREAD = {"runs_find_thread",
+        "SELECT engine FROM runs WHERE user_id = $1 AND project_id = $2 AND thread_id = $3 AND engine <> "
+        "'auto' AND finished_at IS NOT NULL"
+        " ORDER BY created_at DESC, id DESC LIMIT 1",
+        true};
+    struct sql_args a = {0};
+    args_text(&a, user_id);
+    args_text(&a, project_id);
+    args_text(&a, thread_id);
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = id_check(project_id, "project", err);
+    if (rc == 0)
+        rc = db_one(db, &THREAD, &a, "thread", &res, err);
+    if (rc < 0)
+        return rc;
+    return row_text(res, 0, 0, ret_engine) ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "thread");
 }
 
 struct get_call {

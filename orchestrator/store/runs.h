@@ -33,6 +33,9 @@ struct run {
     char *error_message;
     char *reason; /* "cancelled", "agent_lost", … */
     char *idempotency_key;
+    char *model;                        /* asked for; NULL: the engine's own, or it calls none */
+    char *provider;                     /* name */
+    char *usage;                        /* JSON text of its model calls; NULL: none */
     char *agent_key;                    /* NULL for runs of before there were agents */
     char workflow_run_id[UUID_LEN + 1]; /* "" when the run is no step of a workflow */
     int64_t workflow_step;              /* place in its definition, from 0 */
@@ -65,7 +68,9 @@ struct run_new {
     const char *prompt;
     const char *engine;
     const char *run_context;
-    const char *thread_id;       /* NULL: none */
+    const char *model; /* NULL: none; so for the next two */
+    const char *provider;
+    const char *thread_id;
     const char *idempotency_key; /* NULL: none */
     const char *container_id;    /* of the tenant's container, NULL: none */
     const char *agent_key;
@@ -90,10 +95,10 @@ struct run_start {
     const char *image_digest;      /* NULL when the engine has none */
     const char *env_snapshot;      /* JSON */
     const char *container_context; /* JSON */
-    int64_t lease_epoch;
+    int64_t lease_epoch;           /* with which the workspace is locked for the run */
 };
 /* queued -> running. A step's container_context goes into its workflow run's metadata, as container_context.<step key>, in the same statement.
- * Errors: ARP_E_CONFLICT (not queued any more; of a step that its workflow run does not have), ARP_E_INVALID (env_snapshot or container_context is not JSON, or the latter missing). */
+ * Errors: ARP_E_BUSY (the workspace's lock of that epoch was lost), ARP_E_CONFLICT (not queued any more; of a step that its workflow run does not have), ARP_E_INVALID (env_snapshot or container_context is not JSON, or the latter missing). */
 int runs_set_started(
     struct db *db, const char *user_id, const char *id, const struct run_start *s, struct arp_err *err);
 
@@ -105,7 +110,9 @@ struct run_end {
     const char *final_text;
     const char *diff;
     const char *env_snapshot; /* JSON; NULL keeps what is stored */
-    const char *thread_id;    /* NULL keeps what is stored */
+    const char *thread_id;    /* NULL keeps what is stored; so for the next */
+    const char *engine;       /* what "auto" was */
+    const char *usage;        /* JSON */
     const char *
         container_context; /* JSON, for a run that was cut off between its ToolContext and its start; what is stored is kept */
 };
@@ -119,6 +126,9 @@ int runs_get(struct db *db, const char *user_id, const char *id, struct run *ret
 /* The run that an idempotency key was used for. Errors: ARP_E_NOT_FOUND (new key). */
 int runs_find_by_key(
     struct db *db, const char *user_id, const char *idempotency_key, struct run *ret, struct arp_err *err);
+/* The engine of the newest ended run of the project that was of that thread and whose engine is known; free(). Errors: ARP_E_NOT_FOUND. */
+int runs_find_thread(struct db *db, const char *user_id, const char *project_id, const char *thread_id,
+    char **ret_engine, struct arp_err *err);
 /* runs_get through the pipeline. done runs once, on the pipeline's thread, and must not block; run is lent until it returns (NULL unless
  * code is 0). Errors at once, and then done is not called: ARP_E_NOT_FOUND (id is no UUID), ARP_E_NOMEM, ARP_E_UNAVAILABLE (closing). */
 struct pipeline;

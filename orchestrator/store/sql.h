@@ -13,8 +13,8 @@
 
 #include "shared/err.h"
 
-/* The widest statement (workflow_runs_insert) takes 14. */
-#define SQL_ARGS_MAX 16
+/* The widest statement (providers_insert) takes 18. */
+#define SQL_ARGS_MAX 18
 
 struct sql {
     const char *name; /* unique in the program: also the statement's name on the server */

@@ -7,6 +7,7 @@
 
 #include "orchestrator/store/containers.intern.h"
 #include "orchestrator/store/db.intern.h"
+#include "orchestrator/store/leases.intern.h"
 #include "orchestrator/store/page.h"
 #include "orchestrator/store/rows.h"
 #include "shared/json.h"
@@ -205,6 +206,8 @@ static int insert(struct db *db, const struct workflow_run_new *n, const struct 
     args_text(&a, first->line);
     cleanup_pgresult PGresult *res = NULL;
     int rc = db_one(db, &INSERT, &a, "workflow run", &res, err);
+    if (rc == ARP_E_CONFLICT && n->idempotency_key)
+        return arp_fail(err, rc, 0, "a request with this Idempotency-Key was admitted at the same moment");
     if (rc < 0)
         return rc;
     if (!row_bool(res, 0, 0))
@@ -235,16 +238,16 @@ int workflow_runs_insert(
 /* A move's first CTE: the run's row, locked, so that moves of one run line up. What a statement counts it sees as it was before it waited: a
  * line that came meanwhile then meets the primary key, and the statement fails as a whole. */
 #define HELD                                                                                                 \
-    "WITH held AS (SELECT id, user_id, status FROM workflow_runs WHERE user_id = $1 AND id = $2 FOR NO KEY " \
-    "UPDATE),"
+    "WITH held AS (SELECT id, user_id, workspace_id, status FROM workflow_runs WHERE user_id = $1 AND id = " \
+    "$2 FOR NO KEY UPDATE),"
 /* Nothing lies between this line ($3 seq, $4 position) and the one before. */
 #define LINE_FITS                                                                                            \
     "(SELECT count(*) = $3::bigint AND coalesce(max(l.position), -1) < $4::bigint FROM workflow_run_lines l" \
     " WHERE l.workflow_run_id = held.id AND l.user_id = held.user_id)"
-#define LINE_OF_MOVED                                                                                        \
+#define LINE_INSERTED                                                                                        \
     " line AS (INSERT INTO workflow_run_lines (workflow_run_id, user_id, seq, position, step, line)"         \
-    " SELECT id, user_id, $3::bigint, $4::bigint, $5::integer, $6 FROM moved)"                               \
-    " SELECT EXISTS (SELECT FROM moved), status FROM held"
+    " SELECT id, user_id, $3::bigint, $4::bigint, $5::integer, $6 FROM moved)"
+#define LINE_OF_MOVED LINE_INSERTED " SELECT EXISTS (SELECT FROM moved), status FROM held"
 
 static void args_move(struct sql_args *a, const char *user_id, const char *id, const struct workflow_line *l)
 {
@@ -304,19 +307,34 @@ int workflow_runs_set_started(struct db *db, const char *user_id, const char *id
 }
 
 int workflow_runs_step_started(struct db *db, const char *user_id, const char *id, int64_t step,
-    const struct workflow_line *l, struct arp_err *err)
+    const struct workflow_locks *locks, const struct workflow_line *l, struct arp_err *err)
 {
     static const struct sql STARTED = {"workflow_runs_step_started",
-        HELD " moved AS (UPDATE workflow_run_steps s SET status = 'running', started_at = now() FROM held"
-             " WHERE s.workflow_run_id = held.id AND s.user_id = held.user_id AND s.step = $7::integer AND "
-             "s.status = 'pending' AND held.status = 'running'"
-             " AND NOT EXISTS (SELECT FROM workflow_run_steps o WHERE o.workflow_run_id = held.id AND "
-             "o.status = 'running') AND " LINE_FITS " RETURNING held.id, held.user_id)," LINE_OF_MOVED,
+        HELD " locks AS MATERIALIZED (SELECT " SQL_LEASE_HELD("'workflow:' || held.id",
+            "$8::bigint") " AND " SQL_LEASE_HELD("'workspace:' || held.workspace_id",
+            "$9::bigint") " AS kept FROM held),"
+                          " moved AS (UPDATE workflow_run_steps s SET status = 'running', started_at = now() "
+                          "FROM held, locks WHERE s.workflow_run_id = held.id AND s.user_id = held.user_id"
+                          " AND s.step = $7::integer AND s.status = 'pending' AND held.status = 'running' "
+                          "AND locks.kept"
+                          " AND NOT EXISTS (SELECT FROM workflow_run_steps o WHERE o.workflow_run_id = "
+                          "held.id AND o.status = 'running') AND " LINE_FITS
+                          " RETURNING held.id, held.user_id)," LINE_INSERTED
+                          " SELECT EXISTS (SELECT FROM moved), kept FROM locks",
         false};
     struct sql_args a = {0};
     args_move(&a, user_id, id, l);
     args_int(&a, step);
-    return move_step(db, &STARTED, &a, id, err);
+    args_int(&a, locks->epoch);
+    args_int(&a, locks->workspace_epoch);
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = id_check(id, "workflow run", err);
+    if (rc == 0)
+        rc = db_one(db, &STARTED, &a, "workflow run", &res, err);
+    if (rc < 0 || row_bool(res, 0, 0))
+        return rc;
+    return row_bool(res, 0, 1) ? arp_fail(err, ARP_E_CONFLICT, 0, "the step can't make this move now")
+                               : arp_fail(err, ARP_E_BUSY, 0, "the locks of the workflow run were lost");
 }
 
 int workflow_runs_step_ended(struct db *db, const char *user_id, const char *id, int64_t step,

@@ -100,11 +100,16 @@ int workflow_runs_insert(
     struct db *db, const struct workflow_run_new *n, const struct workflow_line *first, struct arp_err *err);
 /* queued -> running. Idempotent for a run that is running. Errors: ARP_E_CONFLICT (has ended, or there is none). */
 int workflow_runs_set_started(struct db *db, const char *user_id, const char *id, struct arp_err *err);
-/* pending -> running, before its run is admitted; no other step may be running. Errors of this move and the next two: ARP_E_NOT_FOUND (run),
- * ARP_E_CONFLICT (run or step is in no state that allows it; or l does not follow the last line: its seq is the number of lines there are, its
- * position lies behind theirs). */
+/* The epochs with which a driver holds "workflow:<id>" and "workspace:<id of its workspace>". */
+struct workflow_locks {
+    int64_t epoch;
+    int64_t workspace_epoch;
+};
+/* pending -> running, before its run is admitted; no other step may be running, and both locks must be held still. Errors of this move and the
+ * next two: ARP_E_NOT_FOUND (run), ARP_E_CONFLICT (run or step is in no state that allows it; or l does not follow the last line: its seq is the
+ * number of lines there are, its position lies behind theirs). Of this one also ARP_E_BUSY (a lock was lost). */
 int workflow_runs_step_started(struct db *db, const char *user_id, const char *id, int64_t step,
-    const struct workflow_line *l, struct arp_err *err);
+    const struct workflow_locks *locks, const struct workflow_line *l, struct arp_err *err);
 
 struct step_end {
     enum step_status status;   /* a final one: running to any but skipped, pending to skipped or failed */

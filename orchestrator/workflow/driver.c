@@ -199,11 +199,12 @@ static int begin_step(struct driver *d, const struct workflow_step *step, struct
     buf_init(&line, LIMIT_LINE);
     uuid_make(d->step_run_id);
     struct workflow_line l = {.seq = (int64_t)d->chain.next_seq, .position = d->position, .step = step->step};
+    const struct workflow_locks locks = {w->epoch, w->workspace_epoch};
     workflow_line_step_started(w->id, step, d->step_run_id, &d->chain, &line);
     int rc = buf_error(&line, err);
     l.line = buf_str(&line);
     if (rc == 0)
-        rc = workflow_runs_step_started(w->env->db, w->user_id, w->id, step->step, &l, err);
+        rc = workflow_runs_step_started(w->env->db, w->user_id, w->id, step->step, &locks, &l, err);
     if (rc == 0)
         show(d, &line);
     return rc;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "orchestrator/run/warm.h"
+#include "orchestrator/run/work.h"
 #include "orchestrator/store/usage.h"
 #include "orchestrator/store/workflow_runs.h"
 #include "orchestrator/store/workflows.h"
@@ -104,9 +105,11 @@ static int check_steps(const struct admission *a, struct arp_err *err)
         rc = workflow_definition_message(&a->definition, i, NULL, NULL, &body, err);
         if (rc == 0)
             rc = run_request_parse(body.data, body.len, a->env->cfg, &request, err);
+        struct run_work work = {0};
         if (rc == 0)
-            rc = run_request_settle(
-                &request, workflow_choices_find(&a->choices, step->agent)->agent.engine, a->env->cfg, err);
+            rc = run_work_resolve(a->env, a->s->user_id, a->s->request->project_id, &request,
+                &workflow_choices_find(&a->choices, step->agent)->agent, &work, err);
+        run_work_done(&work);
         if (rc) {
             arp_wrap(err, "step '%s'", step->key);
             arp_err_detail_str(err, "step", step->key);
@@ -277,6 +280,23 @@ static int find_earlier(const struct run_env *env, const struct workflow_submiss
     return rc;
 }
 
+/* As in run/lifecycle.c. */
+static int find_admitted_elsewhere(const struct run_env *env, const struct workflow_submission *s,
+    int refusal, struct workflow_started *ret, struct arp_err *err)
+{
+    for (int looks = 0; looks < LIVE_ADMISSION_LOOKS; looks++) {
+        struct arp_err why;
+        int rc = find_earlier(env, s, ret, &why);
+        if (rc && rc != ARP_E_NOT_FOUND)
+            *err = why;
+        if (rc != ARP_E_NOT_FOUND)
+            return rc;
+        if (refusal != ARP_E_BUSY || !live_pause(env->live, LIVE_ADMISSION_LOOK_MS))
+            break;
+    }
+    return refusal;
+}
+
 int workflow_start(const struct run_env *env, const struct workflow_submission *s,
     struct workflow_started *ret, struct arp_err *err)
 {
@@ -286,6 +306,8 @@ int workflow_start(const struct run_env *env, const struct workflow_submission *
     int rc = find_earlier(env, s, ret, err);
     if (rc == ARP_E_NOT_FOUND)
         rc = start_new(env, s, ret, err);
+    if (rc == ARP_E_BUSY || rc == ARP_E_CONFLICT)
+        rc = find_admitted_elsewhere(env, s, rc, ret, err);
     live_admission_end(env->live, s->user_id, s->idempotency_key);
     return rc;
 }

@@ -107,6 +107,32 @@ static void server_without_its_database_says_so_and_stays_up(void)
     reply_done(&r);
 }
 
+/* Nobody took the lease while it could not be renewed, so the run has its workspace to itself again. */
+static void quiet_run_keeps_its_workspace_through_an_outage_longer_than_a_lease(void)
+{
+    struct tenant t;
+    struct reply r = {0};
+    char run[40], live[160];
+    ASSERT_TRUE(stack_tenant(stack, "lease", -1, &t));
+    ASSERT_TRUE(run_begin(stack, &t, "{\"commands\":" WAITS "}", run));
+    ASSERT_TRUE(wait_file(&t, "/workspace/repo/begun"));
+    ASSERT_INT(pg_stop(), 0);
+    nanosleep(&(struct timespec){.tv_sec = 4}, NULL);
+    ASSERT_INT(pg_restart(), 0);
+    ASSERT_TRUE(wait_ready(200));
+    snprintf(live, sizeof(live), "SELECT expires_at > now() FROM leases WHERE name = 'workspace:%s'",
+        t.workspace_id);
+    for (int i = 0; i < 50 && strcmp(pg_sql(live), "t") != 0; i++)
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    ASSERT_INT(stack_run(stack, &t, "[[\"true\"]]", &r), 409);
+    ASSERT_STR(reply_str(&r, "error.code"), "workspace_busy");
+    let_go(&t);
+    ASSERT_TRUE(stack_wait_run(stack, &t, run, 60, &r));
+    ASSERT_STR(reply_str(&r, "status"), "succeeded");
+    reply_done(&r);
+    expect_usable(&t);
+}
+
 /* The run's lines could not be kept: what was shown before is the record, and it says that it was not closed. */
 static void run_that_meets_a_stopped_database_ends_when_it_is_back(void)
 {
@@ -192,5 +218,6 @@ static void stream_never_shows_an_end_that_was_not_kept(void)
 
 TEST_SUITE_WITH(database_lost_test, set_up, tear_down, TEST(run_survives_a_restart_of_the_database),
     TEST(server_without_its_database_says_so_and_stays_up),
+    TEST(quiet_run_keeps_its_workspace_through_an_outage_longer_than_a_lease),
     TEST(run_that_meets_a_stopped_database_ends_when_it_is_back),
     TEST(stream_never_shows_an_end_that_was_not_kept))

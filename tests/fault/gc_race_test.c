@@ -318,9 +318,55 @@ static void second_pass_while_one_is_held_up_is_refused(void)
     reply_done(&r);
 }
 
+/* The first is held up for longer than its lease: the second does it all, and then the first goes on where it stood. */
+static void overtaken_at(const char *name, const char *point)
+{
+    struct thing x = make_thing(name, "[[\"true\"]]");
+    struct reply r = {0};
+    char sql[128];
+    long status = 409;
+    start_held_at(point, COLD_NEVER, OLD_NOW);
+    wait_held();
+    struct stack *second = stack_beside(stack);
+    ASSERT_TRUE(second != NULL);
+    for (int i = 0; i < 100 && status == 409; i++) {
+        pg_sql("UPDATE leases SET expires_at = now() WHERE name = 'gc'");
+        status = stack_call(second, stack_admin_key(stack), "POST", "/ops/gc", "{}", &r);
+    }
+    ASSERT_INT(status, 200);
+    ASSERT_STR(bundle_column(x.run, "status = 'deleted' AND file_removed_at IS NOT NULL"), "t");
+    let_go();
+    ASSERT_TRUE(!zip_exists(stack, x.run));
+    snprintf(sql, sizeof(sql), "SELECT count(*) FROM custody WHERE run_id = '%s' AND type = 'purged'", x.run);
+    ASSERT_STR(pg_sql(sql), "1");
+    ASSERT_INT(
+        stack_metric(stack, "arp_evidence_gc_total") + stack_metric(second, "arp_evidence_gc_total"), 1);
+    ASSERT_INT(stack_stop(second), 0);
+    calm();
+    reply_done(&r);
+}
+
+static void pass_overtaken_before_its_decision_does_nothing_twice(void)
+{
+    overtaken_at("overtaken-1", "evidence.chosen");
+}
+
+static void pass_overtaken_after_its_decision_does_nothing_twice(void)
+{
+    overtaken_at("overtaken-2", "evidence.deleted");
+}
+
+static void pass_overtaken_after_the_removal_does_nothing_twice(void)
+{
+    overtaken_at("overtaken-3", "evidence.unlinked");
+}
+
 TEST_SUITE_WITH(gc_race_test, set_up, tear_down, TEST(hold_before_the_decision_keeps_the_evidence),
     TEST(hold_after_the_decision_is_told), TEST(download_that_retention_overtakes_is_told),
     TEST(download_in_progress_gets_all_its_bytes), TEST(run_that_starts_before_the_lock_goes_on),
     TEST(run_that_comes_during_the_deletion_is_refused_and_then_told),
     TEST(made_anew_it_is_not_taken_for_the_old_one), TEST(pin_before_the_decision_keeps_the_workspace),
-    TEST(hold_before_the_decision_keeps_the_workspace), TEST(second_pass_while_one_is_held_up_is_refused))
+    TEST(hold_before_the_decision_keeps_the_workspace), TEST(second_pass_while_one_is_held_up_is_refused),
+    TEST(pass_overtaken_before_its_decision_does_nothing_twice),
+    TEST(pass_overtaken_after_its_decision_does_nothing_twice),
+    TEST(pass_overtaken_after_the_removal_does_nothing_twice))

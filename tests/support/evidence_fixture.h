@@ -22,6 +22,8 @@ enum fixture_kind {
     FIXTURE_UNCLOSED, /* the agent was lost in the middle of the second command, two processes, one of the third command, recorded but not
                          streamed */
     FIXTURE_NO_CONTAINER, /* refused by the engine: no ToolContext, closed by the orchestrator */
+    FIXTURE_MODEL, /* of the engine "codex", which lies: four model calls, the last a side call, policy full; three commands of the shim that end in another order
+                      than they began, one asked for that never ran, one that nobody asked for, one failure told as a success; engine.jsonl */
     FIXTURE_DROPPED, /* one command with a shell, a script and their exits; 7 process records were over the limit */
 };
 

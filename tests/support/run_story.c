@@ -10,17 +10,16 @@
 
 #include "shared/event.h"
 #include "shared/limits.h"
-#include "tests/support/process_lines.h"
+#include "tests/support/run_story.intern.h"
 
-#define FILE_MAX (64u << 20)
-#define T0_US    1795305610000000ll /* 2026-11-22T00:00:10Z */
-#define USER     "11111111-2222-4333-8444-555555555555"
-#define PROJECT  "22222222-2222-4333-8444-555555555555"
-#define SPACE    "33333333-2222-4333-8444-555555555555"
-#define PROMPT   "run the tests"
-#define COMMIT   "7ab2c3d4e5f60718293a4b5c6d7e8f9001122334"
-#define TREE_A   "163c266c0a1b2c3d4e5f60718293a4b5c6d7e8f9"
-#define TREE_B   "c36d71bd0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+#define T0_US   1795305610000000ll /* 2026-11-22T00:00:10Z */
+#define USER    "11111111-2222-4333-8444-555555555555"
+#define PROJECT "22222222-2222-4333-8444-555555555555"
+#define SPACE   "33333333-2222-4333-8444-555555555555"
+#define PROMPT  "run the tests"
+#define COMMIT  "7ab2c3d4e5f60718293a4b5c6d7e8f9001122334"
+#define TREE_A  "163c266c0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+#define TREE_B  "c36d71bd0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 
 static const char image_digest[] = "sha256:aaaabbbbccccddddeeeeffff0000111122223333444455556666777788889999";
 
@@ -73,19 +72,7 @@ static const char *run_context_of(enum fixture_kind kind, const struct fixture_s
     return text;
 }
 
-/* A run being told: the logs with their chains, and a clock. */
-struct story {
-    const char *run_id;
-    const struct fixture_step *step; /* NULL: a run of its own */
-    char dir[PATH_MAX];
-    struct buf events, log, processes;
-    struct chain events_chain, log_chain, processes_chain;
-    int64_t now_us;
-    uint64_t commands;
-    uint64_t dropped; /* process records over the limit */
-};
-
-static void event_begin(struct story *s, struct json *j, enum event_type type)
+void story_event_begin(struct story *s, struct json *j, enum event_type type)
 {
     char ts[CLOCK_ISO_LEN + 1];
     clock_iso(s->now_us += 120000, ts);
@@ -96,22 +83,14 @@ static void event_begin(struct story *s, struct json *j, enum event_type type)
     json_kstr(j, "type", event_type_name(type));
 }
 
-static void event_end(struct story *s, struct json *j)
+void story_event_end(struct story *s, struct json *j)
 {
     const char *start = strrchr(s->events.data, '\n') ? strrchr(s->events.data, '\n') + 1 : s->events.data;
     event_close(j, (size_t)(start - s->events.data), &s->events_chain);
     buf_append_char(&s->events, '\n');
 }
 
-struct command {
-    const char *text;
-    const char *out, *err;
-    size_t out_len, err_len;
-    int exit_code;
-    const struct process_line *processes; /* ended by one without pid */
-};
-
-static void put_digest(struct json *j, const char *key, const char *hex)
+void story_put_digest(struct json *j, const char *key, const char *hex)
 {
     char text[SHA256_HEX_LEN + 8];
     snprintf(text, sizeof(text), "sha256:%s", hex);
@@ -119,12 +98,12 @@ static void put_digest(struct json *j, const char *key, const char *hex)
 }
 
 /* Keep the stream as a blob and write its digest under key. */
-static void put_stream(
+void story_put_stream(
     struct story *s, struct json *j, const char *key, const char *bytes, size_t len, bool keep)
 {
     char hex[SHA256_HEX_LEN + 1], name[96];
     sha256_hex_of(bytes, len, hex);
-    put_digest(j, key, hex);
+    story_put_digest(j, key, hex);
     snprintf(name, sizeof(name), "blobs/sha256-%s", hex);
     if (keep && len > 0)
         put_file(s->dir, name, bytes, len);
@@ -154,6 +133,14 @@ static void put_process_counts(struct story *s, struct json *j, const struct com
     json_obj_close(j);
 }
 
+static void put_origin(struct json *j, const struct command *c)
+{
+    if (c->origin)
+        json_kstr(j, "origin", c->origin);
+    if (c->pid)
+        json_kint(j, "pid", c->pid);
+}
+
 static void put_sandbox(struct story *s, struct json *j, const struct command *c)
 {
     json_key(j, "sandbox");
@@ -161,6 +148,8 @@ static void put_sandbox(struct story *s, struct json *j, const struct command *c
     json_str(j, "uid");
     json_str(j, "seccomp");
     json_arr_close(j);
+    if (c->origin && strcmp(c->origin, "shim") == 0)
+        return;
     put_process_counts(s, j, c);
     json_key(j, "denied");
     json_obj_open(j);
@@ -183,9 +172,12 @@ static void command_facts(struct story *s, struct json *j, const struct command 
     json_kint(j, "durationMs", 41);
     json_kuint(j, "stdoutBytes", c->out_len);
     json_kuint(j, "stderrBytes", c->err_len);
-    put_stream(s, j, "stdoutSha256", c->out, c->out_len, log);
-    put_stream(s, j, "stderrSha256", c->err, c->err_len, log);
+    story_put_stream(s, j, "stdoutSha256", c->out, c->out_len, log);
+    story_put_stream(s, j, "stderrSha256", c->err, c->err_len, log);
     json_kbool(j, "truncated", c->out_len > head_len(c->out_len) || c->err_len > head_len(c->err_len));
+    put_origin(j, c);
+    if (c->abandoned)
+        json_kbool(j, "abandoned", true);
     put_sandbox(s, j, c);
 }
 
@@ -200,15 +192,16 @@ static void put_argv(struct json *j, const struct command *c)
     json_kbool(j, "shell", true);
 }
 
-static void tell_command_started(struct story *s, const struct command *c)
+void story_tell_command_started(struct story *s, const struct command *c)
 {
     struct json j;
-    event_begin(s, &j, EVENT_RUN_COMMAND_STARTED);
+    story_event_begin(s, &j, EVENT_RUN_COMMAND_STARTED);
     json_kstr(&j, "command", c->text);
     json_kstr(&j, "cwd", "/workspace/repo");
-    json_kuint(&j, "commandId", s->commands);
+    json_kuint(&j, "commandId", s->started++);
     put_argv(&j, c);
-    event_end(s, &j);
+    put_origin(&j, c);
+    story_event_end(s, &j);
 }
 
 static void log_command(struct story *s, const struct command *c)
@@ -224,11 +217,11 @@ static void log_command(struct story *s, const struct command *c)
     command_facts(s, &j, c, true);
     put_argv(&j, c);
     if (c->out_len)
-        put_stream(s, &j, "stdoutBlob", c->out, c->out_len, false);
+        story_put_stream(s, &j, "stdoutBlob", c->out, c->out_len, false);
     else
         json_knull(&j, "stdoutBlob");
     if (c->err_len)
-        put_stream(s, &j, "stderrBlob", c->err, c->err_len, false);
+        story_put_stream(s, &j, "stderrBlob", c->err, c->err_len, false);
     else
         json_knull(&j, "stderrBlob");
     chain_stamp(&s->log_chain, &j);
@@ -238,7 +231,7 @@ static void log_command(struct story *s, const struct command *c)
 }
 
 /* A process is recorded and streamed; streamed false: the agent was lost in between. */
-static void tell_process(struct story *s, const struct process_line *p, bool streamed)
+void story_tell_process(struct story *s, const struct process_line *p, bool streamed)
 {
     struct json j;
     char ts[CLOCK_ISO_LEN + 1];
@@ -246,23 +239,29 @@ static void tell_process(struct story *s, const struct process_line *p, bool str
     process_line_put(&s->processes, &s->processes_chain, ts, p);
     if (!streamed)
         return;
-    event_begin(s, &j, EVENT_RUN_PROCESS);
+    story_event_begin(s, &j, EVENT_RUN_PROCESS);
     process_line_event(&j, &s->processes_chain, ts, p);
-    event_end(s, &j);
+    story_event_end(s, &j);
+}
+
+void story_tell_command_finished(struct story *s, const struct command *c, uint64_t id)
+{
+    struct json j;
+    log_command(s, c);
+    story_event_begin(s, &j, EVENT_RUN_COMMAND_FINISHED);
+    command_facts(s, &j, c, false);
+    json_kuint(&j, "commandId", id);
+    json_kstr(&j, "commandLogHead", s->log_chain.prev);
+    story_event_end(s, &j);
+    s->commands++;
 }
 
 static void tell_command(struct story *s, const struct command *c)
 {
-    struct json j;
-    tell_command_started(s, c);
+    story_tell_command_started(s, c);
     for (const struct process_line *p = c->processes; p->pid; p++)
-        tell_process(s, p, true);
-    log_command(s, c);
-    event_begin(s, &j, EVENT_RUN_COMMAND_FINISHED);
-    command_facts(s, &j, c, false);
-    json_kuint(&j, "commandId", s->commands++);
-    json_kstr(&j, "commandLogHead", s->log_chain.prev);
-    event_end(s, &j);
+        story_tell_process(s, p, true);
+    story_tell_command_finished(s, c, s->commands);
 }
 
 static void put_summary(struct json *j, int files)
@@ -275,20 +274,20 @@ static void put_summary(struct json *j, int files)
     json_obj_close(j);
 }
 
-static void tell_diff(struct story *s, const char *diff)
+void story_tell_diff(struct story *s, const char *diff)
 {
     struct json j;
     char hex[SHA256_HEX_LEN + 1];
     put_file(s->dir, "diff.patch", diff, strlen(diff));
     sha256_hex_of(diff, strlen(diff), hex);
-    event_begin(s, &j, EVENT_RUN_DIFF_READY);
+    story_event_begin(s, &j, EVENT_RUN_DIFF_READY);
     put_summary(&j, *diff != '\0');
     json_kstr(&j, "treeBefore", TREE_A);
     json_kstr(&j, "treeAfter", TREE_B);
     json_kstr(&j, "diffSha256", hex);
     json_kuint(&j, "diffBytes", strlen(diff));
     json_kbool(&j, "truncated", false);
-    event_end(s, &j);
+    story_event_end(s, &j);
 }
 
 /* outputs.json with one artifact when something was changed; its digest as hex. */
@@ -310,7 +309,7 @@ static void put_outputs(struct story *s, bool changed, char ret_hex[SHA256_HEX_L
         json_kstr(&j, "path", "results/a.txt");
         json_kstr(&j, "type", "file");
         json_kint(&j, "sizeBytes", 3);
-        put_stream(s, &j, "checksum", "hi\n", 3, true);
+        story_put_stream(s, &j, "checksum", "hi\n", 3, true);
         json_obj_close(&j);
     }
     json_arr_close(&j);
@@ -319,7 +318,7 @@ static void put_outputs(struct story *s, bool changed, char ret_hex[SHA256_HEX_L
     sha256_hex_of(b.data, b.len, ret_hex);
 }
 
-static void tell_end(struct story *s, const char *status, bool changed)
+void story_tell_end(struct story *s, const char *status, bool changed)
 {
     struct json j;
     char log_hex[SHA256_HEX_LEN + 1], processes_hex[SHA256_HEX_LEN + 1];
@@ -328,7 +327,7 @@ static void tell_end(struct story *s, const char *status, bool changed)
     sha256_hex_of(s->log.data, s->log.len, log_hex);
     sha256_hex_of(s->processes.data, s->processes.len, processes_hex);
     sha256_hex_of("{}", 2, env_hex);
-    event_begin(s, &j, EVENT_RUN_COMPLETED);
+    story_event_begin(s, &j, EVENT_RUN_COMPLETED);
     json_kstr(&j, "status", status);
     if (strcmp(status, "failed") == 0)
         json_kstr(&j, "errorMessage", "command 2 exited with code 3");
@@ -339,22 +338,26 @@ static void tell_end(struct story *s, const char *status, bool changed)
     json_kstr(&j, "commandLogSha256", log_hex);
     json_kuint(&j, "processRecords", s->processes_chain.next_seq);
     json_kstr(&j, "processHead", s->processes_chain.prev);
-    put_digest(&j, "processesSha256", processes_hex);
+    story_put_digest(&j, "processesSha256", processes_hex);
     json_kuint(&j, "recordsDropped", s->dropped);
     json_kstr(&j, "outputsSha256", outputs_hex);
     json_kstr(&j, "envSha256", env_hex);
-    event_end(s, &j);
+    if (s->engine) {
+        json_kstr(&j, "engine", s->engine);
+        json_kdigest(&j, "engineSha256", s->engine_sha256);
+    }
+    story_event_end(s, &j);
 }
 
 static void tell_lost(struct story *s)
 {
     struct json j;
-    event_begin(s, &j, EVENT_RUN_COMPLETED);
+    story_event_begin(s, &j, EVENT_RUN_COMPLETED);
     json_kstr(&j, "status", "failed");
     json_kstr(&j, "errorMessage", "the agent was lost");
     json_kstr(&j, "reason", "agent_lost");
     json_kstr(&j, "closedBy", "orchestrator");
-    event_end(s, &j);
+    story_event_end(s, &j);
     put_file(s->dir, "outputs.json", "", 0);
     put_file(s->dir, "diff.patch", "", 0);
 }
@@ -362,21 +365,21 @@ static void tell_lost(struct story *s)
 static void tell_context(struct story *s, const char *container_context)
 {
     struct json j;
-    event_begin(s, &j, EVENT_TOOL_CONTEXT);
+    story_event_begin(s, &j, EVENT_TOOL_CONTEXT);
     json_kraw(&j, "container_context", container_context);
-    event_end(s, &j);
+    story_event_end(s, &j);
 }
 
 static void tell_start(struct story *s)
 {
     struct json j;
-    event_begin(s, &j, EVENT_RUN_STARTED);
+    story_event_begin(s, &j, EVENT_RUN_STARTED);
     json_kstr(&j, "userId", USER);
     json_kstr(&j, "projectId", PROJECT);
     json_kstr(&j, "workspaceId", SPACE);
     json_kstr(&j, "prompt", PROMPT);
     json_kstr(&j, "chain", "arp-chain-v1");
-    event_end(s, &j);
+    story_event_end(s, &j);
 }
 
 static const char *const argv_sh[] = {"sh", "-c", "echo hi > results/a.txt; echo done", NULL};
@@ -420,9 +423,10 @@ static void tell_run(struct story *s, enum fixture_kind kind)
     for (size_t i = 0; i < sizeof(large); i++)
         large[i] = (char)(i % 73 == 72 ? '\n' : 'a' + i % 26);
     const struct command commands[] = {
-        {"echo hi > results/a.txt; echo done", "done\n", "", 5, 0, 0, processes_0},
-        {"cat binary", binary, "", sizeof(binary), 0, 0, processes_1},
-        {"make test; exit 3", large, large + 1, sizeof(large), sizeof(large) - 1, 3, processes_2},
+        {"echo hi > results/a.txt; echo done", "done\n", "", 5, 0, 0, processes_0, NULL, 0, false},
+        {"cat binary", binary, "", sizeof(binary), 0, 0, processes_1, NULL, 0, false},
+        {"make test; exit 3", large, large + 1, sizeof(large), sizeof(large) - 1, 3, processes_2, NULL, 0,
+            false},
     };
     tell_start(s);
     if (kind == FIXTURE_NO_CONTAINER) {
@@ -430,35 +434,46 @@ static void tell_run(struct story *s, enum fixture_kind kind)
         return;
     }
     tell_context(s, container_context_of(kind, s->step));
+    if (kind == FIXTURE_MODEL) {
+        model_story_tell(s);
+        return;
+    }
     if (kind == FIXTURE_EMPTY) {
-        tell_diff(s, "");
-        tell_end(s, "succeeded", false);
+        story_tell_diff(s, "");
+        story_tell_end(s, "succeeded", false);
         return;
     }
     if (kind == FIXTURE_DROPPED)
         s->dropped = 7;
     tell_command(s, &commands[0]);
     if (kind == FIXTURE_DROPPED) {
-        tell_diff(s, "");
-        tell_end(s, "succeeded", false);
+        story_tell_diff(s, "");
+        story_tell_end(s, "succeeded", false);
         return;
     }
     if (kind == FIXTURE_UNCLOSED) {
-        tell_command_started(s, &commands[1]);
-        tell_process(s, &processes_1[0], true);
-        tell_process(s, &processes_1[1], false);
-        tell_process(s, &processes_2[0], false);
+        story_tell_command_started(s, &commands[1]);
+        story_tell_process(s, &processes_1[0], true);
+        story_tell_process(s, &processes_1[1], false);
+        story_tell_process(s, &processes_2[0], false);
         tell_lost(s);
         return;
     }
     tell_command(s, &commands[1]);
     tell_command(s, &commands[2]);
-    tell_diff(s, "diff --git a/results/a.txt b/results/a.txt\nnew file mode 100644\n--- /dev/null\n+++ "
-                 "b/results/a.txt\n@@ -0,0 +1 @@\n+hi\n");
-    tell_end(s, "failed", true);
+    story_tell_diff(s, "diff --git a/results/a.txt b/results/a.txt\nnew file mode 100644\n--- /dev/null\n+++ "
+                       "b/results/a.txt\n@@ -0,0 +1 @@\n+hi\n");
+    story_tell_end(s, "failed", true);
 }
 
-static void put_documents(const struct story *s, enum fixture_kind kind, bool closed)
+static void put_logs(const struct story *s)
+{
+    put_file(s->dir, "events.jsonl", s->events.data, s->events.len);
+    put_file(s->dir, "command_log.jsonl", s->log.data, s->log.len);
+    put_file(s->dir, "processes.jsonl", s->processes.data, s->processes.len);
+}
+
+static void put_documents(struct story *s, enum fixture_kind kind, bool closed)
 {
     char text[4096], digest[SHA256_HEX_LEN + 1];
     const char *context = container_context_of(kind, s->step), *run_context = run_context_of(kind, s->step);
@@ -468,11 +483,12 @@ static void put_documents(const struct story *s, enum fixture_kind kind, bool cl
         "{\"v\":1,\"runId\":\"%s\",\"status\":\"%s\",\"userId\":\"" USER "\",\"projectId\":\"" PROJECT
         "\",\"workspaceId\":\"" SPACE
         "\",\"runContext\":%s,\"container_context\":%s,\"imageName\":%s,\"imageDigest\":%s%s%s"
-        ",\"gitCommit\":\"" COMMIT "\",\"closed\":%s,\"complete\":%s}",
-        s->run_id, kind == FIXTURE_EMPTY || kind == FIXTURE_DROPPED ? "succeeded" : "failed", run_context,
-        container ? context : "null", container ? "\"arp-workspace:test\"" : "null", container ? "\"" : "",
-        container ? image_digest : "null", container ? "\"" : "", closed ? "true" : "false",
-        closed ? "true" : "false");
+        ",\"gitCommit\":\"" COMMIT "\",\"closed\":%s,\"complete\":%s%s}",
+        s->run_id,
+        kind == FIXTURE_EMPTY || kind == FIXTURE_DROPPED || kind == FIXTURE_MODEL ? "succeeded" : "failed",
+        run_context, container ? context : "null", container ? "\"arp-workspace:test\"" : "null",
+        container ? "\"" : "", container ? image_digest : "null", container ? "\"" : "",
+        closed ? "true" : "false", closed ? "true" : "false", s->engine ? model_story_facts(s) : "");
     put_file(s->dir, "metadata.json", text, (size_t)n);
     n = snprintf(text, sizeof(text),
         "{\"v\":1,\"runId\":\"%s\",\"imageName\":%s,\"imageDigest\":%s%s%s,\"container\":%s,"
@@ -481,9 +497,6 @@ static void put_documents(const struct story *s, enum fixture_kind kind, bool cl
         container ? image_digest : "null", container ? "\"" : "",
         container ? "{\"id\":\"" ENGINE_ID "\",\"name\":\"" WS_NAME "\"}" : "null", digest);
     put_file(s->dir, "env_snapshot.json", text, (size_t)n);
-    put_file(s->dir, "events.jsonl", s->events.data, s->events.len);
-    put_file(s->dir, "command_log.jsonl", s->log.data, s->log.len);
-    put_file(s->dir, "processes.jsonl", s->processes.data, s->processes.len);
 }
 
 void story_write(const char *staging, const char *run_id, enum fixture_kind kind,
@@ -494,9 +507,11 @@ void story_write(const char *staging, const char *run_id, enum fixture_kind kind
     buf_init(&s.events, FILE_MAX);
     buf_init(&s.log, FILE_MAX);
     buf_init(&s.processes, FILE_MAX);
+    buf_init(&s.model_log, FILE_MAX);
     chain_init(&s.events_chain, run_id, "events.jsonl");
     chain_init(&s.log_chain, run_id, "command_log.jsonl");
     chain_init(&s.processes_chain, run_id, "processes.jsonl");
+    chain_init(&s.model_chain, run_id, "model_log.jsonl");
     char blobs[PATH_MAX + 8];
     snprintf(s.dir, sizeof(s.dir), "%s/%s", staging, run_id);
     snprintf(blobs, sizeof(blobs), "%s/blobs", s.dir);
@@ -505,6 +520,7 @@ void story_write(const char *staging, const char *run_id, enum fixture_kind kind
     tell_run(&s, kind);
     bool closed = kind != FIXTURE_UNCLOSED && kind != FIXTURE_NO_CONTAINER;
     bool container = kind != FIXTURE_NO_CONTAINER;
+    put_logs(&s);
     put_documents(&s, kind, closed);
     *ret = (struct bundle_input){
         .run_id = run_id,
@@ -513,7 +529,8 @@ void story_write(const char *staging, const char *run_id, enum fixture_kind kind
         .workspace_id = SPACE,
         .staging_dir = s.dir,
         .prompt = PROMPT,
-        .engine = "shell",
+        .engine = s.engine ? s.engine : "shell",
+        .program = s.engine ? model_story_program : (struct bundle_program){0},
         .agent_key = step ? step->agent : "default",
         .container_context = container_context_of(kind, step),
         .image_name = container ? "arp-workspace:test" : NULL,
@@ -536,11 +553,14 @@ void story_write(const char *staging, const char *run_id, enum fixture_kind kind
         .events = {.lines = s.events_chain.next_seq},
         .command_log = {.lines = s.log_chain.next_seq},
         .processes = {.lines = s.processes_chain.next_seq},
+        .model_log = {.lines = s.model_chain.next_seq},
     };
     memcpy(ret->events.head, s.events_chain.prev, sizeof(ret->events.head));
     memcpy(ret->command_log.head, s.log_chain.prev, sizeof(ret->command_log.head));
     memcpy(ret->processes.head, s.processes_chain.prev, sizeof(ret->processes.head));
     buf_done(&s.events);
     buf_done(&s.log);
+    memcpy(ret->model_log.head, s.model_chain.prev, sizeof(ret->model_log.head));
     buf_done(&s.processes);
+    buf_done(&s.model_log);
 }

@@ -34,6 +34,7 @@ struct stack {
     char installation[40];
     const char *program;
     pid_t pid;
+    bool beside;   /* what is at the engine is for the first one to remove */
     long log_from; /* where the log of the running process begins */
     char *env[ENV_MAX];
     int env_n;
@@ -148,6 +149,17 @@ static bool field_of(const char *line, const char *key, char *ret, size_t size)
     return true;
 }
 
+/* For who cleans up should this program be killed (ci_v0.3.sh). */
+static void note_installation(const struct stack *s)
+{
+    const char *list = getenv("ARP_TEST_MADE");
+    int fd = list ? open(list, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
+    if (fd < 0)
+        return;
+    dprintf(fd, "%s\n", s->installation);
+    close(fd);
+}
+
 /* Wait for the "listening" line of the process just started. */
 static bool wait_listening(struct stack *s)
 {
@@ -162,6 +174,7 @@ static bool wait_listening(struct stack *s)
         free(log);
         if (ok) {
             snprintf(s->url, sizeof(s->url), "http://127.0.0.1:%s", port);
+            note_installation(s);
             return true;
         }
         int st;
@@ -254,6 +267,22 @@ struct stack *stack_start(const char *const *env)
     return stack_restart(s) ? s : NULL;
 }
 
+struct stack *stack_beside(const struct stack *first)
+{
+    struct stack *s = calloc(1, sizeof(*s));
+    if (!s)
+        return NULL;
+    *s = *first;
+    s->pid = 0;
+    s->program = "arp-orchestrator";
+    s->beside = true;
+    for (int i = 0; i < s->env_n; i++)
+        s->env[i] = strdup(first->env[i]);
+    snprintf(s->dir, sizeof(s->dir), "%s", temp_dir());
+    snprintf(s->log, sizeof(s->log), "%s/log", s->dir);
+    return stack_restart(s) ? s : NULL;
+}
+
 void stack_use(struct stack *s, const char *name)
 {
     s->program = name;
@@ -302,7 +331,7 @@ static void remove_engine_objects(const struct stack *s)
 int stack_stop(struct stack *s)
 {
     int code = stack_terminate(s);
-    if (s->installation[0])
+    if (s->installation[0] && !s->beside)
         remove_engine_objects(s);
     for (int i = 0; i < s->env_n; i++)
         free(s->env[i]);

@@ -1,7 +1,7 @@
 /*
  * The real stack for integration tests: an orchestrator process of the built program, on its own database, state directory, evidence root
  * and port, with the real container engine and the workspace image. Needs a running engine and the image (ci_v0.3.sh sees to both).
- * What it makes at the engine carries its own installation id and is removed by stack_stop. Programs are found under $ARP_BUILD (build).
+ * What it makes at the engine carries its own installation id, which goes to the file ARP_TEST_MADE if that is set, and is removed by stack_stop. Programs are found under $ARP_BUILD (build).
  */
 #ifndef ARP_TESTS_SUPPORT_STACK_H
 #define ARP_TESTS_SUPPORT_STACK_H
@@ -15,6 +15,9 @@ struct stack;
 
 /* Start it; env: "NAME=value" … NULL-terminated, on top of what the stack needs (NULL: none). NULL when it failed (reason on stderr). */
 struct stack *stack_start(const char *const *env);
+/* A second process of first's installation: the same database, state directory, evidence root and settings as of now, its own port and log.
+ * Stop it before the first one. NULL when it failed (reason on stderr). */
+struct stack *stack_beside(const struct stack *first);
 /* SIGTERM, wait, remove its containers, volumes and files. Returns the orchestrator's exit code. */
 int stack_stop(struct stack *s);
 /* kill -9, and start again on the same database and directories (on a new port). */

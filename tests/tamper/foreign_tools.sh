@@ -32,6 +32,7 @@ openssl pkeyutl -verify -pubin -inkey "$pem" -rawin -in ../pae -sigfile ../sig >
 [ "$(jq -r '.predicate.runDetails.metadata.invocationId' ../statement)" = "$run" ] || refuse jq
 
 for f in *.jsonl; do
+    [ $f = engine.jsonl ] && continue # what a program printed: not our log
     n=0
     prev=$(printf 'arp-chain-v1\n%s\n%s\n' "$run" $f | sha256sum | cut -c1-64)
     while IFS= read -r l; do

@@ -81,6 +81,8 @@ static void stock_tools_accept_sealed_bundles(void)
     expect(full, 0, "ACCEPTED");
     fixture_build(&fx, FIXTURE_RUN_B, FIXTURE_EMPTY, zip);
     expect(zip, 0, "ACCEPTED");
+    fixture_build(&fx, "9c405f61-bd7e-4f80-8192-3d4e5f607182", FIXTURE_MODEL, zip);
+    expect(zip, 0, "ACCEPTED");
     fixture_build(&fx, "8b3f4e50-ac6d-4e7f-9081-2c3d4e5f6071", FIXTURE_UNCLOSED, zip);
     expect(zip, 0, "ACCEPTED");
 }

@@ -3,7 +3,7 @@
 # usage: tests/verification/stack.sh start DIR                    make it; DIR/env then holds URL, ADMIN (key), DATABASE_URL, EVIDENCE_ROOT
 #        tests/verification/stack.sh restart DIR [NAME=VALUE...]  the orchestrator again, with these settings, on the same data and port
 #        tests/verification/stack.sh stop DIR                     stop it, remove what it made at the engine; DIR stays
-# VERIFY_IMAGE (arp-workspace:v0.3), VERIFY_NETWORK (arp-verify). Needs root, a running engine and the image.
+# VERIFY_IMAGE (arp-workspace:v0.3), VERIFY_NETWORK (arp-verify), VERIFY_MADE (file that its installation is entered in). Needs root, a running engine and the image.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -47,7 +47,7 @@ serve() {
         sleep 0.05
     done
     printf '%s\n' "$line" | jq -r .port >"$dir/port"
-    printf '%s\n' "$line" | jq -r .installation >"$dir/installation"
+    printf '%s\n' "$line" | jq -r .installation | tee -a "${VERIFY_MADE:-/dev/null}" >"$dir/installation"
 }
 
 case $action in

@@ -6,7 +6,7 @@
 #        … DIR PAGE BUILD                       with another list of rows, document and build: for verify_test.sh
 # criteria.txt is the list of what has to be shown, rows/*.md what shows it: text, and blocks of shell, with
 #   @row ID            of criteria.txt; what stands before the first is the document's own text
-#   @status [x]        or "[ ] reason": such a row is not run
+#   @status [x]        or "[ ] reason": such a row is not run, and check refuses it
 #   @notes TEXT        of the table
 #   @test SUITE NAME…  test program below BUILD/tests and the tests of it that prove the row
 #   @as ID…            rows whose commands and tests show this one too
@@ -16,6 +16,7 @@
 # All modes end with "N passed, N failed" (rows). ARP_TEST_IMAGE, ARP_TEST_NETWORK as for the suites. Needs build/ with its suites, root, the
 # engine and the image.
 set -eu
+export LC_ALL=C # what tools say is compared
 cd "$(dirname "$0")/../.."
 
 case $#:${1:-} in
@@ -33,8 +34,8 @@ chmod 711 "$work"
 # Directories that blocks make are in it, so that all stacks are found at the end.
 export TMPDIR="$work"
 # The programs refuse ARP_ names that they don't know, and blocks start them as a person would.
-export VERIFY_IMAGE="${ARP_TEST_IMAGE:-arp-workspace:v0.3}" VERIFY_NETWORK="${ARP_TEST_NETWORK:-arp-verify}"
-unset ARP_TEST_IMAGE ARP_TEST_NETWORK ARP_TEST_DATABASE_URL ARP_BUILD
+export VERIFY_IMAGE="${ARP_TEST_IMAGE:-arp-workspace:v0.3}" VERIFY_NETWORK="${ARP_TEST_NETWORK:-arp-verify}" VERIFY_MADE="${ARP_TEST_MADE:-/dev/null}"
+unset ARP_TEST_IMAGE ARP_TEST_NETWORK ARP_TEST_MADE ARP_TEST_DATABASE_URL ARP_BUILD
 cleanup() {
     for stack in "$work"/*/; do
         [ ! -d "$stack/postgres" ] || tests/verification/stack.sh stop "$stack" || true
@@ -70,6 +71,11 @@ name_tests() { # ROW PROGRAM NAME...
     printf -- "- Proved by \`%s\`: %s.\n" "$program" "$text" >>"$work/rows/$row.tests"
 }
 
+# The commands in $work/block end it when they fail; one before "&&" does not, so it is no place for what is to be shown.
+judge_block() { # ROW
+    ! grep -nE " && echo ('[^']*'|\"[^\"]*\"|[^ '\"]+)\$" "$work/block" >"$work/said" || bad "$1" "does not fail when what comes before '&& echo' does: $(cat "$work/said")"
+}
+
 # Run the block in $work/block; its output to $work/said. The variables of one block are there in the next.
 run_block() { # ROW SECONDS [COMMAND THAT COMES BEFORE IT]
     {
@@ -87,7 +93,8 @@ run_block() { # ROW SECONDS [COMMAND THAT COMES BEFORE IT]
 
 # What the document says under the block that is in $work/block.
 recall_block() { # ROW
-    grep -qF "$(cat "$work/block")" ci_v0.3.sh || bad "$1" "ci_v0.3.sh does not run '$(cat "$work/block")'"
+    awk 'NR == FNR { want = want (NR > 1 ? "\n" : "") $0; next } $0 == "quiet " want || $0 == "counted " want { found = 1 } END { exit !found }' \
+        "$work/block" ci_v0.3.sh || bad "$1" "ci_v0.3.sh does not run '$(cat "$work/block")'"
     awk -v row="$1" -v want="$(cat "$work/block")" '
         /^### / { inside = $2 == row }
         !inside { next }
@@ -108,6 +115,7 @@ play() { # FILE
                 printf '%s\n' "$line" >>"$work/block"
                 continue
             fi
+            judge_block "$row"
             case $status:$mode:$block in
             '[ ]'*) block='' ; continue ;;
             *:check:'```sh recorded' | *:refresh:'```sh recorded') recall_block "$row" ;;
@@ -128,7 +136,7 @@ play() { # FILE
         case $line in
         '@row '*)
             row=${line#@row } status=''
-            grep -q "^$row	" "$rows/criteria.txt" || bad "$row" 'is in no list of criteria'
+            [ -n "$(criterion "$row")" ] || bad "$row" 'is in no list of criteria'
             [ ! -e "$work/rows/$row.body" ] || bad "$row" 'is there twice'
             : >"$work/rows/$row.body"
             : >"$work/rows/$row.as"
@@ -155,7 +163,7 @@ judge_row() { # ROW
             [ ! -e "$work/rows/$other.bad" ] || bad "$1" "is shown by $other, which failed"
         done <"$work/rows/$1.as"
         ;;
-    '[ ] '?*) ;;
+    '[ ] '?*) [ "$mode" != check ] || bad "$1" "is open: ${status#??? }" ;;
     *) bad "$1" "has no status" ;;
     esac
 }

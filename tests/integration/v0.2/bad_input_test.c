@@ -134,7 +134,9 @@ static void a_wrong_body_is_refused_by_name(void)
         {"{\"commands\":[[\"true\"]],\"timeoutMs\":86400001}", "invalid_field", "timeoutMs"},
         {"{\"prompt\":7,\"commands\":[[\"true\"]]}", "invalid_field", "prompt"},
         {"{\"prompt\":\"a\",\"text\":\"b\",\"commands\":[[\"true\"]]}", "invalid_field", "text"},
-        {"{\"prompt\":\"a\",\"engine\":\"codex\"}", "invalid_field", "engine"},
+        {"{\"prompt\":\"a\",\"engine\":\"emacs\"}", "invalid_field", "engine"},
+        {"{\"commands\":[[\"true\"]],\"engine\":\"codex\"}", "invalid_field", "commands"},
+        {"{\"prompt\":\"a\",\"engine\":\"codex\"}", "provider_unresolved", ""},
         {"{\"prompt\":\"only words\"}", "invalid_field", "commands"},
     };
     struct reply r = {0};

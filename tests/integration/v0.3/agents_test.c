@@ -75,7 +75,7 @@ static void the_built_in_agent_is_there_and_comes_back(void)
     static const char built_in[] =
         "{\"key\":\"default\",\"builtIn\":true,\"tools\":[\"code_interpreter\"],\"containerId\":null,"
         "\"mode\":\"auto\",\"fallbackToAuto\":false,\"engine\":null,\"model\":null,\"instructions\":null,"
-        "\"binding\":null,\"createdAt\":null,\"updatedAt\":null}";
+        "\"provider\":null,\"binding\":null,\"createdAt\":null,\"updatedAt\":null}";
     ASSERT_INT(call(&t, "GET", "/agents/default", NULL, &r), 200);
     ASSERT_STR(r.body, built_in);
     ASSERT_INT(call(&t, "DELETE", "/agents/default", NULL, &r), 404);
@@ -103,7 +103,7 @@ static void an_agent_is_made_read_replaced_and_deleted(void)
     snprintf(body, sizeof(body),
         "{\"tools\":[\"code_interpreter\"],\"containerId\":\"%s\",\"mode\":\"explicit\",\"fallbackToAuto\":"
         "true,"
-        "\"engine\":\"shell\",\"model\":\"m-1\",\"instructions\":\"be\\nbrief\"}",
+        "\"engine\":\"shell\",\"model\":\"m-1\",\"instructions\":\"be\\nbrief\",\"provider\":\"main\"}",
         id);
     ASSERT_INT(call(&t, "GET", "/agents/re.viewer_1", NULL, &r), 404);
     ASSERT_INT(call(&t, "PUT", "/agents/re.viewer_1", body, &r), 201);
@@ -116,6 +116,7 @@ static void an_agent_is_made_read_replaced_and_deleted(void)
     ASSERT_STR(reply_str(&r, "engine"), "shell");
     ASSERT_STR(reply_str(&r, "model"), "m-1");
     ASSERT_STR(reply_str(&r, "instructions"), "be\nbrief");
+    ASSERT_STR(reply_str(&r, "provider"), "main");
     ASSERT_TRUE(cJSON_IsNull(reply_at(&r, "binding")));
     ASSERT_INT(call(&t, "GET", "/agents/re.viewer_1", NULL, &again), 200);
     ASSERT_STR(again.body, r.body);
@@ -148,7 +149,8 @@ static void bad_definitions_are_refused_by_name(void)
         {"{\"mode\":\"AUTO\"}", "invalid_field", "mode"},
         {"{\"mode\":1}", "invalid_field", "mode"},
         {"{\"fallbackToAuto\":\"yes\"}", "invalid_field", "fallbackToAuto"},
-        {"{\"engine\":\"codex\"}", "invalid_field", "engine"},
+        {"{\"engine\":\"emacs\"}", "invalid_field", "engine"},
+        {"{\"provider\":\"a/b\"}", "invalid_field", "provider"},
         {"{\"engine\":\"\"}", "invalid_field", "engine"},
         {"{\"model\":\"\"}", "invalid_field", "model"},
         {"{\"model\":\"a\\u0001\"}", "invalid_field", "model"},

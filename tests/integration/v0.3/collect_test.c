@@ -136,8 +136,13 @@ static int run_shell(struct record *r, const char *shell)
 
 static int collect(struct record *r, struct evidence_facts *facts)
 {
-    struct evidence_expect expect = {r->lines.data, r->lines.len, r->digests[0], r->digests[1], r->digests[2],
-        r->digests[3], r->digests[4]};
+    struct evidence_expect expect = {.events = r->lines.data,
+        .events_len = r->lines.len,
+        .command_log_sha256 = r->digests[0],
+        .processes_sha256 = r->digests[1],
+        .outputs_sha256 = r->digests[2],
+        .env_sha256 = r->digests[3],
+        .diff_sha256 = r->digests[4]};
     return evidence_collect(&ws.agent, r->id, &expect, root, facts, &err);
 }
 

@@ -34,8 +34,8 @@ static bool write_file(const char *path, const char *mode, const char *text, siz
 static int set_up(void)
 {
     struct reply r = {0};
-    stack = stack_start(
-        (const char *const[]){"ARP_CONTAINERS_PER_USER=4", "ARP_WARM_WORKSPACES_PER_USER=4", NULL});
+    stack = stack_start((const char *const[]){"ARP_CONTAINERS_PER_USER=4", "ARP_WARM_WORKSPACES_PER_USER=4",
+        "ARP_SECRETS_KEY=000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f", NULL});
     if (!stack || !stack_tenant(stack, "owner", -1, &owner))
         return 1;
     dir = temp_dir();
@@ -395,6 +395,61 @@ static void agents_and_bindings(void)
     reply_done(&r);
 }
 
+static void providers(void)
+{
+    static const char *const bad[] = {"{}", "{\"baseUrl\":\"https://m.example\"}",
+        "{\"baseUrl\":\"https://m.example/\",\"dialects\":[\"chat\"],\"apiKey\":\"k\"}",
+        "{\"baseUrl\":\"https://m.example?x\",\"dialects\":[\"chat\"],\"apiKey\":\"k\"}",
+        "{\"baseUrl\":\"https://u@m.example\",\"dialects\":[\"chat\"],\"apiKey\":\"k\"}",
+        "{\"baseUrl\":\"ftp://m.example\",\"dialects\":[\"chat\"],\"apiKey\":\"k\"}",
+        "{\"baseUrl\":\"https://m.example\",\"dialects\":[],\"apiKey\":\"k\"}",
+        "{\"baseUrl\":\"https://m.example\",\"dialects\":[\"morse\"],\"apiKey\":\"k\"}",
+        "{\"baseUrl\":\"https://m.example\",\"dialects\":[\"chat\",\"chat\"],\"apiKey\":\"k\"}",
+        "{\"baseUrl\":\"https://m.example\",\"dialects\":[\"chat\"],\"apiKey\":\"\"}",
+        "{\"baseUrl\":\"https://m.example\",\"dialects\":[\"chat\"],\"apiKey\":\"a b\"}",
+        "{\"baseUrl\":\"https://m.example\",\"dialects\":[\"chat\"],\"auth\":\"basic\"}",
+        "{\"baseUrl\":\"https://m.example\",\"dialects\":[\"chat\"],\"auth\":\"none\",\"models\":[\"\"]}",
+        "{\"baseUrl\":\"https://m.example\",\"dialects\":[\"chat\"],\"auth\":\"none\",\"models\":[7]}",
+        "{\"baseUrl\":\"https://"
+        "m.example\",\"dialects\":[\"chat\"],\"auth\":\"none\",\"modelMap\":{\"a\":7}}",
+        "{\"baseUrl\":\"https://"
+        "m.example\",\"dialects\":[\"chat\"],\"auth\":\"none\",\"modelMap\":{\"\":\"a\"}}",
+        "{\"baseUrl\":\"https://m.example\",\"dialects\":[\"chat\"],\"auth\":\"none\",\"record\":\"some\"}",
+        "{\"baseUrl\":\"https://"
+        "m.example\",\"dialects\":[\"chat\"],\"auth\":\"none\",\"limits\":{\"concurrent\":0}}",
+        "{\"baseUrl\":\"https://"
+        "m.example\",\"dialects\":[\"chat\"],\"auth\":\"none\",\"limits\":{\"callsPerRun\":0}}",
+        "{\"baseUrl\":\"https://"
+        "m.example\",\"dialects\":[\"chat\"],\"auth\":\"none\",\"limits\":{\"callsPerHour\":1}}",
+        "{\"baseUrl\":\"https://m.example\",\"dialects\":[\"chat\"],\"auth\":\"none\",\"hasKey\":true}"};
+    static const char whole[] =
+        "{\"baseUrl\":\"https://m.example:8443/x\",\"dialects\":[\"chat\",\"gemini\"],\"auth\":\"x-api-key\","
+        "\"apiKey\":\"k\",\"models\":[\"m-1\"],\"modelMap\":{\"m-1\":\"m-2\"},\"allowHostedTools\":true,"
+        "\"record\":\"digest\",\"limits\":{\"callsPerRun\":1,\"tokensPerRun\":2,\"callsPerDay\":3,"
+        "\"tokensPerDay\":4,"
+        "\"concurrent\":5}}";
+    static const char least[] =
+        "{\"baseUrl\":\"https://m.example\",\"dialects\":[\"chat\"],\"auth\":\"none\"}";
+    struct reply r = {0};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        ASSERT_INT(ask("PUT", "/providers/main", "", bad[i], &r), 400);
+    ASSERT_INT(ask("PUT", "/providers/main", "", whole, &r), 201);
+    ASSERT_INT(ask("PUT", "/providers/main", "", whole, &r), 200);
+    ASSERT_INT(ask("PUT", "/providers/plain", "", least, &r), 201);
+    ASSERT_INT(ask("GET", "/providers/main", "", NULL, &r), 200);
+    ASSERT_INT(ask("GET", "/providers", "", NULL, &r), 200);
+    ASSERT_INT(ask("GET", "/providers?limit=1", "", NULL, &r), 400);
+    ASSERT_INT(
+        ask("POST", "/projects/:id/message", owner.project_id, "{\"prompt\":\"p\",\"engine\":\"codex\"}", &r),
+        400);
+    ASSERT_STR(reply_str(&r, "error.code"), "provider_unresolved");
+    ASSERT_INT(ask("DELETE", "/providers/main", "", NULL, &r), 204);
+    ASSERT_INT(ask("DELETE", "/providers/plain", "", NULL, &r), 204);
+    ASSERT_INT(ask("DELETE", "/providers/plain", "", NULL, &r), 404);
+    check();
+    reply_done(&r);
+}
+
 /* Every way in which an agent has no container. */
 static void containers_that_cannot_be_used(void)
 {
@@ -439,7 +494,7 @@ static void messages_that_are_refused(void)
     static const struct {
         const char *body;
         bool unsaid;
-    } bad[] = {{"{}", false}, {"{\"prompt\":\"x\"}", false}, {"{\"commands\":[]}", false},
+    } bad[] = {{"{}", false}, {"{\"prompt\":\"x\"}", true}, {"{\"commands\":[]}", false},
         {"{\"commands\":[[]]}", false}, {"{\"commands\":[[\"\"]]}", false}, {"{\"commands\":[[7]]}", false},
         {"{\"commands\":7}", false}, {"{\"commands\":[[\"true\"]],\"engine\":\"gpt\"}", false},
         {"{\"commands\":[{\"argv\":[\"true\"],\"env\":{}}]}", false},
@@ -449,7 +504,11 @@ static void messages_that_are_refused(void)
         {"{\"commands\":[[\"true\"]],\"timeoutMs\":86400001}", false},
         {"{\"commands\":[[\"true\"]],\"prompt\":\"a\",\"text\":\"b\"}", false},
         {"{\"commands\":[[\"true\"]],\"container_overrides\":[]}", false},
-        {"{\"commands\":[[\"true\"]],\"model\":\"x\"}", false}};
+        {"{\"commands\":[[\"true\"]],\"model\":\"x\"}", false},
+        {"{\"commands\":[[\"true\"]],\"engine\":\"codex\"}", false},
+        {"{\"prompt\":\"x\",\"engine\":\"codex\",\"threadId\":\"\"}", false},
+        {"{\"prompt\":\"x\",\"engine\":\"codex\",\"limits\":{\"maxSteps\":0}}", false},
+        {"{\"prompt\":\"x\",\"engine\":\"codex\",\"limits\":{\"maxCost\":1}}", false}};
     static const char *const overrides[] = {"\"nobody\":\"" UNKNOWN_ID "\"", "\"default\":\"x\"",
         "\"default\":null", "\"default\":\"" UNKNOWN_ID "\""};
     struct reply r = {0};
@@ -762,7 +821,7 @@ static void every_operation_was_answered(void)
 TEST_SUITE_WITH(openapi_test, set_up, tear_down, TEST(the_document_is_the_page_of_this_tree),
     TEST(the_checker_finds_faults), TEST(the_server_itself), TEST(refusals_of_every_route),
     TEST(users_and_keys), TEST(projects_and_workspaces), TEST(containers), TEST(agents_and_bindings),
-    TEST(containers_that_cannot_be_used), TEST(messages_that_are_refused), TEST(a_run_and_its_evidence),
-    TEST(holds_custody_and_retention), TEST(runs_in_progress), TEST(definitions_of_workflows),
-    TEST(a_workflow_run_and_its_evidence), TEST(workflow_runs_in_progress), TEST(a_quota_that_is_used_up),
-    TEST(every_operation_was_answered))
+    TEST(providers), TEST(containers_that_cannot_be_used), TEST(messages_that_are_refused),
+    TEST(a_run_and_its_evidence), TEST(holds_custody_and_retention), TEST(runs_in_progress),
+    TEST(definitions_of_workflows), TEST(a_workflow_run_and_its_evidence), TEST(workflow_runs_in_progress),
+    TEST(a_quota_that_is_used_up), TEST(every_operation_was_answered))

@@ -15,6 +15,7 @@
 #include "tests/support/record.h"
 #include "tests/support/retention.h"
 #include "tests/support/suite.h"
+#include "tests/support/workflow.h"
 
 /* Ids of nothing. */
 #define STRANGER "7d1f0c9e-3b5a-4c62-9e8d-1a2b3c4d5e6f"
@@ -39,7 +40,7 @@ static int tear_down(void)
 
 static const char *in_store(const char *name)
 {
-    static char path[256];
+    static char path[600];
     snprintf(path, sizeof(path), "%s/%s", stack_evidence_root(stack), name);
     return path;
 }
@@ -188,7 +189,7 @@ static void row_without_its_zip_is_an_error_until_the_zip_is_back(void)
 {
     struct tenant t;
     struct reply r = {0};
-    char run[40], path[80], aside[264], sql[256];
+    char run[40], path[80], aside[640], sql[256];
     t = tenant_with_run("lost", run);
     snprintf(aside, sizeof(aside), "%s.aside", in_store(named("", run, "")));
     ASSERT_INT(rename(in_store(named("", run, ".zip")), aside), 0);
@@ -210,28 +211,117 @@ static void row_without_its_zip_is_an_error_until_the_zip_is_back(void)
     reply_done(&r);
 }
 
-/* An evidence root that is not mounted must not make an error of every row. */
-static void store_that_looks_empty_is_not_believed(void)
+/* Nor is a workflow run's list made anew: what was lost is told as lost until it is put back. */
+static void lost_bundles_are_not_built_again(void)
 {
     struct tenant t;
-    char run[40], sql[768];
-    t = tenant_with_run("unmounted", run);
+    struct reply r = {0};
+    char run[40], flow[40], path[96], aside[2][640], sql[160];
+    t = tenant_with_run("again", run);
+    ASSERT_TRUE(workflow_put(stack, &t, "ci", "[{\"key\":\"a\",\"commands\":[[\"true\"]]}]"));
+    ASSERT_INT(workflow_run(stack, &t, "ci", "", NULL, &r), 200);
+    snprintf(flow, sizeof(flow), "%s", reply_str(&r, "id"));
+    snprintf(path, sizeof(path), "/workflow-runs/%s/evidence", flow);
+    ASSERT_INT(stack_wait(stack, t.key, path, 200, 30, &r), 200);
+    const char *const ids[] = {run, flow};
+    for (int i = 0; i < 2; i++) {
+        snprintf(aside[i], sizeof(aside[i]), "%s.aside", in_store(named("", ids[i], "")));
+        ASSERT_INT(rename(in_store(named("", ids[i], ".zip")), aside[i]), 0);
+    }
+    ASSERT_INT(gc_counts(stack, false, "reconciled.lost"), 2);
+    ASSERT_INT(stack_call(stack, stack_admin_key(stack), "POST", "/ops/bundles/retry", NULL, &r), 200);
+    ASSERT_INT(reply_num(&r, "retried"), 0);
+    ASSERT_INT(reply_num(&r, "unstaged"), 2);
+    ASSERT_INT(stack_call(stack, t.key, "GET", path, NULL, &r), 500);
+    ASSERT_CONTAINS(r.body, "missing from the evidence store");
+    for (int i = 0; i < 2; i++)
+        ASSERT_INT(rename(aside[i], in_store(named("", ids[i], ".zip"))), 0);
+    ASSERT_INT(gc_counts(stack, false, "reconciled.found"), 2);
+    ASSERT_INT(stack_call(stack, t.key, "GET", path, NULL, &r), 200);
+    snprintf(
+        sql, sizeof(sql), "SELECT string_agg(type, ' ' ORDER BY seq) FROM custody WHERE run_id = '%s'", flow);
+    ASSERT_CONTAINS(pg_sql(sql), "created downloaded lost found");
+    reply_done(&r);
+}
+
+/* Ready rows without a file, ten days old. */
+static void make_rows_without_zips(const struct tenant *t, int n)
+{
+    char sql[768];
     snprintf(sql, sizeof(sql),
         "WITH r AS (INSERT INTO runs (user_id, project_id, workspace_id, status, streaming, prompt, engine, "
-        "run_context, "
-        "finished_at) SELECT '%s', '%s', '%s', 'failed', false, 'fake', 'shell', '{}', now() FROM "
-        "generate_series(1, 60) "
-        "RETURNING *) INSERT INTO evidence_bundles (run_id, user_id, project_id, workspace_id, status, "
-        "bundle_path, "
-        "sha256, size_bytes, sealed_at) SELECT id, user_id, project_id, workspace_id, 'ready', id || '.zip', "
-        "repeat('0', 64), 1, now() FROM r",
-        t.user_id, t.project_id, t.workspace_id);
+        "run_context, finished_at) SELECT '%s', '%s', '%s', 'failed', false, 'fake', 'shell', '{}', now() "
+        "FROM "
+        "generate_series(1, %d) RETURNING *) INSERT INTO evidence_bundles (run_id, user_id, project_id, "
+        "workspace_id, status, bundle_path, sha256, size_bytes, sealed_at, created_at) SELECT id, user_id, "
+        "project_id, workspace_id, 'ready', id || '.zip', repeat('0', 64), 1, now(), now() - interval '10 "
+        "days' "
+        "FROM r",
+        t->user_id, t->project_id, t->workspace_id, n);
     pg_sql(sql);
-    ASSERT_INT(gc_counts(stack, false, "reconciled.lost"), 0);
-    ASSERT_TRUE(log_wait(stack, "the evidence store could not be reconciled", "is this the evidence store?"));
+}
+
+/* An evidence root that is not mounted must not make an error of every row, nor a page that is lost hide what is wrong in the next. */
+static void page_that_is_missing_is_not_believed_and_the_next_one_looked_at(void)
+{
+    struct tenant t;
+    char run[40], aside[640];
+    t = tenant_with_run("unmounted", run);
+    ASSERT_TRUE(tenant_with_run("whole", run).user_id[0] != '\0');
+    make_rows_without_zips(&t, 200);
+    snprintf(aside, sizeof(aside), "%s.aside", in_store(named("", run, "")));
+    ASSERT_INT(rename(in_store(named("", run, ".zip")), aside), 0);
+    double doubted = stack_metric(stack, "arp_reconciled_total{kind=\"doubted\"}");
+    struct reply r = {0};
+    ASSERT_INT(gc_pass(stack, false, &r), 200);
+    ASSERT_INT(reply_num(&r, "reconciled.doubted"), 1);
+    ASSERT_INT(reply_num(&r, "reconciled.lost"), 1);
+    ASSERT_INT(stack_metric(stack, "arp_reconciled_total{kind=\"doubted\"}") - doubted, 1);
+    ASSERT_TRUE(log_wait(
+        stack, "bundles without a file are not called lost", "200 of 200 bundles have no file: is this the"));
+    ASSERT_STR(bundle_column(run, "status"), "error");
+    ASSERT_STR(pg_sql("SELECT count(*) FROM evidence_bundles WHERE status = 'error'"), "1");
+    ASSERT_INT(rename(aside, in_store(named("", run, ".zip"))), 0);
+    ASSERT_INT(gc_pass(stack, false, &r), 200);
+    ASSERT_INT(reply_num(&r, "reconciled.found"), 1);
+    /* A few rows behind such a page are no better proof. */
+    pg_sql("UPDATE evidence_bundles SET created_at = now() - interval '20 days' WHERE sha256 <> repeat('0', "
+           "64)");
+    make_rows_without_zips(&t, 7);
+    ASSERT_INT(gc_pass(stack, false, &r), 200);
+    ASSERT_INT(reply_num(&r, "reconciled.doubted"), 2);
+    ASSERT_INT(reply_num(&r, "reconciled.lost"), 0);
     ASSERT_STR(pg_sql("SELECT count(*) FROM evidence_bundles WHERE status = 'error'"), "0");
     pg_sql("DELETE FROM evidence_bundles WHERE sha256 = repeat('0', 64)");
     ASSERT_INT(gc_counts(stack, false, "reconciled.lost"), 0);
+    reply_done(&r);
+}
+
+/* What can't be removed is left, the rest of its batch is not. */
+static void left_over_that_can_not_be_removed_keeps_no_other(void)
+{
+    char run[4][40], build[4][64];
+    for (int i = 0; i < 4; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "batch-%d", i);
+        tenant_with_run(name, run[i]);
+        snprintf(build[i], sizeof(build[i]), ".build-%.36s", run[i]);
+        make_dir(build[i], "bundle.zip", 2);
+    }
+    for (int i = 0; i < 2; i++) { /* no builder makes directories in it */
+        char path[128];
+        snprintf(path, sizeof(path), ".build-%.36s/stuck", run[i]);
+        make_dir(path, "file", 2);
+        age(build[i], 2);
+    }
+    ASSERT_INT(gc_counts(stack, false, "reconciled.build"), 2);
+    ASSERT_TRUE(!evidence_has(stack, build[2]));
+    ASSERT_TRUE(!evidence_has(stack, build[3]));
+    for (int i = 0; i < 2; i++) {
+        ASSERT_TRUE(log_wait(stack, "a left-over could not be removed", run[i]));
+        ASSERT_INT(RUN_ARGV(NULL, NULL, "rm", "-r", in_store(build[i])), 0);
+    }
+    ASSERT_INT(gc_counts(stack, false, "reconciled.build"), 0);
 }
 
 static void build_that_nobody_is_at_is_removed(void)
@@ -293,6 +383,25 @@ static void staging_of_built_bundles_and_half_collected_evidence_are_removed(voi
     reply_done(&r);
 }
 
+/* The only copy of a run's model calls until the run has ended. */
+static void ledger_of_an_ended_run_is_removed(void)
+{
+    char ended[40], other[40], running[40];
+    struct tenant t = tenant_with_run("ledgers", ended);
+    ASSERT_TRUE(sealed_run(stack, &t, "[[\"true\"]]", other));
+    ASSERT_TRUE(run_begin(stack, &t, "{\"commands\":[[\"sleep\",\"20\"]]}", running));
+    make_dir(named("model/", ended, ""), "model_log.jsonl", 2);
+    make_dir(named("model/", other, ""), "model_log.jsonl", 0); /* it may just have ended */
+    make_dir(named("model/", running, ""), "model_log.jsonl", 48);
+    make_dir("model/" STRANGER, "model_log.jsonl", 48); /* of no run, and not old enough for that */
+    assert_reconciles("ledger", 1);
+    ASSERT_TRUE(!evidence_has(stack, named("model/", ended, "")));
+    ASSERT_TRUE(evidence_has(stack, named("model/", other, "")));
+    ASSERT_TRUE(evidence_has(stack, named("model/", running, "")));
+    ASSERT_TRUE(evidence_has(stack, "model/" STRANGER));
+    ASSERT_TRUE(run_wait_event(stack, &t, running, "RunCompleted"));
+}
+
 /* --- the engine ---------------------------------------------------------------------------------------------------------------- */
 
 static const char *make_volume(const char *workspace_id)
@@ -342,8 +451,10 @@ static void container_that_its_row_does_not_know_is_stopped(void)
 TEST_SUITE_WITH(reconcile_test, set_up, tear_down, TEST(empty_database_removes_nothing),
     TEST(zip_of_no_run_goes_when_it_is_as_old_as_evidence_may_get),
     TEST(zip_of_deleted_evidence_that_came_back_goes_again),
-    TEST(row_without_its_zip_is_an_error_until_the_zip_is_back), TEST(store_that_looks_empty_is_not_believed),
-    TEST(build_that_nobody_is_at_is_removed),
+    TEST(row_without_its_zip_is_an_error_until_the_zip_is_back), TEST(lost_bundles_are_not_built_again),
+    TEST(page_that_is_missing_is_not_believed_and_the_next_one_looked_at),
+    TEST(left_over_that_can_not_be_removed_keeps_no_other), TEST(build_that_nobody_is_at_is_removed),
     TEST(staging_of_built_bundles_and_half_collected_evidence_are_removed),
+    TEST(ledger_of_an_ended_run_is_removed),
     TEST(volume_of_a_deleted_workspace_goes_and_a_strangers_young_one_stays),
     TEST(container_that_its_row_does_not_know_is_stopped))

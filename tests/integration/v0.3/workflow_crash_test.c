@@ -318,6 +318,47 @@ static void cut_database_connections_do_not_lose_the_run(void)
 }
 
 /* A step's run that this very process can't finish: the workflow lets go of the workspace, the run is recovered, the workflow goes on. */
+/* A driver that was held up for too long finds another in its place, or in its workspace: it begins no step there. */
+static void assert_begins_no_step_without(const char *kind)
+{
+    struct reply r = {0};
+    char id[40], sql[256], one[64];
+    ASSERT_TRUE(workflow_put(stack, &tenant, kind,
+        "[{\"key\":\"a\",\"commands\":[[\"sleep\",\"1.5\"]]},{\"key\":\"b\",\"commands\":[[\"true\"]]}]"));
+    struct watch *w = workflow_stream(stack, &tenant, kind, ",\"input\":\"in\"");
+    ASSERT_TRUE(workflow_id_of(w, id));
+    ASSERT_TRUE(watch_until(w, "\"sleep 1.5\""));
+    snprintf(sql, sizeof(sql),
+        "UPDATE leases SET holder = 'elsewhere', epoch = epoch + 1, expires_at = now() + interval '1 hour' "
+        "WHERE "
+        "name = '%s:%s'",
+        kind, strcmp(kind, "workflow") == 0 ? id : tenant.workspace_id);
+    pg_sql(sql);
+    ASSERT_TRUE(log_wait(stack, "workflow run let go, to be taken up again", id));
+    watch_join(w, &r);
+    RUN_ARGV(NULL, NULL, "sleep", "2");
+    snprintf(sql, sizeof(sql),
+        "SELECT string_agg(status, ' ' ORDER BY step) FROM workflow_run_steps WHERE workflow_run_id = '%s'",
+        id);
+    snprintf(one, sizeof(one), "%s", pg_sql(sql));
+    ASSERT_STR(one, "succeeded pending");
+    pg_sql("UPDATE leases SET expires_at = now() WHERE holder = 'elsewhere'");
+    assert_whole(id, NULL, &r);
+    ASSERT_STR(reply_str(&r, "status"), "succeeded");
+    assert_usable();
+    reply_done(&r);
+}
+
+static void a_driver_that_lost_its_place_begins_no_step(void)
+{
+    assert_begins_no_step_without("workflow");
+}
+
+static void a_driver_that_lost_its_workspace_begins_no_step(void)
+{
+    assert_begins_no_step_without("workspace");
+}
+
 static void a_run_that_can_not_be_finished_here_is_recovered_and_the_workflow_goes_on(void)
 {
     struct reply r = {0};
@@ -384,5 +425,6 @@ TEST_SUITE_WITH(workflow_crash_test, set_up, tear_down, TEST(a_kill_during_a_ste
     TEST(a_run_cancelled_while_the_server_was_gone_does_not_go_on),
     TEST(sigterm_lets_a_short_step_finish_and_the_next_start_goes_on),
     TEST(sigterm_ends_a_long_step_and_says_why), TEST(cut_database_connections_do_not_lose_the_run),
+    TEST(a_driver_that_lost_its_place_begins_no_step), TEST(a_driver_that_lost_its_workspace_begins_no_step),
     TEST(a_run_that_can_not_be_finished_here_is_recovered_and_the_workflow_goes_on),
     TEST(a_run_whose_context_is_damaged_is_brought_to_its_end))

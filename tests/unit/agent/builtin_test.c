@@ -266,6 +266,7 @@ static void conversation_goes_on_in_the_next_run(void)
     spec.earlier = "{\"kind\":\"root\",\"text\":\"x\"}";
     spec.earlier_len = strlen(spec.earlier);
     run_ends(BUILTIN_FAILED, "earlier conversation: 'root' is no kind of item, or has other members");
+    ASSERT_INT(result.conversation.len, 0); /* what is kept is not replaced by what could be read of it */
     ASSERT_INT(fake.asked, 3);
     tear_down();
 }

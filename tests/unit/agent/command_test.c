@@ -115,6 +115,16 @@ static void command_tells_all_about_itself(void)
     close_all();
 }
 
+static void command_opens_its_streams_by_name(void)
+{
+    open_all();
+    ASSERT_INT(run_sh("echo out >/dev/stdout && echo errors >/dev/stderr", 10000), 0);
+    ASSERT_INT(WEXITSTATUS(result.io.status), 0);
+    ASSERT_INT(result.io.out.bytes, 4);
+    ASSERT_INT(result.io.err.bytes, 7);
+    close_all();
+}
+
 static void command_takes_its_daemons_along(void)
 {
     open_all();
@@ -166,6 +176,6 @@ static void command_starts_in_its_directory(void)
     close_all();
 }
 
-LAB_SUITE(command_test, TEST(command_tells_all_about_itself), TEST(command_takes_its_daemons_along),
-    TEST(command_over_its_time_is_recorded), TEST(command_that_can_not_start_leaves_empty_digests),
-    TEST(command_starts_in_its_directory))
+LAB_SUITE(command_test, TEST(command_tells_all_about_itself), TEST(command_opens_its_streams_by_name),
+    TEST(command_takes_its_daemons_along), TEST(command_over_its_time_is_recorded),
+    TEST(command_that_can_not_start_leaves_empty_digests), TEST(command_starts_in_its_directory))

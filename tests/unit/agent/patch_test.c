@@ -73,6 +73,33 @@ static void hunks_that_do_not_fit_are_refused(void)
     }
 }
 
+/* Any bytes as a hunk: refused or applied, and what is not named by a hunk stays. */
+static void damaged_hunks_do_no_harm(void)
+{
+    static const char old[] = "one\ntwo\nthree\nfour\n\nsix\n",
+                      hunks[] = "@@ one\n two\n-three\n+3\n four\n@@\n\n-six\n+6\n*** End of File\n";
+    static const char spice[] = "@+-* \n\r\tot3x";
+    unsigned state = 3, applied = 0;
+    for (int round = 0; round < 5000; round++) {
+        char text[sizeof(hunks)];
+        memcpy(text, hunks, sizeof(hunks));
+        for (int n = round % 3; n >= 0; n--) {
+            state = state * 1103515245u + 12345u;
+            text[(state >> 16) % (sizeof(hunks) - 1)] = spice[(state >> 8) % (sizeof(spice) - 1)];
+        }
+        cleanup_buf struct buf b;
+        struct arp_err err;
+        buf_init(&b, 1000);
+        int rc = patch_text(old, sizeof(old) - 1, text, (state >> 4) % sizeof(hunks), &b, &err);
+        ASSERT_TRUE(rc == 0 || rc == ARP_E_INVALID || rc == ARP_E_CONFLICT);
+        if (rc == 0) {
+            applied++;
+            ASSERT_CONTAINS(b.data, "one\n");
+        }
+    }
+    ASSERT_TRUE(applied > 50);
+}
+
 /* --- patches --- */
 
 static void patch_changes_several_files(void)
@@ -301,6 +328,7 @@ static void writing_does_not_go_through_hard_links(void)
 }
 
 TEST_SUITE(patch_test, TEST(hunks_change_lines), TEST(hunks_that_do_not_fit_are_refused),
-    TEST(patch_changes_several_files), TEST(paths_may_be_absolute_beneath_the_repository),
-    TEST(broken_patch_changes_nothing), TEST(only_what_the_workload_may_is_done),
-    TEST(reading_is_bounded_and_of_files_only), TEST(writing_does_not_go_through_hard_links))
+    TEST(damaged_hunks_do_no_harm), TEST(patch_changes_several_files),
+    TEST(paths_may_be_absolute_beneath_the_repository), TEST(broken_patch_changes_nothing),
+    TEST(only_what_the_workload_may_is_done), TEST(reading_is_bounded_and_of_files_only),
+    TEST(writing_does_not_go_through_hard_links))

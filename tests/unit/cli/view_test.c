@@ -92,6 +92,25 @@ static void end_of_the_run_is_remembered(void)
     ASSERT_STR(other, "failed: command 0 exited with code 3\n");
 }
 
+static void a_models_words_are_shown_once(void)
+{
+    static const char *const lines[] = {"{\"type\":\"RunToken\",\"delta\":\"I will\"}",
+        "{\"type\":\"RunHeartbeat\"}", "{\"type\":\"RunToken\",\"delta\":\" look.\"}",
+        "{\"type\":\"RunToken\",\"delta\":\"\"}", "{\"type\":\"RunToken\",\"delta\":7}",
+        "{\"type\":\"RunCommandStarted\",\"command\":\"ls\"}",
+        "{\"type\":\"RunToken\",\"delta\":\"Done.\\n\"}",
+        "{\"type\":\"RunCompleted\",\"status\":\"succeeded\",\"finalText\":\"Done.\",\"threadId\":\"t-"
+        "\\u001b1\"}"};
+    cleanup_free char *text = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+    struct view v = {.out = out};
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+        ASSERT_INT(view_event(&v, lines[i], strlen(lines[i]), NULL), 0);
+    fclose(out);
+    ASSERT_STR(text, "I will look.\n$ ls\nDone.\nthread t-?1\nsucceeded\n");
+}
+
 static void what_is_no_event_is_refused(void)
 {
     struct view v;
@@ -102,4 +121,5 @@ static void what_is_no_event_is_refused(void)
 
 TEST_SUITE(view_test, TEST(events_read_like_a_terminal_session), TEST(processes_are_shown_in_one_line_each),
     TEST(raw_lines_stay_as_they_are), TEST(control_characters_are_not_passed_on),
-    TEST(end_of_the_run_is_remembered), TEST(what_is_no_event_is_refused))
+    TEST(end_of_the_run_is_remembered), TEST(a_models_words_are_shown_once),
+    TEST(what_is_no_event_is_refused))

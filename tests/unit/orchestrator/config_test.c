@@ -11,7 +11,8 @@
 #include "shared/fd.h"
 #include "tests/support/suite.h"
 
-#define DB "DATABASE_URL=postgres://u:secret@h/d"
+#define HEX_KEY "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+#define DB      "DATABASE_URL=postgres://u:secret@h/d"
 
 static void defaults_are_as_documented(void)
 {
@@ -30,6 +31,8 @@ static void defaults_are_as_documented(void)
     ASSERT_INT(c.evidence_ttl_nano_days, 190 * INT64_C(1000000000));
     ASSERT_INT(c.gc_interval_s, 3600);
     ASSERT_TRUE(c.metrics_public);
+    ASSERT_STR(c.secrets_key, "");
+    ASSERT_INT(c.provider_http, CONFIG_REACH_PUBLIC);
     ASSERT_INT(c.log_level, LOG_LEVEL_INFO);
 }
 
@@ -39,8 +42,10 @@ static void values_are_read(void)
     const char *env[] = {DB, "ARP_LISTEN_ADDRESS=::1", "ARP_LISTEN_PORT=0", "ARP_WORKSPACE_CPUS=0.125",
         "ARP_METRICS_PUBLIC=false", "ARP_LOG_LEVEL=debug", "EVIDENCE_ROOT=/x",
         "ARP_ARTIFACTS=out/**,build/.log-s/x_1/**", "WORKSPACE_COLD_TTL_DAYS=0", "EVIDENCE_TTL_DAYS=0.25",
-        "GC_INTERVAL_SECONDS=1", NULL};
+        "GC_INTERVAL_SECONDS=1", "ARP_SECRETS_KEY=" HEX_KEY, "ARP_PROVIDER_HTTP=loopback", NULL};
     ASSERT_INT(config_load(env, &c, NULL), 0);
+    ASSERT_STR(c.secrets_key, HEX_KEY);
+    ASSERT_INT(c.provider_http, CONFIG_REACH_LOOPBACK);
     ASSERT_STR(c.listen_address, "::1");
     ASSERT_INT(c.listen_port, 0);
     ASSERT_INT(c.workspace_nano_cpus, 125000000);
@@ -82,6 +87,8 @@ static void bad_values_are_named(void)
         {"GC_INTERVAL_SECONDS=0", "GC_INTERVAL_SECONDS is 0, not in 1..604800"},
         {"ARP_METRICS_PUBLIC=yes", "ARP_METRICS_PUBLIC is neither true nor false"},
         {"ARP_LOG_LEVEL=loud", "ARP_LOG_LEVEL"},
+        {"ARP_SECRETS_KEY=00", "ARP_SECRETS_KEY does not hold 64 hex digits"},
+        {"ARP_PROVIDER_HTTP=true", "ARP_PROVIDER_HTTP is none of none, loopback, allow: 'true'"},
         {"EVIDENCE_ROOT=rel", "EVIDENCE_ROOT is not an absolute path"},
         {"WORKSPACE_IMAGE=", "WORKSPACE_IMAGE is empty"},
         {"ARP_ARTIFACTS=*.csv", "ARP_ARTIFACTS is not a list of at most 32 patterns"},

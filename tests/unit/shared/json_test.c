@@ -37,7 +37,8 @@ static void writer_escapes_to_one_clean_line(void)
 static void parsed_values_are_written_as_they_were(void)
 {
     static const char *const rows[] = {"{\"b\":1,\"a\":[true,false,null,{}],\"c\":{\"x\":\"\\n\\\"\"}}",
-        "0.1", "0.7", "1e+300", "-2.5", "9007199254740992", "-3", "1e-07", "3000000000", "[]", "\"\"",
+        "0.1", "0.7", "1e+300", "-2.5", "9007199254740992", "-3", "1e-07", "3000000000", "9007199254740991",
+        "9223372036854775808", "-9223372036854775808", "100000000000000000000", "1e+21", "[]", "\"\"",
         "123456.78901234567"};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         cleanup_buf struct buf b;

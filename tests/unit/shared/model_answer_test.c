@@ -3,6 +3,7 @@
  */
 #include "shared/model_answer.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "shared/buf.h"
@@ -326,10 +327,11 @@ static void messages_unstreamed(void)
     gives(MODEL_MESSAGES, false,
         "{\"id\":\"m\",\"type\":\"message\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"x\"},{"
         "\"type\":\"text\",\"text\":\"a\"},{\"type\":"
-        "\"tool_use\",\"id\":\"t\",\"name\":\"Bash\",\"input\":{\"command\":\"ls\"}}],\"stop_reason\":\"tool_"
+        "\"tool_use\",\"id\":\"t\",\"name\":\"Bash\",\"input\":{\"command\":\"ls\",\"n\":9007199254740991}}],"
+        "\"stop_reason\":\"tool_"
         "use\",\"usage\":{\"input_tokens\":5,"
         "\"output_tokens\":6}}",
-        "T(a) C(t,Bash,{\"command\":\"ls\"}) tools 5/0/6/0 m");
+        "T(a) C(t,Bash,{\"command\":\"ls\",\"n\":9007199254740991}) tools 5/0/6/0 m");
     gives(MODEL_MESSAGES, false, "{\"type\":\"error\",\"error\":{\"message\":\"bad\"}}", "E(bad) failed - ");
 }
 
@@ -450,6 +452,62 @@ static void bounds_hold(void)
     model_answer_free(NULL);
 }
 
+static unsigned state = 1;
+
+static unsigned next_random(void)
+{
+    state = state * 1103515245u + 12345u;
+    return state >> 16;
+}
+
+/* Change, cut out or repeat some bytes. */
+static size_t damage(char *bytes, size_t len)
+{
+    static const char spice[] = "{}[]\",:\\\n\r0-9eu\xff\x80 ";
+    for (unsigned n = 1 + next_random() % 4; n > 0; n--) {
+        size_t at = next_random() % len, some = next_random() % 40;
+        switch (next_random() % 3) {
+        case 0:
+            bytes[at] = spice[next_random() % (sizeof(spice) - 1)];
+            break;
+        case 1:
+            some = some < len - at ? some : len - at - 1;
+            memmove(bytes + at, bytes + at + some, len - at - some);
+            len -= some;
+            break;
+        default:
+            some = some < at ? some : at;
+            memmove(bytes + at - some, bytes + at, len - at < some ? len - at : some);
+        }
+    }
+    return len;
+}
+
+static void damaged_answers_do_no_harm(void)
+{
+    static const char *const samples[MODEL_DIALECTS] = {R_CREATED R_DELTA("x") R_MESSAGE R_CALL R_COMPLETED,
+        C_DELTA("{\"content\":\"Hel\"}", "null") C_DELTA(
+            "{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"x\",\"arguments\":\"{\"}}]}",
+            "null") C_DELTA("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"}\"}}]}", "null")
+            C_DELTA("{}", "\"tool_calls\"") C_USAGE C_DONE,
+        M_START M_TEXT M_CALL M_CALL_STOP M_DELTA("tool_use") M_STOP,
+        DATA(G_PART("{\"text\":\"Hi\"}"))
+            DATA(G_PART("{\"functionCall\":{\"id\":\"i\",\"name\":\"n\",\"args\":{\"a\":[1]}}}"))
+                DATA(G_END("STOP"))};
+    for (int round = 0; round < 4000; round++) {
+        int d = round % MODEL_DIALECTS;
+        char *bytes = strdup(samples[d]);
+        size_t len = damage(bytes, strlen(bytes));
+        cleanup_buf struct buf log, again;
+        buf_init(&log, 1 << 20);
+        buf_init(&again, 1 << 20);
+        read_answer((enum model_dialect)d, true, bytes, len, WHOLE, 0, &log);
+        read_answer((enum model_dialect)d, true, bytes, len, BYTES, 0, &again);
+        ASSERT_STR(buf_str(&log), buf_str(&again));
+        free(bytes);
+    }
+}
+
 static int refuse(void *ctx, const struct model_event *e, struct arp_err *err)
 {
     (void)ctx, (void)e;
@@ -478,4 +536,4 @@ TEST_SUITE(model_answer_test, TEST(responses_text_calls_usage),
     TEST(messages_reasoning_and_hosted_tools_are_passed_over), TEST(messages_ends), TEST(messages_unstreamed),
     TEST(gemini_text_calls_usage), TEST(gemini_ends), TEST(gemini_unstreamed),
     TEST(what_is_no_json_fails_and_goes_on_failing), TEST(wrong_kinds_are_passed_over), TEST(bounds_hold),
-    TEST(listeners_refusal_is_sticky))
+    TEST(damaged_answers_do_no_harm), TEST(listeners_refusal_is_sticky))

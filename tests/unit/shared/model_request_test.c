@@ -305,7 +305,51 @@ static void digests_are_of_the_canonical_form(void)
     model_request_done(&b);
 }
 
+/* Whatever is read can be written, hashed and taken apart, and what is written is read as the same. */
+static void damaged_requests_do_no_harm(void)
+{
+    static const char sample[] =
+        "{\"model\":\"m\",\"stream\":true,\"store\":null,\"tools\":[{\"type\":\"function\",\"name\":\"n\"},{"
+        "\"functionDeclarations\":[{}]}],\"input\":[{\"role\":"
+        "\"user\",\"content\":[{\"type\":\"input_text\",\"text\":\"a\\u0000b "
+        "\\ud83d\\ude00\"}]},{\"type\":\"function_call_output\",\"call_id\":\"c\",\"output\":[{"
+        "\"text\":\"x\"}]}],\"messages\":[{\"role\":\"tool\",\"tool_call_id\":\"t\",\"content\":\"y\"},{"
+        "\"role\":\"user\",\"content\":[{\"type\":\"tool_result\","
+        "\"tool_use_id\":\"u\",\"content\":\"z\"}]}],\"contents\":[{\"parts\":[{\"functionResponse\":{"
+        "\"name\":\"n\",\"response\":{\"output\":1.5e3}}}]}]}";
+    static const char spice[] = "{}[]\",:\\0-9eu\xff\x80 nt";
+    const struct model_route *const routes[] = {&responses, &chat, &messages, &gemini};
+    unsigned state = 7, accepted = 0;
+    for (int round = 0; round < 8000; round++) {
+        char body[sizeof(sample)];
+        memcpy(body, sample, sizeof(sample));
+        for (int n = round % 3; n >= 0; n--) {
+            state = state * 1103515245u + 12345u;
+            body[(state >> 16) % (sizeof(sample) - 1)] = spice[(state >> 8) % (sizeof(spice) - 1)];
+        }
+        struct model_request r, again;
+        const struct model_route *route = routes[round % 4];
+        if (model_request_parse(route, body, sizeof(sample) - 1, &r, NULL))
+            continue;
+        accepted++;
+        cleanup_buf struct buf sent, parts;
+        char full[SHA256_HEX_LEN + 1], shape[SHA256_HEX_LEN + 1];
+        buf_init(&sent, 1 << 16);
+        buf_init(&parts, 1 << 16);
+        ASSERT_INT(model_request_digests(&r, full, shape, NULL), 0);
+        ASSERT_INT(model_request_parts(&r, collect, &parts, NULL), 0);
+        ASSERT_INT(model_request_rewrite(&r, NULL, &sent, NULL), 0);
+        ASSERT_INT(model_request_parse(route, sent.data, sent.len, &again, NULL), 0);
+        ASSERT_INT(again.result_count, r.result_count);
+        ASSERT_STR(again.hosted_tool ? again.hosted_tool : "", r.hosted_tool ? r.hosted_tool : "");
+        model_request_done(&r);
+        model_request_done(&again);
+    }
+    ASSERT_TRUE(accepted > 1000);
+}
+
 TEST_SUITE(model_request_test, TEST(request_says_what_the_gateway_asks), TEST(malformed_requests_are_refused),
     TEST(tools_that_the_provider_runs_are_found), TEST(what_builds_on_the_provider_is_found),
     TEST(results_of_the_last_turn_are_found), TEST(body_that_is_sent_on), TEST(request_comes_in_parts),
-    TEST(parts_are_bounded_and_may_be_refused), TEST(digests_are_of_the_canonical_form))
+    TEST(parts_are_bounded_and_may_be_refused), TEST(digests_are_of_the_canonical_form),
+    TEST(damaged_requests_do_no_harm))

@@ -123,5 +123,28 @@ static void escapes_that_are_no_character_become_one(void)
     ASSERT_INT(model_json("", 0, &v, &err), ARP_E_JSON);
 }
 
+static int parse_repeated(const char *piece, int n)
+{
+    cleanup_buf struct buf b;
+    cleanup_cjson cJSON *v = NULL;
+    struct arp_err err;
+    buf_init(&b, 64 << 20);
+    buf_append_str(&b, "[0");
+    for (int i = 0; i < n; i++)
+        buf_append_str(&b, piece);
+    buf_append_str(&b, "]");
+    return model_json(b.data, b.len, &v, &err);
+}
+
+static void document_of_too_many_values_is_refused_unparsed(void)
+{
+    ASSERT_INT(parse_repeated(",0", MODEL_VALUES_MAX - 1), 0);
+    ASSERT_INT(parse_repeated(",0", MODEL_VALUES_MAX), ARP_E_TOO_LARGE);
+    ASSERT_INT(parse_repeated(",[]", MODEL_VALUES_MAX), ARP_E_TOO_LARGE);
+    /* Inside a text they are none. */
+    ASSERT_INT(parse_repeated(",\",[{\\\",,,,,,,,,,\"", MODEL_VALUES_MAX / 4), 0);
+}
+
 TEST_SUITE(model_test, TEST(known_calls_have_their_dialect), TEST(everything_else_is_refused),
-    TEST(dialects_have_names), TEST(usage_adds_what_is_known), TEST(escapes_that_are_no_character_become_one))
+    TEST(dialects_have_names), TEST(usage_adds_what_is_known), TEST(escapes_that_are_no_character_become_one),
+    TEST(document_of_too_many_values_is_refused_unparsed))

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "shared/fd.h"
+#include "shared/hash.h"
+#include "shared/json.h"
 #include "tests/support/evidence_fixture.h"
 #include "tests/support/suite.h"
 
@@ -176,7 +178,79 @@ static void bad_input_is_refused(void)
     ASSERT_INT(bundle_build(&bad, fx.signer, fx.out, &res, NULL), ARP_E_INVALID);
 }
 
+static bool says(const struct entries *e, const char *name, const char *text)
+{
+    const struct entry *file = entries_find(e, name);
+    return file && memmem(file->bytes, file->size, text, strlen(text));
+}
+
+/* The payload of the envelope. */
+static void read_statement(const struct entries *e, struct buf *out)
+{
+    const struct entry *env = entries_find(e, "attestation/run.intoto.jsonl");
+    cleanup_cjson cJSON *doc = NULL;
+    ASSERT_INT(json_parse(env->bytes, env->size, &doc, NULL), 0);
+    const char *payload = json_get_str(doc, "payload");
+    buf_init(out, 1u << 20);
+    ASSERT_INT(base64_decode(payload, strlen(payload), out, NULL), 0);
+}
+
+#define RUN_C "8b3f4e50-ac6d-4e7f-9081-2c3d4e5f6071"
+
+static void engine_run_has_three_files_more(void)
+{
+    static const char *const more[] = {"engine.jsonl", "model_log.jsonl", "reconciliation.json"};
+    static const char *const everywhere[] = {"ro-crate-metadata.json", "README.txt"};
+    char zip[PATH_MAX];
+    cleanup_entries struct entries e, shell;
+    cleanup_buf struct buf statement;
+    fixture_build(&fx, RUN_C, FIXTURE_MODEL, zip);
+    fixture_unpack(zip, &e);
+    read_statement(&e, &statement);
+    fixture_build(&fx, FIXTURE_RUN_A, FIXTURE_FULL, zip);
+    fixture_unpack(zip, &shell);
+    for (size_t i = 0; i < 3; i++) {
+        ASSERT_TRUE(entries_find(&e, more[i]) && !entries_find(&shell, more[i]));
+        for (size_t k = 0; k < 2; k++)
+            ASSERT_TRUE(says(&e, everywhere[k], more[i]) && !says(&shell, everywhere[k], more[i]));
+        ASSERT_CONTAINS(buf_str(&statement), more[i]);
+    }
+    ASSERT_CONTAINS(statement.data, "{\"name\":\"model_log.jsonl\",\"digest\":{\"sha256\":\"");
+    ASSERT_CONTAINS(statement.data, "\"annotations\":{\"arp_lines\":4,");
+    ASSERT_CONTAINS(statement.data,
+        "{\"uri\":\"urn:arp:engine:codex:program\",\"digest\":{\"sha256\":\"1111222233334444");
+    ASSERT_TRUE(!strstr(statement.data, "engine:codex:prompt"));
+    ASSERT_TRUE(says(&e, "data/replay.json", "\"engineVersion\":\"0.142.0\",\"engineSha256\":\"sha256:1111"));
+    ASSERT_TRUE(!says(&shell, "data/replay.json", "engineVersion"));
+}
+
+static void staging_of_another_engine_is_refused(void)
+{
+    struct bundle_input in;
+    struct bundle_result res;
+    struct arp_err err = {0};
+    static const char run[] = "9c405f61-bd7e-4f80-8192-3d4e5f607182";
+    fixture_stage(&fx, run, FIXTURE_MODEL, &in);
+    in.engine = "shell"; /* the three files are of another name then */
+    ASSERT_INT(bundle_build(&in, fx.signer, fx.out, &res, &err), ARP_E_EVIDENCE);
+    in.engine = "codex";
+    in.model_log.lines++;
+    ASSERT_INT(bundle_build(&in, fx.signer, fx.out, &res, &err), ARP_E_EVIDENCE);
+    ASSERT_CONTAINS(err.msg, "model_log.jsonl");
+    in.model_log.lines--;
+    in.program.prompt_sha256 = "short";
+    ASSERT_INT(bundle_build(&in, fx.signer, fx.out, &res, &err), ARP_E_INVALID);
+    in.program.prompt_sha256 = NULL;
+    remove_in(in.staging_dir, "reconciliation.json");
+    ASSERT_INT(bundle_build(&in, fx.signer, fx.out, &res, &err), ARP_E_EVIDENCE);
+    fixture_stage(&fx, FIXTURE_RUN_B, FIXTURE_EMPTY, &in);
+    in.engine = "codex"; /* and here they are missing */
+    memcpy(in.model_log.head, in.events.head, sizeof(in.model_log.head));
+    ASSERT_INT(bundle_build(&in, fx.signer, fx.out, &res, &err), ARP_E_EVIDENCE);
+}
+
 TEST_SUITE_WITH(bundle_test, set_up, tear_down, TEST(bundle_has_the_files_in_order),
     TEST(same_input_gives_the_same_bytes), TEST(other_content_for_a_sealed_run_is_refused),
     TEST(left_over_of_a_crash_is_cleared), TEST(strange_staging_is_refused),
-    TEST(chain_that_is_not_the_records_is_refused), TEST(bad_input_is_refused))
+    TEST(chain_that_is_not_the_records_is_refused), TEST(bad_input_is_refused),
+    TEST(engine_run_has_three_files_more), TEST(staging_of_another_engine_is_refused))

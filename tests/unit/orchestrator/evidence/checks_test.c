@@ -26,6 +26,8 @@ static void heads_come_from_finished_commands_only(void)
     check_heads_read(events, strlen(events), &heads);
     ASSERT_INT(heads.n, 2);
     ASSERT_STR(heads.head[1], HEAD);
+    ASSERT_INT(heads.started, 0);
+    ASSERT_STR(heads.defect, "a command ended that never started");
     check_heads_read("", 0, &heads);
     ASSERT_INT(heads.n, 0);
 }
@@ -36,10 +38,14 @@ static void heads_and_artifacts_are_bounded(void)
     struct arp_err err = {0};
     struct buf text;
     buf_init(&text, 16u << 20);
-    for (int i = 0; i < LIMIT_COMMANDS + 5; i++)
-        buf_append_str(&text, "{\"type\":\"RunCommandFinished\",\"commandLogHead\":\"" HEAD "\"}\n");
+    for (int i = 0; i < LIMIT_COMMAND_LINES + 5; i++)
+        buf_printf(&text,
+            "{\"type\":\"RunCommandStarted\",\"commandId\":%d}\n"
+            "{\"type\":\"RunCommandFinished\",\"commandId\":%d,\"commandLogHead\":\"" HEAD "\"}\n",
+            i, i);
     check_heads_read(text.data, text.len, &heads);
-    ASSERT_INT(heads.n, LIMIT_COMMANDS);
+    ASSERT_INT(heads.n, LIMIT_COMMAND_LINES);
+    ASSERT_TRUE(heads.defect == NULL);
     buf_reset(&text);
     buf_append_str(&text, "{\"runId\":\"" RUN "\",\"artifacts\":[0");
     for (int i = 1; i < LIMIT_ARTIFACTS; i++)
@@ -62,6 +68,108 @@ static void empty_log_is_a_log(void)
     ASSERT_INT(check_command_log(RUN, "", 0, &heads, &lines, &err), 0);
     ASSERT_INT(lines, 0);
     ASSERT_INT(check_command_log(RUN, "\n", 1, &heads, &lines, &err), ARP_E_JSON);
+}
+
+/* --- whose line is whose --- */
+
+/* The heads of events such as "s0 s1 f1 f0": commands that start and finish. e0: command 0 is an engine's program. */
+static void read_order(const char *order)
+{
+    cleanup_buf struct buf text;
+    buf_init(&text, 1u << 20);
+    for (const char *p = order; *p; p += strcspn(p, " ") + (p[strcspn(p, " ")] != '\0')) {
+        if (*p == 'f')
+            buf_printf(&text,
+                "{\"type\":\"RunCommandFinished\",\"commandId\":%c,\"commandLogHead\":\"" HEAD "\"}\n", p[1]);
+        else
+            buf_printf(&text, "{\"type\":\"RunCommandStarted\",\"commandId\":%c%s}\n", p[1],
+                *p == 'e' ? ",\"origin\":\"engine\"" : "");
+    }
+    memset(&heads, 0, sizeof(heads));
+    check_heads_read(buf_str(&text), text.len, &heads);
+}
+
+static void ids_are_unique_in_any_order_of_ends(void)
+{
+    static const char *const good[] = {"s0 f0 s1 f1", "s0 s1 s2 f1 f2 f0", "e0 s1 s2 f2 f1 f0", "s0 s1 f1"};
+    static const struct {
+        const char *order, *defect;
+    } bad[] = {
+        {"s0 f0 f0", "ended twice"},
+        {"s0 s1 f1 f1", "ended twice"},
+        {"s0 f1 s1", "never started"},
+        {"f0", "never started"},
+        {"s0 s0", "out of order"},
+        {"s1", "out of order"},
+        {"s0 s2", "out of order"},
+    };
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        read_order(good[i]);
+        ASSERT_TRUE(heads.defect == NULL);
+        ASSERT_INT(heads.engine, i == 2);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        uint64_t lines;
+        struct arp_err err = {0};
+        read_order(bad[i].order);
+        ASSERT_INT(check_command_log(RUN, "", 0, &heads, &lines, &err), ARP_E_CORRUPT);
+        ASSERT_CONTAINS(err.msg, bad[i].defect);
+    }
+}
+
+/* One line whose members are these, with right chain and head. */
+static int check_line_of(const char *members, struct arp_err *err)
+{
+    cleanup_buf struct buf log;
+    struct json j;
+    struct chain c;
+    uint64_t lines = 0;
+    buf_init(&log, 1u << 20);
+    chain_init(&c, RUN, "command_log.jsonl");
+    json_init(&j, &log);
+    json_obj_open(&j);
+    json_kstr(&j, "type", "command");
+    if (*members) {
+        buf_append_char(&log, ',');
+        buf_append_str(&log, members);
+    }
+    chain_stamp(&c, &j);
+    json_obj_close(&j);
+    memset(&heads, 0, sizeof(heads));
+    heads.n = heads.started = 1;
+    heads.closed = true;
+    sha256_hex_of(log.data, log.len, heads.head[0]);
+    buf_append_char(&log, '\n');
+    return check_command_log(RUN, log.data, log.len, &heads, &lines, err);
+}
+
+static void lines_say_who_ran_the_command(void)
+{
+    static const char *const good[] = {"", "\"processes\":{}", "\"origin\":\"engine\",\"processes\":{}",
+        "\"origin\":\"builtin\",\"processes\":{}", "\"origin\":\"shim\",\"pid\":7",
+        "\"exitCode\":-1,\"origin\":\"shim\",\"abandoned\":true"};
+    static const struct {
+        const char *members, *because;
+    } bad[] = {
+        {"\"origin\":\"me\"", "no known 'origin'"},
+        {"\"origin\":null", "no known 'origin'"},
+        {"\"origin\":\"shim\",\"pid\":0", "no valid 'pid'"},
+        {"\"origin\":\"shim\",\"pid\":-3", "no valid 'pid'"},
+        {"\"origin\":\"shim\",\"pid\":7,\"processes\":{}", "'processes' of a shim's command"},
+        {"\"origin\":\"shim\",\"pid\":7,\"denied\":{}", "'denied' of a shim's command"},
+        {"\"origin\":\"shim\",\"pid\":7,\"observed\":{}", "'observed' of a shim's command"},
+        {"\"exitCode\":0,\"origin\":\"shim\",\"pid\":7,\"abandoned\":true",
+            "'abandoned' of a command that ended"},
+        {"\"exitCode\":-1,\"origin\":\"shim\",\"pid\":7,\"abandoned\":false", "'abandoned' of"},
+        {"\"exitCode\":-1,\"abandoned\":true", "'abandoned' of"},
+    };
+    struct arp_err err = {0};
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        ASSERT_INT(check_line_of(good[i], &err), 0);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        ASSERT_INT(check_line_of(bad[i].members, &err), ARP_E_CORRUPT);
+        ASSERT_CONTAINS(err.msg, bad[i].because);
+    }
 }
 
 /* --- processes.jsonl --- */
@@ -135,6 +243,22 @@ static void processes_as_they_were_streamed_pass(void)
     told_start();
     ASSERT_INT(check_told(true), 0);
     ASSERT_INT(t.lines, 0);
+}
+
+/* In a run whose command 0 is an engine's program, every process is its descendant. */
+static void processes_of_an_engine_run_are_of_command_0(void)
+{
+    struct check_streamed s = {.engine = true, .closed = true};
+    tell_story();
+    s.events = t.events.data;
+    s.len = t.events.len;
+    ASSERT_INT(check_processes(RUN, t.log.data, t.log.len, &s, &t.lines, &why), ARP_E_CORRUPT);
+    ASSERT_CONTAINS(why.msg, "line 3: of another command than the engine's program");
+    told_start();
+    tell(&story[0]);
+    s.events = t.events.data;
+    s.len = t.events.len;
+    ASSERT_INT(check_processes(RUN, t.log.data, t.log.len, &s, &t.lines, &why), 0);
 }
 
 static void missing_and_extra_process_lines_are_refused(void)
@@ -301,7 +425,9 @@ static void env_must_name_the_run(void)
 }
 
 TEST_SUITE(checks_test, TEST(heads_come_from_finished_commands_only), TEST(heads_and_artifacts_are_bounded),
-    TEST(empty_log_is_a_log), TEST(env_must_name_the_run), TEST(processes_as_they_were_streamed_pass),
-    TEST(missing_and_extra_process_lines_are_refused), TEST(process_chain_of_another_run_is_refused),
-    TEST(heads_of_processes_must_be_told), TEST(exits_must_name_a_running_process),
-    TEST(process_lines_of_another_form_are_refused), TEST(processes_are_bounded))
+    TEST(empty_log_is_a_log), TEST(ids_are_unique_in_any_order_of_ends), TEST(lines_say_who_ran_the_command),
+    TEST(processes_of_an_engine_run_are_of_command_0), TEST(env_must_name_the_run),
+    TEST(processes_as_they_were_streamed_pass), TEST(missing_and_extra_process_lines_are_refused),
+    TEST(process_chain_of_another_run_is_refused), TEST(heads_of_processes_must_be_told),
+    TEST(exits_must_name_a_running_process), TEST(process_lines_of_another_form_are_refused),
+    TEST(processes_are_bounded))

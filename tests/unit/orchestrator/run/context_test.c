@@ -57,11 +57,20 @@ static const struct run_step third = {.workflow_run_id = ID,
     .key = "build",
     .choice = &by_spec};
 
+static const struct run_work by_shell = {.engine = (char *)"shell"};
+static const struct run_work by_codex = {.engine = (char *)"codex",
+    .model = (char *)"m-1",
+    .provider = (char *)"main",
+    .base_url = (char *)"https://models.example",
+    .dialect = (char *)"responses",
+    .thread_id = (char *)"t-1",
+    .max_tokens = 1000};
+
 static const char *write_context(const struct run_request *r, const struct run_step *step,
     const struct run_choice *choice, struct buf *out)
 {
     buf_init(out, 1 << 20);
-    ASSERT_INT(run_context_write(r, step, choice, out, &err), 0);
+    ASSERT_INT(run_context_write(r, step, choice, &by_shell, out, &err), 0);
     return buf_str(out);
 }
 
@@ -77,7 +86,8 @@ static void a_context_says_request_agent_and_container(void)
         "\"container_overrides\":{},"
         "\"agent\":{\"key\":\"coder\",\"builtIn\":false,\"tools\":[\"code_interpreter\"],\"mode\":"
         "\"explicit\","
-        "\"fallbackToAuto\":false,\"engine\":\"shell\",\"model\":null,\"instructions\":\"be \\\"brief\\\"\"},"
+        "\"fallbackToAuto\":false,\"engine\":\"shell\",\"model\":null,\"instructions\":\"be "
+        "\\\"brief\\\"\",\"provider\":null},"
         "\"container\":{\"agentKey\":\"coder\",\"source\":\"spec\",\"id\":\"" ID
         "\",\"name\":\"q\\\"uo\\\\ted \xc3\xa4\",\"imageName\":\"theirs:1\",\"imageId\":\"sha256:1\","
         "\"imageDigest\":\"sha256:2\",\"imageDigestKind\":\"repo\",\"limits\":{\"nanoCpus\":1,"
@@ -92,6 +102,24 @@ static void a_steps_context_says_which_step_it_is(void)
     ASSERT_CONTAINS(write_context(&r, &third, &by_spec, &text),
         "\"workflow\":{\"runId\":\"" ID
         "\",\"key\":\"flow\",\"version\":7,\"step\":2,\"stepKey\":\"build\"}}");
+}
+
+static void a_context_says_who_does_the_work(void)
+{
+    cleanup_run_request struct run_request r = request(
+        "{\"prompt\":\"fix\",\"engine\":\"codex\",\"threadId\":\"t-1\",\"limits\":{\"maxTokens\":1000}}");
+    cleanup_buf struct buf text;
+    buf_init(&text, 1 << 20);
+    ASSERT_INT(run_context_write(&r, &third, &by_spec, &by_codex, &text, &err), 0);
+    ASSERT_CONTAINS(buf_str(&text),
+        "{\"v\":1,\"agentKey\":\"default\",\"engine\":\"codex\",\"prompt\":\"fix\",\"commands\":null,");
+    ASSERT_CONTAINS(buf_str(&text),
+        "\"container_overrides\":{},\"threadId\":\"t-1\",\"limits\":{\"maxTokens\":1000},\"agent\":{");
+    ASSERT_CONTAINS(buf_str(&text),
+        ",\"work\":{\"engine\":\"codex\",\"model\":\"m-1\",\"provider\":\"main\",\"baseUrl\":\"https://"
+        "models.example\","
+        "\"dialect\":\"responses\",\"threadId\":\"t-1\",\"limits\":{\"maxTokens\":1000}},\"workflow\":{");
+    ASSERT_TRUE(run_context_is_of(buf_str(&text), &r));
 }
 
 static void a_context_is_of_its_request_whatever_it_was_resolved_to(void)
@@ -164,7 +192,7 @@ static void the_container_context_has_no_null(void)
 }
 
 TEST_SUITE_WITH(context_test, set_up, tear_down, TEST(a_context_says_request_agent_and_container),
-    TEST(a_steps_context_says_which_step_it_is),
+    TEST(a_steps_context_says_which_step_it_is), TEST(a_context_says_who_does_the_work),
     TEST(a_context_is_of_its_request_whatever_it_was_resolved_to),
     TEST(what_the_agent_settled_is_no_part_of_the_request), TEST(the_choice_is_read_from_the_whole_context),
     TEST(the_container_context_has_no_null))

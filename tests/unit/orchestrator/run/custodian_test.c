@@ -54,7 +54,8 @@ static void lines_on(const char *when, const char *run_id, int n)
 static unsigned sign_days(void)
 {
     unsigned n;
-    OK(custodian_sign_days(db, signer, "me", 60000, &n, &err));
+    int64_t kept;
+    OK(custodian_sign_days(db, signer, "me", 60000, &n, &kept, &err));
     return n;
 }
 
@@ -157,7 +158,8 @@ static void a_crash_between_signing_and_entering_is_resumed(void)
     /* the signer signs, the database refuses the row: as if the process had died in between */
     sqlf("ALTER TABLE custody_days ADD CONSTRAINT crash CHECK (day <> '2020-03-06' OR head IS NULL)");
     unsigned n;
-    ASSERT_INT(custodian_sign_days(db, signer, "me", 60000, &n, &err), ARP_E_INVALID);
+    int64_t kept;
+    ASSERT_INT(custodian_sign_days(db, signer, "me", 60000, &n, &kept, &err), ARP_E_INVALID);
     ASSERT_CONTAINS(err.msg, "2020-03-06");
     sqlf("ALTER TABLE custody_days DROP CONSTRAINT crash");
     ASSERT_INT(sign_days(), 1);
@@ -171,11 +173,12 @@ static void a_day_changed_behind_the_stores_back_is_not_signed_again(void)
     clock_at("2020-03-08T00:00:00Z");
     sqlf("ALTER TABLE custody_days ADD CONSTRAINT crash CHECK (day <> '2020-03-07' OR head IS NULL)");
     unsigned n;
-    ASSERT_TRUE(custodian_sign_days(db, signer, "me", 60000, &n, &err) < 0);
+    int64_t kept;
+    ASSERT_TRUE(custodian_sign_days(db, signer, "me", 60000, &n, &kept, &err) < 0);
     sqlf("ALTER TABLE custody_days DROP CONSTRAINT crash");
     sqlf("ALTER TABLE custody DISABLE TRIGGER custody_append_only");
     sqlf("UPDATE custody SET digest = sha256('other') WHERE run_id = '%s' AND seq = 2", r.id);
-    ASSERT_INT(custodian_sign_days(db, signer, "me", 60000, &n, &err), ARP_E_CONFLICT);
+    ASSERT_INT(custodian_sign_days(db, signer, "me", 60000, &n, &kept, &err), ARP_E_CONFLICT);
     sqlf(
         "UPDATE custody SET digest = sha256(convert_to(line, 'UTF8')) WHERE run_id = '%s' AND seq = 2", r.id);
     sqlf("ALTER TABLE custody ENABLE TRIGGER custody_append_only");

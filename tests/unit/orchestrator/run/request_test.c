@@ -70,8 +70,10 @@ static void what_the_request_leaves_open_is_settled_by_the_agents_engine(void)
         "\"agentKey\":\"sh-agent\",\"engine\":null,\"prompt\":\"echo hi\",\"commands\":null");
     ASSERT_INT(run_request_settle(&r, NULL, &cfg, &err), ARP_E_FIELD);
     ASSERT_STR(err.detail, "\"field\":\"commands\"");
-    ASSERT_INT(run_request_settle(&r, "codex", &cfg, &err), ARP_E_FIELD);
+    ASSERT_INT(run_request_settle(&r, "emacs", &cfg, &err), ARP_E_FIELD);
     ASSERT_STR(err.detail, "\"field\":\"engine\"");
+    ASSERT_INT(run_request_settle(&r, "codex", &cfg, &err), 0);
+    ASSERT_INT(r.commands.len, 0);
     ASSERT_INT(run_request_settle(&r, "shell", &cfg, &err), 0);
     ASSERT_CONTAINS(buf_str(&r.commands), "[\"sh\",\"-c\",\"echo hi\"],\"shell\":true");
     ASSERT_INT(run_request_settle(&r, NULL, &cfg, &err), 0);
@@ -79,6 +81,8 @@ static void what_the_request_leaves_open_is_settled_by_the_agents_engine(void)
     ASSERT_INT(parse("{}", &none, &err), 0);
     ASSERT_STR(none.agent_key, "default");
     ASSERT_INT(run_request_settle(&none, "shell", &cfg, &err), ARP_E_FIELD);
+    ASSERT_STR(err.detail, "\"field\":\"prompt\"");
+    ASSERT_INT(run_request_settle(&none, "codex", &cfg, &err), ARP_E_FIELD);
     ASSERT_STR(err.detail, "\"field\":\"prompt\"");
     ASSERT_INT(run_request_settle(&none, NULL, &cfg, &err), ARP_E_FIELD);
     ASSERT_STR(err.detail, "\"field\":\"commands\"");
@@ -111,6 +115,40 @@ static void same_request_gives_same_context_bytes(void)
     ASSERT_STR(buf_str(&a.context), buf_str(&b.context));
 }
 
+static void what_is_wished_of_models_is_read_and_stands_in_the_context(void)
+{
+    struct arp_err err;
+    cleanup_run_request struct run_request r = {0};
+    ASSERT_INT(parse("{\"prompt\":\"fix\",\"engine\":\"builtin\",\"model\":\"m/1:x\",\"provider\":\"main\","
+                     "\"threadId\":\"t-1\",\"limits\":{\"maxSteps\":3,\"maxTokens\":1000}}",
+                   &r, &err),
+        0);
+    ASSERT_STR(r.engine, "builtin");
+    ASSERT_STR(r.model, "m/1:x");
+    ASSERT_STR(r.provider, "main");
+    ASSERT_STR(r.thread_id, "t-1");
+    ASSERT_INT(r.max_steps, 3);
+    ASSERT_INT(r.max_tokens, 1000);
+    ASSERT_INT(r.commands.len, 0);
+    ASSERT_CONTAINS(buf_str(&r.context), "\"engine\":\"builtin\",\"prompt\":\"fix\",\"commands\":null");
+    ASSERT_CONTAINS(buf_str(&r.context),
+        "\"container_overrides\":{},\"model\":\"m/1:x\",\"provider\":\"main\",\"threadId\":\"t-1\","
+        "\"limits\":{\"maxSteps\":3,\"maxTokens\":1000}");
+}
+
+static void every_engine_is_known(void)
+{
+    static const char *const names[] = {"auto", "codex", "claude", "opencode", "builtin"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct arp_err err;
+        char body[128];
+        cleanup_run_request struct run_request r = {0};
+        snprintf(body, sizeof(body), "{\"prompt\":\"p\",\"engine\":\"%s\"}", names[i]);
+        ASSERT_INT(parse(body, &r, &err), 0);
+        ASSERT_STR(r.engine, names[i]);
+    }
+}
+
 static void overrides_are_kept_as_they_came(void)
 {
     struct arp_err err;
@@ -134,6 +172,21 @@ static void bad_requests_name_the_field(void)
     } rows[] = {
         {"{\"agent\":7}", ARP_E_FIELD, "\"field\":\"agent\""},
         {"{\"commands\":[]}", ARP_E_FIELD, "\"field\":\"commands\""},
+        {"{\"engine\":\"codex\"}", ARP_E_FIELD, "\"field\":\"prompt\""},
+        {"{\"engine\":\"codex\",\"prompt\":\"\"}", ARP_E_FIELD, "\"field\":\"prompt\""},
+        {"{\"engine\":\"codex\",\"prompt\":\"p\",\"commands\":[[\"true\"]]}", ARP_E_FIELD,
+            "\"field\":\"commands\""},
+        {"{\"prompt\":\"p\",\"model\":\"\"}", ARP_E_FIELD, "\"field\":\"model\""},
+        {"{\"prompt\":\"p\",\"model\":\"a b\"}", ARP_E_FIELD, "\"field\":\"model\""},
+        {"{\"prompt\":\"p\",\"model\":7}", ARP_E_FIELD, "\"field\":\"model\""},
+        {"{\"prompt\":\"p\",\"provider\":\"a/b\"}", ARP_E_FIELD, "\"field\":\"provider\""},
+        {"{\"prompt\":\"p\",\"threadId\":\"\"}", ARP_E_FIELD, "\"field\":\"threadId\""},
+        {"{\"prompt\":\"p\",\"threadId\":\"a b\"}", ARP_E_FIELD, "\"field\":\"threadId\""},
+        {"{\"prompt\":\"p\",\"limits\":7}", ARP_E_FIELD, "\"field\":\"limits\""},
+        {"{\"prompt\":\"p\",\"limits\":{\"maxSteps\":0}}", ARP_E_FIELD, "\"field\":\"limits.maxSteps\""},
+        {"{\"prompt\":\"p\",\"limits\":{\"maxTokens\":-1}}", ARP_E_FIELD, "\"field\":\"limits.maxTokens\""},
+        {"{\"prompt\":\"p\",\"limits\":{\"maxCost\":1}}", ARP_E_UNKNOWN_FIELD,
+            "\"field\":\"limits.maxCost\""},
         {"{\"commands\":\"\"}", ARP_E_FIELD, "\"field\":\"commands\""},
         {"{\"commands\":7}", ARP_E_FIELD, "\"field\":\"commands\""},
         {"{\"commands\":[\"true\"]}", ARP_E_FIELD, "\"field\":\"commands[0]\""},
@@ -149,7 +202,7 @@ static void bad_requests_name_the_field(void)
         {"{\"commands\":[{\"argv\":[\"a\"],\"env\":{}}]}", ARP_E_UNKNOWN_FIELD,
             "\"field\":\"commands[0].env\""},
         {"{\"commands\":[[\"a\"]],\"timeoutMs\":-1}", ARP_E_FIELD, "\"field\":\"timeoutMs\""},
-        {"{\"commands\":[[\"a\"]],\"engine\":\"codex\"}", ARP_E_FIELD, "\"field\":\"engine\""},
+        {"{\"commands\":[[\"a\"]],\"engine\":\"emacs\"}", ARP_E_FIELD, "\"field\":\"engine\""},
         {"{\"commands\":[[\"a\"]],\"promt\":\"x\"}", ARP_E_UNKNOWN_FIELD, "\"field\":\"promt\""},
         {"{\"commands\":[[\"a\"]],\"prompt\":\"x\",\"text\":\"y\"}", ARP_E_FIELD, "\"field\":\"text\""},
         {"{\"engine\":\"shell\"}", ARP_E_FIELD, "\"field\":\"prompt\""},
@@ -204,5 +257,7 @@ static void every_quantity_has_a_limit(void)
 TEST_SUITE_WITH(request_test, load_config, free_config, TEST(argv_list_becomes_canonical_commands),
     TEST(one_string_is_a_shell_script_recorded_as_such), TEST(same_request_gives_same_context_bytes),
     TEST(what_the_request_leaves_open_is_settled_by_the_agents_engine),
-    TEST(a_request_that_says_it_all_needs_no_engine_of_an_agent), TEST(overrides_are_kept_as_they_came),
-    TEST(bad_requests_name_the_field), TEST(every_quantity_has_a_limit))
+    TEST(a_request_that_says_it_all_needs_no_engine_of_an_agent),
+    TEST(what_is_wished_of_models_is_read_and_stands_in_the_context), TEST(every_engine_is_known),
+    TEST(overrides_are_kept_as_they_came), TEST(bad_requests_name_the_field),
+    TEST(every_quantity_has_a_limit))

@@ -75,7 +75,7 @@ static void lines_are_stored_whole_and_the_chain_can_be_taken_up(void)
     buf_init(&line, LIMIT_LINE);
     admit(run_id);
     sink_init(&s, &env, user.id, run_id, NULL);
-    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", "shell", &err), 0);
     struct chain agent = s.chain;
     agent_line(&line, &agent, run_id, EVENT_RUN_COMMAND_FINISHED,
         "\"command\":\"c\",\"cwd\":\"/\",\"exitCode\":0,\"stdout\":\"\\u0000\",\"stderr\":\"\","
@@ -163,7 +163,7 @@ static void agent_can_not_write_without_end(void)
     buf_init(&line, LIMIT_LINE);
     admit(run_id);
     sink_init(&s, &env, user.id, run_id, NULL);
-    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", "shell", &err), 0);
     ASSERT_INT(s.bytes, s.pending.len);
     s.bytes = LIMIT_EVENTS_BYTES - LIMIT_LINE; /* as after all but the last of them */
     struct chain agent = s.chain;
@@ -186,7 +186,7 @@ static void processes_are_counted_and_have_an_end(void)
     buf_init(&line, LIMIT_LINE);
     admit(run_id);
     sink_init(&s, &env, user.id, run_id, NULL);
-    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", "shell", &err), 0);
     struct chain agent = s.chain;
     agent_line(&line, &agent, run_id, EVENT_RUN_PROCESS, "\"phase\":\"exit\",\"at\":\"\",\"commandId\":0");
     ASSERT_INT(feed_line(&s, &line, &err), ARP_E_FIELD);
@@ -255,6 +255,33 @@ static void what_is_no_object_id_is_not_taken_for_a_commit(void)
     }
 }
 
+/* "shell" neither: a run's evidence has the files of an engine's run, or not, as it was asked for. */
+static void only_engines_that_call_models_are_taken_for_the_one_that_ran(void)
+{
+    static const char *const rows[][2] = {{"\"codex\"", "codex"}, {"\"builtin\"", "builtin"},
+        {"\"shell\"", NULL}, {"\"auto\"", NULL}, {"\"../x\"", NULL}, {"7", NULL}, {"null", NULL}};
+    char run_id[UUID_LEN + 1];
+    struct arp_err err;
+    cleanup_buf struct buf line;
+    buf_init(&line, LIMIT_LINE);
+    admit(run_id);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct sink s;
+        char members[160];
+        sink_init(&s, &env, user.id, run_id, NULL);
+        struct chain agent = s.chain;
+        snprintf(members, sizeof(members),
+            "\"status\":\"succeeded\",\"engine\":%s,\"engineSha256\":\"sha256:ab\"", rows[i][0]);
+        agent_line(&line, &agent, run_id, EVENT_RUN_COMPLETED, members);
+        ASSERT_INT(feed_line(&s, &line, &err), 0);
+        if (rows[i][1])
+            ASSERT_STR(s.facts.engine, rows[i][1]);
+        ASSERT_TRUE((s.facts.engine != NULL) == (rows[i][1] != NULL));
+        ASSERT_STR(s.facts.engine_sha256, "sha256:ab");
+        sink_done(&s);
+    }
+}
+
 /* All framed bytes that a feed holds from seq 0 on. */
 static void read_feed(struct feed *f, struct buf *out)
 {
@@ -282,7 +309,7 @@ static void run_completed_is_stored_at_once_but_shown_only_at_the_end(void)
     buf_init(&seen, 1 << 20);
     admit(run_id);
     sink_init(&s, &env, user.id, run_id, feed);
-    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", "shell", &err), 0);
     read_feed(feed, &seen);
     ASSERT_INT(seen.len, 0); /* not persisted, not shown */
     struct chain agent = s.chain;
@@ -345,7 +372,7 @@ static void lines_of_a_step_are_shown_in_both_streams(void)
     sink_init(&s, &env, user.id, run_id, feed);
     s.also = also;
     s.also_base = 1;
-    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", "shell", &err), 0);
     ASSERT_INT(sink_flush(&s, &err), 0);
     read_feed(also, &seen);
     ASSERT_CONTAINS(buf_str(&seen), "id: 1\nevent: run-start\n");
@@ -376,7 +403,7 @@ static void the_container_context_is_ours_to_say_and_is_taken_up_again(void)
     buf_init(&line, LIMIT_LINE);
     admit(run_id);
     sink_init(&s, &env, user.id, run_id, NULL);
-    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", &err), 0);
+    ASSERT_INT(sink_write_started(&s, project.id, project.workspace_id, "p", "shell", &err), 0);
     ASSERT_INT(sink_write_context(&s, CONTEXT, &err), 0);
     ASSERT_STR(s.facts.container_context, CONTEXT);
     ASSERT_INT(sink_flush(&s, &err), 0);
@@ -397,5 +424,6 @@ TEST_SUITE_WITH(sink_test, open_all, close_all, TEST(lines_are_stored_whole_and_
     TEST(the_container_context_is_ours_to_say_and_is_taken_up_again),
     TEST(processes_are_counted_and_have_an_end), TEST(digest_of_the_process_log_is_noted),
     TEST(what_is_no_object_id_is_not_taken_for_a_commit),
+    TEST(only_engines_that_call_models_are_taken_for_the_one_that_ran),
     TEST(run_completed_is_stored_at_once_but_shown_only_at_the_end), TEST(no_agent_speaks_for_a_workflow),
     TEST(lines_of_a_step_are_shown_in_both_streams))

@@ -131,16 +131,35 @@ static void a_day_is_signed_once_and_days_in_order_also_after_a_restart(void)
     }
 }
 
+/* As two signers on one state directory do. */
+static void days_that_another_process_signed_are_known(void)
+{
+    const char *now = "2026-12-01T00:00:00.000Z";
+    struct day_log *mine = days, *other = NULL;
+    ASSERT_INT(day_log_open(dir_fd, &other, &err), 0);
+    days = other;
+    ASSERT_INT(sign_at(HEAD("2026-11-26", "7"), now), 0);
+    days = mine;
+    ASSERT_INT(sign_at(HEAD("2026-11-26", "8"), now), ARP_E_CONFLICT);
+    ASSERT_INT(sign_at(HEAD("2026-11-26", "7"), now), 0);
+    ASSERT_INT(sign_at(HEAD("2026-11-27", "7"), now), 0);
+    days = other;
+    ASSERT_INT(sign_at(HEAD("2026-11-25", "7"), now), ARP_E_CONFLICT);
+    ASSERT_INT(sign_at(HEAD("2026-11-28", "7"), now), 0);
+    days = mine;
+    day_log_close(other);
+}
+
 static void a_record_cut_by_a_crash_is_dropped_and_a_damaged_one_is_not_accepted(void)
 {
     cleanup_fd int fd = openat(dir_fd, "custody.log", O_RDWR | O_APPEND | O_CLOEXEC);
     off_t end = lseek(fd, 0, SEEK_END);
-    ASSERT_INT(write(fd, "2026-11-25 00", 13), 13);
+    ASSERT_INT(write(fd, "2026-11-29 00", 13), 13);
     day_log_close(days);
     days = NULL;
     ASSERT_INT(day_log_open(dir_fd, &days, &err), 0);
     ASSERT_INT(lseek(fd, 0, SEEK_END), end);
-    ASSERT_INT(sign_at(HEAD("2026-11-25", "7"), "2026-12-01T00:00:00.000Z"), 0);
+    ASSERT_INT(sign_at(HEAD("2026-11-29", "7"), "2026-12-01T00:00:00.000Z"), 0);
     struct day_log *damaged = NULL;
     char was[1], other[1] = {'9'};
     ASSERT_INT(pread(fd, was, 1, 0), 1);
@@ -171,5 +190,6 @@ static void the_signer_process_signs_and_remembers_days(void)
 TEST_SUITE_WITH(custody_head_test, set_up, tear_down, TEST(a_head_has_one_text),
     TEST(the_signature_is_over_the_pae), TEST(a_day_that_is_not_over_is_refused),
     TEST(what_is_not_a_head_is_refused), TEST(a_day_is_signed_once_and_days_in_order_also_after_a_restart),
+    TEST(days_that_another_process_signed_are_known),
     TEST(a_record_cut_by_a_crash_is_dropped_and_a_damaged_one_is_not_accepted),
     TEST(the_signer_process_signs_and_remembers_days))

@@ -169,6 +169,45 @@ static void log_survives_growth_and_a_torn_tail(void)
     ASSERT_INT(seal_text(RUN_A, st, statement_for(RUN_A, "2", st, sizeof(st)), &seal, &err), ARP_E_CONFLICT);
 }
 
+static int seal_by(struct signer *s, const char *run, const char *extra)
+{
+    char st[1024];
+    struct seal seal;
+    size_t len = statement_for(run, extra, st, sizeof(st));
+    return signer_seal(s, run, st, len, TAGS, strlen(TAGS), &seal, NULL);
+}
+
+/* Two servers of one installation: what one has sealed the other knows, and so do both after more runs than either index held before. */
+static void signers_of_two_processes_know_what_the_other_has_sealed(void)
+{
+    struct arp_err err = {0};
+    struct signer *other = NULL;
+    char run[40], path[128];
+    struct stat st;
+    ASSERT_INT(signer_start(state_dir, &other, &err), 0);
+    ASSERT_STR(signer_key_id(other), signer_key_id(signer));
+    struct signer *const both[] = {signer, other};
+    for (unsigned i = 0; i < 1200; i++) {
+        snprintf(run, sizeof(run), "%08x-8a4b-4c5d-9e6f-0a1b2c3d4e5f", 0x20000 + i);
+        ASSERT_INT(seal_by(both[i % 3 == 0], run, "one"), 0);
+        if (i % 100 < 2) {
+            ASSERT_INT(seal_by(both[i % 3 != 0], run, "two"), ARP_E_CONFLICT);
+            ASSERT_INT(seal_by(both[i % 3 != 0], run, "one"), 0);
+        }
+    }
+    /* One of them dies in the middle of a record. */
+    snprintf(path, sizeof(path), "%s/keys/sealed.log", state_dir);
+    int fd = open(path, O_WRONLY | O_APPEND);
+    ASSERT_TRUE(fd >= 0 && write(fd, RUN_B " 00", 39) == 39);
+    close(fd);
+    snprintf(run, sizeof(run), "%08x-8a4b-4c5d-9e6f-0a1b2c3d4e5f", 0x30000);
+    ASSERT_INT(seal_by(other, run, "one"), 0);
+    ASSERT_INT(seal_by(signer, run, "two"), ARP_E_CONFLICT);
+    ASSERT_TRUE(stat(path, &st) == 0);
+    ASSERT_INT(st.st_size % 102, 0);
+    signer_stop(other);
+}
+
 static void damaged_log_stops_the_start(void)
 {
     char path[128];
@@ -218,5 +257,5 @@ TEST_SUITE_WITH(signer_test, set_up, tear_down, TEST(signature_is_over_the_pae),
     TEST(same_statement_again_gives_the_same_signature),
     TEST(second_different_seal_is_refused_even_after_restart), TEST(statements_of_other_things_are_refused),
     TEST(threads_share_the_signer), TEST(log_survives_growth_and_a_torn_tail),
-    TEST(damaged_log_stops_the_start), TEST(published_forms_name_the_key),
-    TEST(key_file_is_private_and_the_key_stays_in_the_child))
+    TEST(signers_of_two_processes_know_what_the_other_has_sealed), TEST(damaged_log_stops_the_start),
+    TEST(published_forms_name_the_key), TEST(key_file_is_private_and_the_key_stays_in_the_child))

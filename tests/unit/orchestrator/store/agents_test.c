@@ -40,7 +40,7 @@ static void every_tenant_has_the_built_in_agent(void)
     ASSERT_INT(a.mode, AGENT_AUTO);
     ASSERT_STR(a.container_id, "");
     ASSERT_STR(a.binding, "");
-    ASSERT_TRUE(!a.engine && !a.model && !a.instructions);
+    ASSERT_TRUE(!a.engine && !a.model && !a.instructions && !a.provider);
     ASSERT_INT(a.created_us, 0);
     ASSERT_INT(a.updated_us, 0);
     agent_done(&a);
@@ -51,7 +51,7 @@ static void what_was_put_is_read_back_and_replaced_whole(void)
 {
     struct container c = container_of(user_a.id, "for whole");
     struct agent made, read;
-    struct agent_fields f = {true, c.id, AGENT_EXPLICIT, true, "shell", "m-1", "be brief\n"};
+    struct agent_fields f = {true, c.id, AGENT_EXPLICIT, true, "shell", "m-1", "be brief\n", "main"};
     bool created = false;
     OK(agents_put(db, user_a.id, "whole", &f, 1000, &made, &created, &err));
     ASSERT_TRUE(created);
@@ -63,6 +63,7 @@ static void what_was_put_is_read_back_and_replaced_whole(void)
     ASSERT_STR(read.engine, "shell");
     ASSERT_STR(read.model, "m-1");
     ASSERT_STR(read.instructions, "be brief\n");
+    ASSERT_STR(read.provider, "main");
     ASSERT_TRUE(read.created_us > 0 && read.created_us == made.created_us);
     agent_done(&read);
     OK(agents_put(db, user_a.id, "whole", &(struct agent_fields){0}, 1000, &read, &created, &err));
@@ -70,7 +71,7 @@ static void what_was_put_is_read_back_and_replaced_whole(void)
     ASSERT_TRUE(!read.built_in && !read.code_interpreter && !read.fallback_to_auto);
     ASSERT_STR(read.container_id, "");
     ASSERT_INT(read.mode, AGENT_AUTO);
-    ASSERT_TRUE(!read.engine && !read.model && !read.instructions);
+    ASSERT_TRUE(!read.engine && !read.model && !read.instructions && !read.provider);
     ASSERT_INT(read.created_us, made.created_us);
     ASSERT_TRUE(read.updated_us > made.updated_us);
     agent_done(&read);

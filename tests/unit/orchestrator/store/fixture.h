@@ -67,6 +67,15 @@ __attribute__((format(printf, 1, 2), unused)) static const char *sqlf(const char
     return value ? value : "(failed)";
 }
 
+/* Somebody holds the lease "kind:id" for an hour, with that epoch. */
+__attribute__((unused)) static void hold_lease(const char *kind, const char *id, int64_t epoch)
+{
+    sqlf("INSERT INTO leases (name, holder, epoch, expires_at) VALUES ('%s:%s', 'h', %lld, now() + interval "
+         "'1 "
+         "hour') ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch, expires_at = excluded.expires_at",
+        kind, id, (long long)epoch);
+}
+
 /* A run of tenant A in the state queued. */
 __attribute__((unused)) static struct run_admitted admit_a(void)
 {

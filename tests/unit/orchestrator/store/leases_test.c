@@ -26,16 +26,46 @@ static void release_frees_and_the_epoch_goes_on(void)
     ASSERT_INT(epoch, 2);
 }
 
-static void expired_lease_is_taken_over_and_its_late_release_fails(void)
+static void expire(const char *name)
+{
+    sqlf("UPDATE leases SET expires_at = now() - interval '1 second' WHERE name = '%s'", name);
+}
+
+static void expired_lease_is_taken_over_and_its_late_holder_has_no_part_in_it(void)
 {
     int64_t old = 0, epoch = 0, renewed = -1;
     OK(leases_take(db, "three", "late", 60000, &old, &err));
-    sqlf("UPDATE leases SET expires_at = now() - interval '1 second' WHERE name = 'three'");
-    OK(leases_renew_all(db, "late", 60000, &renewed, &err));
-    ASSERT_INT(renewed, 0);
+    expire("three");
     OK(leases_take(db, "three", "next", 60000, &epoch, &err));
     ASSERT_INT(epoch, old + 1);
+    OK(leases_renew_all(db, "late", 3600000, &renewed, &err));
+    ASSERT_INT(renewed, 0);
+    ASSERT_STR(
+        sqlf("SELECT expires_at < now() + interval '2 minutes' FROM leases WHERE name = 'three'"), "t");
     ASSERT_INT(leases_release(db, "three", "late", old, &err), ARP_E_CONFLICT);
+    ASSERT_INT(leases_take(db, "three", "late", 60000, &old, &err), ARP_E_BUSY);
+}
+
+/* After an outage of the database longer than the lease: what is going on must be locked again. */
+static void expired_lease_that_nobody_took_is_renewed(void)
+{
+    int64_t epoch = 0, other = 0, renewed = -1;
+    OK(leases_take(db, "four", "back", 60000, &epoch, &err));
+    expire("four");
+    OK(leases_renew_all(db, "back", 60000, &renewed, &err));
+    ASSERT_INT(renewed, 1);
+    ASSERT_INT(leases_take(db, "four", "other", 60000, &other, &err), ARP_E_BUSY);
+    OK(leases_release(db, "four", "back", epoch, &err));
+}
+
+static void released_lease_is_not_revived(void)
+{
+    int64_t epoch = 0, renewed = -1;
+    OK(leases_take(db, "five", "done", 60000, &epoch, &err));
+    OK(leases_release(db, "five", "done", epoch, &err));
+    OK(leases_renew_all(db, "done", 60000, &renewed, &err));
+    ASSERT_INT(renewed, 0);
+    OK(leases_take(db, "five", "other", 60000, &epoch, &err));
 }
 
 static void heartbeat_renews_all_of_the_holder(void)
@@ -73,5 +103,7 @@ static void one_of_many_takes_it(void)
 }
 
 FIXTURE_SUITE(leases_test, TEST(held_lease_is_busy_for_all_even_its_holder),
-    TEST(release_frees_and_the_epoch_goes_on), TEST(expired_lease_is_taken_over_and_its_late_release_fails),
+    TEST(release_frees_and_the_epoch_goes_on),
+    TEST(expired_lease_is_taken_over_and_its_late_holder_has_no_part_in_it),
+    TEST(expired_lease_that_nobody_took_is_renewed), TEST(released_lease_is_not_revived),
     TEST(heartbeat_renews_all_of_the_holder), TEST(one_of_many_takes_it))

@@ -143,7 +143,11 @@ static void old_evidence_is_deleted_oldest_first_and_says_why(void)
     struct retention_bundles left = {0};
     OK(retention_bundles_unremoved(db, RETENTION_RUN, "", &left, &err));
     ASSERT_INT(left.n, 2);
-    OK(retention_bundles_removed(db, RETENTION_RUN, &left, &err));
+    int64_t news = 0;
+    OK(retention_bundles_removed(db, RETENTION_RUN, &left, &news, &err));
+    ASSERT_INT(news, 2);
+    OK(retention_bundles_removed(db, RETENTION_RUN, &left, &news, &err));
+    ASSERT_INT(news, 0);
     retention_bundles_done(&left);
     OK(retention_bundles_unremoved(db, RETENTION_RUN, "", &left, &err));
     ASSERT_INT(left.n, 0);
@@ -380,7 +384,11 @@ static void workflow_bundles_expire_like_those_of_runs(void)
     struct retention_bundles left = {0};
     OK(retention_bundles_unremoved(db, RETENTION_WORKFLOW, "", &left, &err));
     ASSERT_INT(left.n, 1);
-    OK(retention_bundles_removed(db, RETENTION_WORKFLOW, &left, &err));
+    int64_t news = 0;
+    OK(retention_bundles_removed(db, RETENTION_WORKFLOW, &left, &news, &err));
+    ASSERT_INT(news, 1);
+    OK(retention_bundles_removed(db, RETENTION_WORKFLOW, &left, &news, &err));
+    ASSERT_INT(news, 0);
     retention_bundles_done(&left);
     OK(retention_bundles_unremoved(db, RETENTION_WORKFLOW, "", &left, &err));
     ASSERT_INT(left.n, 0);
@@ -410,6 +418,39 @@ static void lost_bundle_is_an_error_until_its_file_is_back(void)
         name.id);
     ASSERT_INT(retention_bundle_found(db, name.id, SHA, &err), ARP_E_NOT_FOUND);
     retention_bundles_done(&page);
+}
+
+/* Built again, it might be another; and nobody would know any more that it was lost. */
+static void lost_bundles_are_not_built_again(void)
+{
+    clean();
+    char run[2][40];
+    snprintf(run[RETENTION_RUN], sizeof(run[0]), "%s", ready_bundle(1));
+    snprintf(run[RETENTION_WORKFLOW], sizeof(run[0]), "%s", ready_workflow(1));
+    for (int kind = RETENTION_RUN; kind <= RETENTION_WORKFLOW; kind++) {
+        struct retention_cursor at = {0};
+        struct retention_bundles page = {0};
+        OK(retention_bundles_expired(db, kind, clock_now_us(), &at, &page, &err));
+        ASSERT_INT(page.n, 1);
+        OK(retention_bundle_lost(db, kind, user_a.id, page.v[0].id, &err));
+        ASSERT_INT(retention_bundle_retry(db, kind, user_a.id, page.v[0].id, &err), ARP_E_NOT_FOUND);
+        struct retention_bundles failed = {0};
+        at = (struct retention_cursor){0};
+        OK(retention_bundles_failed(db, kind, &at, &failed, &err));
+        ASSERT_TRUE(failed.n == 1 && failed.v[0].lost);
+        retention_bundles_done(&failed);
+        OK(retention_bundle_found(db, run[kind], SHA, &err));
+        /* One that could not be built is. */
+        const char *table = kind == RETENTION_RUN ? "evidence_bundles" : "workflow_bundles";
+        sqlf("UPDATE %s SET status = 'error', error_message = 'disk full'", table);
+        at = (struct retention_cursor){0};
+        OK(retention_bundles_failed(db, kind, &at, &failed, &err));
+        ASSERT_TRUE(failed.n == 1 && !failed.v[0].lost);
+        retention_bundles_done(&failed);
+        OK(retention_bundle_retry(db, kind, user_a.id, page.v[0].id, &err));
+        ASSERT_STR(sqlf("SELECT status FROM %s", table), "pending");
+        retention_bundles_done(&page);
+    }
 }
 
 static void owners_are_told_in_the_order_asked(void)
@@ -679,7 +720,9 @@ static void no_statement_scans_a_large_table(void)
     ASSERT_INT(delete_page(&page), RETENTION_BATCH);
     OK(retention_bundles_unremoved(db, RETENTION_RUN, "", &left, &err));
     ASSERT_INT(left.n, RETENTION_BATCH);
-    OK(retention_bundles_removed(db, RETENTION_RUN, &left, &err));
+    int64_t news = 0;
+    OK(retention_bundles_removed(db, RETENTION_RUN, &left, &news, &err));
+    ASSERT_INT(news, RETENTION_BATCH);
     struct retention_name names[RETENTION_BATCH];
     struct retention_owner owners[RETENTION_BATCH];
     for (size_t i = 0; i < left.n; i++)
@@ -711,8 +754,9 @@ FIXTURE_SUITE(retention_test, TEST(time_is_what_the_database_says),
     TEST(bundle_locked_by_another_is_passed_over),
     TEST(hold_that_comes_while_the_collector_decides_waits_and_is_told),
     TEST(workflow_bundles_expire_like_those_of_runs), TEST(lost_bundle_is_an_error_until_its_file_is_back),
-    TEST(owners_are_told_in_the_order_asked), TEST(cold_workspace_is_deleted_and_its_volume_remembered),
-    TEST(obstacles_are_told_and_nothing_is_done), TEST(lost_lock_deletes_nothing),
-    TEST(pin_of_a_deleted_project_does_not_count), TEST(pin_hold_and_takeover_that_were_there_first_win),
+    TEST(lost_bundles_are_not_built_again), TEST(owners_are_told_in_the_order_asked),
+    TEST(cold_workspace_is_deleted_and_its_volume_remembered), TEST(obstacles_are_told_and_nothing_is_done),
+    TEST(lost_lock_deletes_nothing), TEST(pin_of_a_deleted_project_does_not_count),
+    TEST(pin_hold_and_takeover_that_were_there_first_win),
     TEST(expired_workspaces_come_longest_idle_first_with_what_stands_against_them),
     TEST(no_statement_scans_a_large_table))

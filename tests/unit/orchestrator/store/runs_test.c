@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "orchestrator/store/bundles.h"
 #include "orchestrator/store/cursor.h"
@@ -45,6 +46,9 @@ static void start(const char *user_id, const char *id, int64_t epoch)
 {
     struct run_start s = {
         "arp-workspace:1", "sha256:abc", "{\"dirty\": false}", "{\"source\": \"auto\"}", epoch};
+    char workspace[40];
+    snprintf(workspace, sizeof(workspace), "%s", sqlf("SELECT workspace_id FROM runs WHERE id = '%s'", id));
+    hold_lease("workspace", workspace, epoch);
     OK(runs_set_started(db, user_id, id, &s, &err));
 }
 
@@ -99,12 +103,12 @@ static void a_run_goes_from_queued_to_its_end_once(void)
     struct run r;
     struct bundle b;
     bool moved = false;
-    struct run_start again = {"i", NULL, "{}", "{}", 1};
+    struct run_start again = {"i", NULL, "{}", "{}", 7};
     ASSERT_INT(bundles_get(db, user_a.id, a.id, &b, &err), ARP_E_NOT_FOUND);
     start(user_a.id, a.id, 7);
     ASSERT_INT(runs_set_started(db, user_a.id, a.id, &again, &err), ARP_E_CONFLICT);
     struct run_end e = {RUN_TIMEOUT, "took too long", "timeout", "0123abcd", "bye", "diff --git a/ä b/ä\n",
-        NULL, "t-9", NULL};
+        NULL, "t-9", "codex", "{\"calls\":2}", NULL};
     OK(runs_finish(db, user_a.id, a.id, &e, &moved, &err));
     ASSERT_TRUE(moved);
     struct run_end late = {.status = RUN_SUCCEEDED};
@@ -121,6 +125,8 @@ static void a_run_goes_from_queued_to_its_end_once(void)
     ASSERT_STR(r.image_name, "arp-workspace:1");
     ASSERT_STR(r.image_digest, "sha256:abc");
     ASSERT_STR(r.thread_id, "t-9");
+    ASSERT_STR(r.engine, "codex");
+    ASSERT_STR(r.usage, "{\"calls\": 2}");
     ASSERT_INT(r.lease_epoch, 7);
     ASSERT_TRUE(r.created_us <= r.started_us && r.started_us <= r.finished_us && !r.has_evidence);
     OK(bundles_get(db, user_a.id, a.id, &b, &err));
@@ -129,11 +135,50 @@ static void a_run_goes_from_queued_to_its_end_once(void)
     run_done(&r);
 }
 
+static void a_thread_is_found_in_its_project_once_its_run_has_ended(void)
+{
+    struct run_new n = {.user_id = user_a.id,
+        .project_id = project_a.id,
+        .prompt = "p",
+        .engine = "auto",
+        .model = "m-1",
+        .provider = "main",
+        .thread_id = "t-find",
+        .run_context = "{}",
+        .agent_key = "default"};
+    struct run_admitted a;
+    struct run r;
+    char *engine = NULL;
+    bool moved;
+    OK(runs_admit(db, &n, &a, &err));
+    OK(runs_get(db, user_a.id, a.id, &r, &err));
+    ASSERT_STR(r.model, "m-1");
+    ASSERT_STR(r.provider, "main");
+    ASSERT_STR(r.thread_id, "t-find");
+    ASSERT_TRUE(!r.usage);
+    run_done(&r);
+    ASSERT_INT(runs_find_thread(db, user_a.id, project_a.id, "t-find", &engine, &err), ARP_E_NOT_FOUND);
+    struct run_end e = {.status = RUN_SUCCEEDED, .engine = "claude"};
+    OK(runs_finish(db, user_a.id, a.id, &e, &moved, &err));
+    OK(runs_find_thread(db, user_a.id, project_a.id, "t-find", &engine, &err));
+    ASSERT_STR(engine, "claude");
+    free(engine);
+    ASSERT_INT(runs_find_thread(db, user_b.id, project_a.id, "t-find", &engine, &err), ARP_E_NOT_FOUND);
+    ASSERT_INT(runs_find_thread(db, user_a.id, project_b.id, "t-find", &engine, &err), ARP_E_NOT_FOUND);
+    /* One whose engine never became known has no conversation to go on with. */
+    n.thread_id = "t-never";
+    OK(runs_admit(db, &n, &a, &err));
+    e.engine = NULL;
+    OK(runs_finish(db, user_a.id, a.id, &e, &moved, &err));
+    ASSERT_INT(runs_find_thread(db, user_a.id, project_a.id, "t-never", &engine, &err), ARP_E_NOT_FOUND);
+}
+
 static void a_run_does_not_start_without_its_container_on_record(void)
 {
     struct run_admitted a = admit_a();
     struct run r;
     struct run_start s = {"i", NULL, "{}", NULL, 1};
+    hold_lease("workspace", project_a.workspace_id, 1);
     ASSERT_INT(runs_set_started(db, user_a.id, a.id, &s, &err), ARP_E_INVALID);
     s.container_context = "no JSON";
     ASSERT_INT(runs_set_started(db, user_a.id, a.id, &s, &err), ARP_E_INVALID);
@@ -425,10 +470,38 @@ static void orphans_are_live_runs_whose_lease_is_gone(void)
     project_done(&p);
 }
 
-FIXTURE_SUITE(runs_test, TEST(admitted_run_is_queued_with_its_bytes), TEST(other_tenants_runs_do_not_exist),
-    TEST(a_run_goes_from_queued_to_its_end_once), TEST(a_run_does_not_start_without_its_container_on_record),
-    TEST(cancel_is_noted_while_the_run_lives), TEST(quota_refuses_with_details),
-    TEST(idempotency_key_returns_the_first_run), TEST(fifty_at_once_get_exactly_the_limit),
-    TEST(fifty_with_one_key_are_one_run), TEST(one_of_many_finishes_moves_the_run),
-    TEST(list_is_newest_first_in_pages_with_evidence), TEST(pipeline_reads_the_same_run),
-    TEST(orphans_are_live_runs_whose_lease_is_gone))
+static void a_run_begins_only_under_the_lock_it_was_admitted_with(void)
+{
+    struct project p = new_tenant("locked", -1);
+    struct run_new n = request(&p, NULL);
+    struct run_admitted a;
+    char lease[64];
+    int64_t epoch = 0, theirs = 0, renewed = 0;
+    snprintf(lease, sizeof(lease), "workspace:%s", p.workspace_id);
+    OK(leases_take(db, lease, "h1", 60000, &epoch, &err));
+    OK(runs_admit(db, &n, &a, &err));
+    struct run_start s = {"i", NULL, "{}", "{}", epoch};
+    sqlf("UPDATE leases SET expires_at = now() WHERE name = '%s'", lease);
+    ASSERT_INT(runs_set_started(db, p.user_id, a.id, &s, &err), ARP_E_BUSY);
+    OK(leases_take(db, lease, "h2", 60000, &theirs, &err));
+    ASSERT_INT(runs_set_started(db, p.user_id, a.id, &s, &err), ARP_E_BUSY);
+    ASSERT_STR(sqlf("SELECT status FROM runs WHERE id = '%s'", a.id), "queued");
+    OK(leases_release(db, lease, "h2", theirs, &err));
+    ASSERT_INT(runs_set_started(db, p.user_id, a.id, &s, &err), ARP_E_BUSY);
+    /* One that ran out and was renewed before anybody took it is as good as before. */
+    OK(leases_take(db, lease, "h1", 60000, &s.lease_epoch, &err));
+    sqlf("UPDATE leases SET expires_at = now() WHERE name = '%s'", lease);
+    OK(leases_renew_all(db, "h1", 60000, &renewed, &err));
+    OK(runs_set_started(db, p.user_id, a.id, &s, &err));
+    project_done(&p);
+}
+
+FIXTURE_SUITE(runs_test, TEST(a_run_begins_only_under_the_lock_it_was_admitted_with),
+    TEST(admitted_run_is_queued_with_its_bytes), TEST(other_tenants_runs_do_not_exist),
+    TEST(a_run_goes_from_queued_to_its_end_once),
+    TEST(a_thread_is_found_in_its_project_once_its_run_has_ended),
+    TEST(a_run_does_not_start_without_its_container_on_record), TEST(cancel_is_noted_while_the_run_lives),
+    TEST(quota_refuses_with_details), TEST(idempotency_key_returns_the_first_run),
+    TEST(fifty_at_once_get_exactly_the_limit), TEST(fifty_with_one_key_are_one_run),
+    TEST(one_of_many_finishes_moves_the_run), TEST(list_is_newest_first_in_pages_with_evidence),
+    TEST(pipeline_reads_the_same_run), TEST(orphans_are_live_runs_whose_lease_is_gone))

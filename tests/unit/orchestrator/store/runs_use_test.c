@@ -361,6 +361,7 @@ static void a_step_has_the_id_its_driver_made_and_one_run(void)
 static void the_container_of_a_step_stands_in_its_workflow_runs_metadata(void)
 {
     const char *flow = new_workflow_run("contexts");
+    hold_lease("workspace", project_a.workspace_id, 1);
     static const char *const contexts[] = {
         "{\"source\": \"auto\"}", "{\"source\": \"spec\", \"name\": \"\\\"q\\\"\"}"};
     for (int i = 0; i < 2; i++) {

@@ -41,7 +41,10 @@ static void begin(char id[UUID_LEN + 1], char run_id[UUID_LEN + 1])
         .step_count = 1};
     OK(workflow_runs_insert(db, &n, &first, &err));
     OK(workflow_runs_set_started(db, user_a.id, id, &err));
-    OK(workflow_runs_step_started(db, user_a.id, id, 0, &started, &err));
+    const struct workflow_locks locks = {1, 1};
+    hold_lease("workflow", id, locks.epoch);
+    hold_lease("workspace", project_a.workspace_id, locks.workspace_epoch);
+    OK(workflow_runs_step_started(db, user_a.id, id, 0, &locks, &started, &err));
     struct run_admitted r = admit_a();
     sqlf("UPDATE runs SET workflow_run_id = '%s', workflow_step = 0 WHERE id = '%s'", id, r.id);
     memcpy(run_id, r.id, UUID_LEN + 1);

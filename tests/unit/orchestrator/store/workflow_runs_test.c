@@ -67,10 +67,14 @@ static void insert_started(char id[UUID_LEN + 1])
     OK(workflow_runs_set_started(db, user_a.id, id, &err));
 }
 
+static const struct workflow_locks locks = {1, 1};
+
 static int start_step(const char *id, int64_t step, int64_t seq)
 {
     struct workflow_line l = line_of_start(seq, step);
-    return workflow_runs_step_started(db, user_a.id, id, step, &l, &err);
+    hold_lease("workflow", id, locks.epoch);
+    hold_lease("workspace", project_a.workspace_id, locks.workspace_epoch);
+    return workflow_runs_step_started(db, user_a.id, id, step, &locks, &l, &err);
 }
 
 static int end_step(const char *id, int64_t step, enum step_status status, int64_t seq)
@@ -161,6 +165,8 @@ static void a_known_idempotency_key_inserts_nothing(void)
     OK(workflow_runs_insert(db, &n, &first, &err));
     uuid_make(id);
     ASSERT_INT(workflow_runs_insert(db, &n, &first, &err), ARP_E_CONFLICT);
+    ASSERT_CONTAINS(err.msg, "Idempotency-Key");
+    ASSERT_STR(err.detail, ""); /* no constraint's name */
     ASSERT_INT(workflow_runs_get(db, user_a.id, id, &w, &err), ARP_E_NOT_FOUND);
     ASSERT_STR(sqlf("SELECT count(*) FROM workflow_run_steps WHERE workflow_run_id = '%s'", id), "0");
     ASSERT_INT(workflow_runs_find_by_key(db, user_b.id, "idem-2", &w, &err), ARP_E_NOT_FOUND);
@@ -346,6 +352,36 @@ static void moves_that_the_state_forbids_change_nothing(void)
     ASSERT_INT(lines_of(id), 6);
 }
 
+/* A driver that was held up for longer than a lease must not go on beside whoever took its place, or its workspace. */
+static void a_step_begins_only_under_both_locks(void)
+{
+    char id[UUID_LEN + 1], workflow[64], workspace[64];
+    struct workflow_line l = line_of_start(1, 0);
+    struct workflow_locks mine = {0};
+    int64_t renewed, theirs;
+    insert_started(id);
+    snprintf(workflow, sizeof(workflow), "workflow:%s", id);
+    snprintf(workspace, sizeof(workspace), "workspace:%s", project_a.workspace_id);
+    sqlf("DELETE FROM leases");
+    ASSERT_INT(workflow_runs_step_started(db, user_a.id, id, 0, &mine, &l, &err), ARP_E_BUSY);
+    OK(leases_take(db, workflow, "me", 60000, &mine.epoch, &err));
+    OK(leases_take(db, workspace, "me", 60000, &mine.workspace_epoch, &err));
+    const char *const lost[] = {workflow, workspace};
+    for (int i = 0; i < 2; i++) {
+        sqlf("UPDATE leases SET expires_at = now() WHERE name = '%s'", lost[i]);
+        ASSERT_INT(workflow_runs_step_started(db, user_a.id, id, 0, &mine, &l, &err), ARP_E_BUSY);
+        OK(leases_renew_all(db, "me", 60000, &renewed, &err));
+        ASSERT_INT(renewed, 2);
+    }
+    sqlf("UPDATE leases SET expires_at = now() WHERE name = '%s'", workspace);
+    OK(leases_take(db, workspace, "other", 60000, &theirs, &err));
+    ASSERT_INT(workflow_runs_step_started(db, user_a.id, id, 0, &mine, &l, &err), ARP_E_BUSY);
+    ASSERT_INT(lines_of(id), 1);
+    mine.workspace_epoch = theirs;
+    OK(workflow_runs_step_started(db, user_a.id, id, 0, &mine, &l, &err));
+    ASSERT_INT(lines_of(id), 2);
+}
+
 static void lines_follow_one_another(void)
 {
     char id[UUID_LEN + 1];
@@ -509,7 +545,7 @@ static void other_tenants_learn_and_change_nothing(void)
     ASSERT_INT(workflow_runs_lines(db, b, id, &ls, &err), ARP_E_NOT_FOUND);
     ASSERT_INT(workflow_runs_request_cancel(db, b, id, &err), ARP_E_NOT_FOUND);
     ASSERT_INT(workflow_runs_set_started(db, b, id, &err), ARP_E_CONFLICT);
-    ASSERT_INT(workflow_runs_step_started(db, b, id, 0, &l, &err), ARP_E_NOT_FOUND);
+    ASSERT_INT(workflow_runs_step_started(db, b, id, 0, &locks, &l, &err), ARP_E_NOT_FOUND);
     ASSERT_INT(workflow_runs_step_ended(db, b, id, 0, &se, &l, &err), ARP_E_NOT_FOUND);
     ASSERT_INT(workflow_runs_finish(db, b, id, &re, &l, &moved, &err), ARP_E_NOT_FOUND);
     ASSERT_INT(workflow_runs_get(db, user_a.id, "' OR 1=1", &w, &err), ARP_E_NOT_FOUND);
@@ -629,8 +665,9 @@ TEST_SUITE_WITH(workflow_runs_test, set_up, fixture_down, TEST(what_was_inserted
     TEST(a_known_idempotency_key_inserts_nothing), TEST(it_needs_a_project_and_a_version_of_the_tenant),
     TEST(its_containers_must_be_alive_and_are_used_by_it), TEST(a_run_goes_through_its_steps_to_its_end),
     TEST(a_run_that_never_started_can_only_fail), TEST(moves_that_the_state_forbids_change_nothing),
-    TEST(lines_follow_one_another), TEST(two_drivers_can_not_write_the_same_line),
-    TEST(cancellation_is_noted_once_while_it_runs), TEST(a_step_shows_what_its_run_came_to),
-    TEST(a_step_gets_a_run_only_while_it_is_running), TEST(other_tenants_learn_and_change_nothing),
-    TEST(pages_meet_without_gap_or_repeat), TEST(a_run_without_a_lease_is_an_orphan),
-    TEST(orphans_are_listed_behind_the_last_one_seen), TEST(names_match_their_enums))
+    TEST(a_step_begins_only_under_both_locks), TEST(lines_follow_one_another),
+    TEST(two_drivers_can_not_write_the_same_line), TEST(cancellation_is_noted_once_while_it_runs),
+    TEST(a_step_shows_what_its_run_came_to), TEST(a_step_gets_a_run_only_while_it_is_running),
+    TEST(other_tenants_learn_and_change_nothing), TEST(pages_meet_without_gap_or_repeat),
+    TEST(a_run_without_a_lease_is_an_orphan), TEST(orphans_are_listed_behind_the_last_one_seen),
+    TEST(names_match_their_enums))

@@ -231,7 +231,7 @@ static void bad_steps_are_refused_by_name(void)
         {S("a", ",\"needs\":[\"b\"]"), ARP_E_FIELD, "\"field\":\"steps[0].needs\",\"step\":\"a\""},
         {S("b", "") "," S("a", ",\"needs\":[\"b\",\"b\"]"), ARP_E_FIELD,
             "\"field\":\"steps[1].needs\",\"step\":\"a\""},
-        {S("a", ",\"engine\":\"codex\""), ARP_E_FIELD, "\"field\":\"steps[0].engine\",\"step\":\"a\""},
+        {S("a", ",\"engine\":\"emacs\""), ARP_E_FIELD, "\"field\":\"steps[0].engine\",\"step\":\"a\""},
         {S("a", ",\"continueOnFailure\":1"), ARP_E_FIELD, "\"field\":\"steps[0].continueOnFailure\""},
         {S("a", ",\"timeoutMs\":0"), ARP_E_FIELD, "\"field\":\"steps[0].timeoutMs\""},
         {S("a", ",\"timeoutMs\":-1"), ARP_E_FIELD, "\"field\":\"steps[0].timeoutMs\""},

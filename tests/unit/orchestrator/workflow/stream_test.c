@@ -54,7 +54,10 @@ static void start_step(int64_t step, const char *run_id)
     struct workflow_step s = {.step = step, .key = (char *)keys[step], .agent_key = (char *)"default"};
     workflow_line_step_started(flow.id, &s, run_id, &flow.chain, &line);
     struct workflow_line l = take(&line, step);
-    OK(workflow_runs_step_started(db, user_a.id, flow.id, step, &l, &err));
+    const struct workflow_locks locks = {1, 1};
+    hold_lease("workflow", flow.id, locks.epoch);
+    hold_lease("workspace", project_a.workspace_id, locks.workspace_epoch);
+    OK(workflow_runs_step_started(db, user_a.id, flow.id, step, &locks, &l, &err));
 }
 
 static void end_step(int64_t step, enum step_status status, const struct workflow_step_run *run)

@@ -1,0 +1,223 @@
+/*
+ * The record of an engine's run: what its program printed, and the calls of models with their parts and answers. See checks.h and
+ * docs/formats/model_log.md. Whether agent and orchestrator tell the same of a call is reconciliation's (reconciliation.c): no defect of the record.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/checks.h"
+#include "shared/limits.h"
+#include "shared/model.h"
+#include "shared/model_request.h"
+
+void step_model_log_chain(struct verification *v, struct check *c)
+{
+    log_walk(v, &v->model_log, "model_log.jsonl", "runId", c);
+    v->model_lines = log_split(v, &v->model_log, "model_log.jsonl", &v->model_line_count);
+}
+
+void step_engine_log(struct verification *v, struct check *c)
+{
+    const struct packed_file *f = packed_find(&v->zip, "engine.jsonl");
+    if (!v->run_completed.text) {
+        check_unable(c, "there is no sound RunCompleted");
+        return;
+    }
+    cleanup_cjson cJSON *done = line_parse(&v->run_completed);
+    if (json_str_at(done, "engineSha256"))
+        file_digest_check(v, done, "engineSha256", "engine.jsonl", c);
+    else if (f->size > 0)
+        check_fail(c, "engine.jsonl has %zu bytes, RunCompleted knows of none", f->size);
+    check_pass(c, "%zu bytes that the engine's program printed: its own word, kept as it came", f->size);
+}
+
+/* --- model_log.jsonl ------------------------------------------------------------------------------------------------------------ */
+
+struct model_walk {
+    const struct verification *v;
+    struct check *c;
+    bool may_lack; /* blobs are near the limit: some may not have been kept */
+    size_t kept, unkept, rebuilt;
+};
+
+/* Blobs that the recorder kept up to LIMIT_RUN_BLOBS; the last that did not fit was at most LIMIT_BLOB. */
+static bool near_limit(const struct verification *v)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < v->zip.count; i++)
+        if (strncmp(v->zip.files[i].name, "data/blobs/", 11) == 0)
+            sum += v->zip.files[i].size;
+    return sum + LIMIT_BLOB >= LIMIT_RUN_BLOBS;
+}
+
+/* A blob that the line says was kept. NULL when it is not there. */
+static const struct packed_file *kept_blob(
+    struct model_walk *w, size_t k, const cJSON *digest, const char *what)
+{
+    const char *hex = digest_hex(cJSON_GetStringValue(digest));
+    const struct packed_file *blob = hex ? find_blob(w->v, hex) : NULL;
+    if (!hex)
+        check_fail(w->c, "model call %zu: %s is no digest", k, what);
+    else if (blob)
+        w->kept++;
+    else if (w->v->complete && !w->may_lack)
+        check_fail(w->c, "model call %zu: the blob of %s is missing", k, what);
+    else
+        w->unkept++;
+    return blob;
+}
+
+/* The parts of one request; [0] is the document with null where the others stand. */
+struct parts {
+    const struct packed_file **v;
+    size_t n, next;
+};
+
+/* Put the next parts in place of the nulls of an array. False: a part is no JSON, or memory is too short. */
+static bool fill(cJSON *array, struct parts *p)
+{
+    for (cJSON *item = cJSON_IsArray(array) ? array->child : NULL, *after; item; item = after) {
+        cJSON *part = NULL;
+        after = item->next;
+        if (!cJSON_IsNull(item) || p->next == p->n)
+            continue;
+        const struct packed_file *f = p->v[p->next++];
+        if (model_json(f->data, f->size, &part, NULL) != 0)
+            return false;
+        if (!cJSON_ReplaceItemViaPointer(array, item, part)) {
+            cJSON_Delete(part);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The request that its parts make up, as JSON text, in out. False: they don't fit. cJSON's own writer rounds large integers. */
+static bool rebuild(struct parts *p, struct buf *out)
+{
+    static const char *const history[] = {"input", "messages", "contents"};
+    cleanup_cjson cJSON *doc = NULL;
+    if (p->n == 0 || model_json(p->v[0]->data, p->v[0]->size, &doc, NULL) != 0)
+        return false;
+    p->next = 1;
+    bool fits = fill(cJSON_GetObjectItemCaseSensitive(doc, "tools"), p);
+    for (size_t i = 0; i < sizeof(history) / sizeof(history[0]); i++)
+        fits = fits && fill(cJSON_GetObjectItemCaseSensitive(doc, history[i]), p);
+    struct json j;
+    json_init(&j, out);
+    if (fits && p->next == p->n)
+        json_value(&j, doc);
+    return fits && p->next == p->n && buf_error(out, NULL) == 0;
+}
+
+/* The canonical digests of what the parts make up must be those of the line. */
+static void request_check(struct model_walk *w, size_t k, const cJSON *line, struct parts *p)
+{
+    const char *method = json_str_at(line, "method"), *path = json_str_at(line, "path"),
+               *dialect = json_str_at(line, "dialect");
+    const char *full = digest_hex(json_str_at(line, "fullSha256")),
+               *shape = digest_hex(json_str_at(line, "shapeSha256"));
+    char got_full[SHA256_HEX_LEN + 1] = "", got_shape[SHA256_HEX_LEN + 1] = "";
+    struct model_route route;
+    struct model_request r = {0};
+    cleanup_buf struct buf body;
+    buf_init(&body, MODEL_REQUEST_MAX);
+    bool fits = rebuild(p, &body) && method && path && dialect &&
+                model_route_of(method, path, &route, NULL) == 0 &&
+                strcmp(dialect, model_dialect_name(route.dialect)) == 0 &&
+                model_request_parse(&route, body.data, body.len, &r, NULL) == 0 &&
+                model_request_digests(&r, got_full, got_shape, NULL) == 0;
+    model_request_done(&r);
+    if (!fits || !full || !shape || strcmp(full, got_full) != 0 || strcmp(shape, got_shape) != 0)
+        check_fail(w->c,
+            "model call %zu: its parts do not make up the request that the line gives the digest of", k);
+    else
+        w->rebuilt++;
+}
+
+/* Parts and answer of a line whose policy is full. */
+static void blobs_check(struct model_walk *w, size_t k, const cJSON *line)
+{
+    const cJSON *list = json_at(line, "parts"), *answer = json_at(line, "respBlob"), *item;
+    size_t n = (size_t)cJSON_GetArraySize(list);
+    struct parts p = {.v = calloc(n + 1, sizeof(struct packed_file *))};
+    bool whole = p.v && cJSON_IsArray(list);
+    cJSON_ArrayForEach(item, list)
+    {
+        const struct packed_file *blob = kept_blob(w, k, item, "a part of the request");
+        whole = whole && blob;
+        if (whole)
+            p.v[p.n++] = blob;
+    }
+    if (whole)
+        request_check(w, k, line, &p);
+    free(p.v);
+    if (!answer || cJSON_IsNull(answer))
+        return;
+    const struct packed_file *blob = kept_blob(w, k, answer, "the answer");
+    const char *digest = digest_hex(json_str_at(line, "respSha256"));
+    const cJSON *bytes = json_at(line, "respBytes");
+    if (blob && (!digest || strcmp(digest, blob->sha256) != 0 || !cJSON_IsNumber(bytes) ||
+                    bytes->valuedouble != (double)blob->size))
+        check_fail(
+            w->c, "model call %zu: the blob of the answer is not what the line gives size and digest of", k);
+}
+
+static bool is_count(const cJSON *v)
+{
+    return cJSON_IsNumber(v) && v->valuedouble >= 0 && v->valuedouble <= 9007199254740992.0 &&
+           v->valuedouble == (double)(uint64_t)v->valuedouble;
+}
+
+/* The member of a line that is not what the format says, or NULL. */
+static const char *line_defect(const cJSON *line)
+{
+    static const char *const digests[] = {"reqSha256", "fullSha256", "shapeSha256", "respSha256"};
+    static const char *const counts[] = {"call", "attempt", "reqBytes", "respBytes"};
+    const char *type = json_str_at(line, "type"), *lane = json_str_at(line, "lane"),
+               *policy = json_str_at(line, "policy");
+    if (!type || strcmp(type, "model_call") != 0)
+        return "type";
+    if (!lane || (strcmp(lane, "main") != 0 && strcmp(lane, "side") != 0))
+        return "lane";
+    if (!policy ||
+        (strcmp(policy, "none") != 0 && strcmp(policy, "digest") != 0 && strcmp(policy, "full") != 0))
+        return "policy";
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+        if (!is_count(json_at(line, counts[i])))
+            return counts[i];
+    for (size_t i = 0; i < sizeof(digests) / sizeof(digests[0]); i++) {
+        const cJSON *v = json_at(line, digests[i]);
+        if (v && !cJSON_IsNull(v) && !digest_hex(cJSON_GetStringValue(v)))
+            return digests[i];
+    }
+    return cJSON_IsBool(json_at(line, "cut")) ? NULL : "cut";
+}
+
+void step_model_log(struct verification *v, struct check *c)
+{
+    struct model_walk w = {.v = v, .c = c, .may_lack = near_limit(v)};
+    if (!v->model_log.ok) {
+        check_unable(c, "the chain of model_log.jsonl is not sound");
+        return;
+    }
+    for (size_t k = 0; k < v->model_line_count && c->verdict != CHECK_FAIL; k++) {
+        cleanup_cjson cJSON *line = line_parse(&v->model_lines[k]);
+        const char *defect = line ? line_defect(line) : "form";
+        const char *policy = json_str_at(line, "policy");
+        if (defect)
+            check_fail(c, "model call %zu has no valid %s", k, defect);
+        else if (strcmp(policy, "full") == 0)
+            blobs_check(&w, k, line);
+    }
+    if (w.unkept)
+        check_unable(c,
+            "%zu of the parts and answers of model calls are not in the bundle, only their digests",
+            w.unkept);
+    check_pass(c,
+        "%zu attempts at model calls; %zu parts and answers are in the bundle, %zu requests made up of their "
+        "parts",
+        v->model_line_count, w.kept, w.rebuilt);
+}

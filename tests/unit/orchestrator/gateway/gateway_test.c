@@ -1,0 +1,793 @@
+/*
+ * The gateway between a fake agent and a fake provider, over real sockets: what passes, what is refused, what is recorded.
+ */
+#include "orchestrator/gateway/gateway.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "orchestrator/gateway/ledger.h"
+#include "shared/chain.h"
+#include "shared/fd.h"
+#include "shared/model_request.h"
+#include "tests/support/process.h"
+#include "tests/support/suite.h"
+#include "tests/unit/orchestrator/gateway/fake_agent.h"
+#include "tests/unit/orchestrator/gateway/fake_provider.h"
+
+#define KEY "sk-secret-key-of-the-tenant"
+#define REQUEST                                                                                              \
+    "{\"model\":\"gpt-5.5\",\"stream\":true,\"input\":[{\"type\":\"message\",\"role\":\"user\",\"content\":" \
+    "\"hi\"}],\"tools\":[{\"type\":\"function\",\"name\":\"shell\",\"parameters\":{}}]}"
+#define TYPE "\"content-type\":\"application/json\""
+#define DONE                                                                                                 \
+    "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"r1\","         \
+    "\"status\":\"completed\",\"output\":[],\"usage\":{\"input_tokens\":100,\"input_tokens_details\":"       \
+    "{\"cached_tokens\":40},\"output_tokens\":20,\"output_tokens_details\":{\"reasoning_tokens\":5},"        \
+    "\"total_tokens\":120}}}\n\n"
+#define DELTA(text)                                                                                          \
+    "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"" text    \
+    "\"}\n\n"
+#define SSE "text/event-stream"
+
+static struct metrics *metrics;
+static struct gateway *gateway;
+static struct fake_agent *agent;
+static struct fake_provider *provider;
+static struct gateway_spec spec;
+static struct gateway_run *run;
+static char base_url[128];
+static char root[128];
+static unsigned roots;
+
+static int set_up(void)
+{
+    metrics = metrics_new();
+    return gateway_start(metrics, &gateway, NULL);
+}
+
+static int tear_down(void)
+{
+    gateway_stop(gateway);
+    metrics_free(metrics);
+    return 0;
+}
+
+/* Start both fakes and fill spec; the test may change it before attach(). */
+static void begin(const struct fake_reply *replies, size_t n)
+{
+    agent = fake_agent_start();
+    provider = fake_provider_start(replies, n);
+    snprintf(base_url, sizeof(base_url), "http://%s/v1", provider->address);
+    snprintf(root, sizeof(root), "%s/ledger-%u", temp_dir(), roots++);
+    spec = (struct gateway_spec){.record = GATEWAY_RECORD_DIGEST, .ledger_root = root};
+    snprintf(spec.target.address, sizeof(spec.target.address), "%s", agent->address);
+    memcpy(spec.target.token, AGENT_TOKEN, sizeof(AGENT_TOKEN));
+    memcpy(spec.run_id, AGENT_RUN, sizeof(AGENT_RUN));
+    spec.provider = (struct gateway_provider){
+        .name = "fake", .base_url = base_url, .key = KEY, .auth = GATEWAY_AUTH_BEARER};
+}
+#define BEGIN(...)                                                                                           \
+    static const struct fake_reply replies_[] = {__VA_ARGS__};                                               \
+    begin(replies_, sizeof(replies_) / sizeof(replies_[0]))
+
+static void attach(void)
+{
+    struct arp_err err = {0};
+    if (gateway_attach(gateway, &spec, &run, &err) != 0)
+        printf("attach: %s\n", err.msg);
+    ASSERT_TRUE(run != NULL);
+}
+
+/* Detach; what the ledger says, one object per line, its chain verified. */
+static cJSON *end(struct gateway_sums *ret_sums)
+{
+    struct gateway_sums sums;
+    char path[256];
+    struct buf text;
+    struct chain chain;
+    cJSON *lines = cJSON_CreateArray();
+    gateway_detach(run, ret_sums ? ret_sums : &sums);
+    run = NULL;
+    fake_agent_stop(agent);
+    fake_provider_stop(provider);
+    snprintf(path, sizeof(path), "%s/" AGENT_RUN "/model_log.jsonl", root);
+    buf_init(&text, 64u << 20);
+    ASSERT_INT(file_read(path, &text, NULL), 0);
+    ASSERT_TRUE(strstr(buf_str(&text), KEY) == NULL);
+    chain_init(&chain, AGENT_RUN, "model_log.jsonl");
+    for (const char *at = buf_str(&text); *at;) {
+        size_t n = strcspn(at, "\n");
+        cJSON *line = NULL;
+        ASSERT_INT(json_parse(at, n, &line, NULL), 0);
+        ASSERT_INT(chain_accept(&chain, at, n, line, NULL), 0);
+        ASSERT_STR(json_get_str(line, "runId"), AGENT_RUN);
+        ASSERT_STR(json_get_str(line, "type"), "model_call");
+        cJSON_AddItemToArray(lines, line);
+        at += n + 1;
+    }
+    buf_done(&text);
+    return lines;
+}
+
+static const cJSON *line_of(const cJSON *lines, int i)
+{
+    const cJSON *line = cJSON_GetArrayItem(lines, i);
+    ASSERT_TRUE(line != NULL);
+    return line;
+}
+
+static void expect_digest(const cJSON *line, const char *member, const char *bytes, size_t len)
+{
+    char want[80] = "sha256:";
+    sha256_hex_of(bytes, len, want + 7);
+    ASSERT_STR(json_get_str(line, member), want);
+}
+
+static uint64_t ask(const char *body)
+{
+    return fake_agent_call(agent, "POST", "/v1/responses", TYPE, body);
+}
+
+/* Requests that reached the provider. */
+static unsigned asked(void)
+{
+    pthread_mutex_lock(&provider->lock);
+    unsigned n = provider->requests;
+    pthread_mutex_unlock(&provider->lock);
+    return n;
+}
+
+static const char *body_of(uint64_t n)
+{
+    return buf_str(&agent->uploads[n].body);
+}
+
+/* --- what passes ----------------------------------------------------------------------------------------------------------------- */
+
+static void bytes_are_handed_on_as_they_come(void)
+{
+    static const char first[] = DELTA("one"), both[] = DELTA("one") DELTA("two");
+    static const char all[] = DELTA("one") DELTA("two") DONE;
+    BEGIN({200, SSE, .body = DELTA("one") "|" DELTA("two") "|" DONE, .mode = REPLY_STEPS});
+    attach();
+    fake_agent_call(agent, "POST", "/v1/responses",
+        TYPE ",\"cookie\":\"a=b\",\"authorization\":\"Bearer of-the-workspace\",\"accept-encoding\":\"gzip\"",
+        REQUEST);
+    fake_provider_open_gate(provider);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->body.len == sizeof(first) - 1));
+    fake_provider_open_gate(provider);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->body.len == sizeof(both) - 1));
+    fake_provider_open_gate(provider);
+    fake_provider_open_gate(provider);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
+    ASSERT_STR(body_of(0), all);
+    ASSERT_INT(agent->uploads[0].status, 200);
+    ASSERT_STR(agent->uploads[0].type, SSE);
+    ASSERT_STR(provider->method, "POST");
+    ASSERT_STR(provider->url, "/v1/responses");
+    ASSERT_STR(provider->authorization, "Bearer " KEY);
+    ASSERT_STR(provider->cookie, "");
+    ASSERT_STR(provider->encoding, "");
+    ASSERT_STR(provider->expect, "");
+    ASSERT_STR(provider->type, "application/json");
+    struct gateway_sums sums;
+    cJSON *lines = end(&sums);
+    ASSERT_INT(cJSON_GetArraySize(lines), 1);
+    const cJSON *line = line_of(lines, 0);
+    expect_digest(line, "reqSha256", REQUEST, sizeof(REQUEST) - 1);
+    expect_digest(line, "respSha256", all, sizeof(all) - 1);
+    ASSERT_INT(json_get_int(line, "status", -1), 200);
+    ASSERT_INT(json_get_int(line, "attempt", -1), 1);
+    ASSERT_TRUE(!json_get_bool(line, "cut", true));
+    ASSERT_STR(json_get_str(line, "lane"), "main");
+    ASSERT_INT(json_get_int(cJSON_GetObjectItem(line, "usage"), "inputTokens", 0), 100);
+    ASSERT_INT(sums.calls, 1);
+    ASSERT_INT(sums.usage.output, 20);
+    ASSERT_INT(sums.cut, 0);
+    cJSON_Delete(lines);
+}
+
+static void stream_is_opened_until_the_run_is_there(void)
+{
+    BEGIN({200, SSE, .body = DONE});
+    agent->open = false;
+    ask(REQUEST);
+    attach();
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, agent->refused >= 3));
+    pthread_mutex_lock(&agent->lock);
+    agent->open = true;
+    pthread_mutex_unlock(&agent->lock);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
+    cJSON_Delete(end(NULL));
+}
+
+static void model_is_mapped_and_both_names_recorded(void)
+{
+    static const char *const models[] = {"gpt-5.5", NULL}, *const from[] = {"gpt-5.5", NULL},
+                             *const to[] = {"local-model", NULL};
+    BEGIN({200, SSE, .body = DONE});
+    spec.provider.models = models;
+    spec.provider.map_from = from;
+    spec.provider.map_to = to;
+    attach();
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
+    cJSON *sent = cJSON_Parse(buf_str(&provider->body));
+    ASSERT_STR(json_get_str(sent, "model"), "local-model");
+    ASSERT_TRUE(cJSON_IsFalse(cJSON_GetObjectItem(sent, "store")));
+    cJSON_Delete(sent);
+    struct model_route route;
+    struct model_request doc;
+    char full[80] = "sha256:", shape[80] = "sha256:";
+    ASSERT_INT(model_route_of("POST", "/v1/responses", &route, NULL), 0);
+    ASSERT_INT(model_request_parse(&route, REQUEST, sizeof(REQUEST) - 1, &doc, NULL), 0);
+    ASSERT_INT(model_request_digests(&doc, full + 7, shape + 7, NULL), 0);
+    model_request_done(&doc);
+    cJSON *lines = end(NULL);
+    const cJSON *line = line_of(lines, 0);
+    ASSERT_STR(json_get_str(line, "model"), "gpt-5.5");
+    ASSERT_STR(json_get_str(line, "modelSent"), "local-model");
+    ASSERT_STR(json_get_str(line, "fullSha256"), full);
+    ASSERT_STR(json_get_str(line, "shapeSha256"), shape);
+    ASSERT_TRUE(cJSON_GetArraySize(cJSON_GetObjectItem(line, "parts")) == 3);
+    cJSON_Delete(lines);
+}
+
+static void tool_calls_and_results_are_recorded(void)
+{
+    static const char call[] =
+        "event: response.output_item.done\ndata: {\"type\":\"response.output_item.done\",\"output_index\":0,"
+        "\"item\":{\"type\":\"function_call\",\"id\":\"fc_1\",\"call_id\":\"call_1\",\"name\":\"shell\","
+        "\"arguments\":\"{\\\"command\\\":[\\\"bash\\\",\\\"-lc\\\",\\\"make test\\\"]}\"}}\n\n" DONE;
+    BEGIN({200, SSE, .body = call}, {200, SSE, .body = DONE});
+    spec.record = GATEWAY_RECORD_FULL;
+    attach();
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
+    ask("{\"model\":\"m\",\"stream\":true,\"input\":[{\"type\":\"function_call\",\"call_id\":\"call_1\","
+        "\"name\":"
+        "\"shell\",\"arguments\":\"{}\"},{\"type\":\"function_call_output\",\"call_id\":\"call_1\","
+        "\"output\":"
+        "\"Exit code: 3\\nWall time: 1 seconds\\nOutput:\\nfailed\\n\"}]}");
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 1, u->whole));
+    cJSON *lines = end(NULL);
+    const cJSON *tool = cJSON_GetArrayItem(cJSON_GetObjectItem(line_of(lines, 0), "toolCalls"), 0);
+    ASSERT_STR(json_get_str(tool, "id"), "call_1");
+    ASSERT_STR(json_get_str(tool, "name"), "shell");
+    expect_digest(tool, "commandSha256", "make test", 9);
+    const cJSON *result = cJSON_GetArrayItem(cJSON_GetObjectItem(line_of(lines, 1), "toolResults"), 0);
+    ASSERT_STR(json_get_str(result, "id"), "call_1");
+    ASSERT_INT(json_get_int(result, "exitCode", -1), 3);
+    expect_digest(result, "outputSha256", "failed\n", 7);
+    ASSERT_STR(json_get_str(line_of(lines, 1), "lane"), "side");
+    /* Blobs: the answer and each part, under their digests. */
+    const cJSON *part;
+    char path[300];
+    struct buf blob;
+    cJSON_ArrayForEach(part, cJSON_GetObjectItem(line_of(lines, 0), "parts"))
+    {
+        snprintf(path, sizeof(path), "%s/" AGENT_RUN "/blobs/sha256-%s", root, part->valuestring);
+        ASSERT_INT(access(path, R_OK), 0);
+    }
+    snprintf(path, sizeof(path), "%s/" AGENT_RUN "/blobs/sha256-%s", root,
+        json_get_str(line_of(lines, 0), "respBlob"));
+    buf_init(&blob, 1u << 20);
+    ASSERT_INT(file_read(path, &blob, NULL), 0);
+    ASSERT_STR(buf_str(&blob), call);
+    buf_done(&blob);
+    cJSON_Delete(lines);
+}
+
+/* --- back-pressure and cuts -------------------------------------------------------------------------------------------------------- */
+
+static void slow_reader_stops_the_provider(void)
+{
+    enum { FLOOD = 48 << 20, SOCKETS = 20 << 20 };
+    BEGIN({200, "application/octet-stream", .body = "", .mode = REPLY_FLOOD, .flood = FLOOD});
+    attach();
+    agent->uploads[0].hold = true;
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->begun));
+    uint64_t sent = 0, before;
+    do { /* until nothing moves */
+        before = sent;
+        usleep(300000);
+        pthread_mutex_lock(&provider->lock);
+        sent = provider->sent;
+        pthread_mutex_unlock(&provider->lock);
+    } while (sent != before);
+    /* What fits into two pairs of socket buffers and our 256 KiB, not the answer. */
+    ASSERT_TRUE(sent < SOCKETS);
+    pthread_mutex_lock(&agent->lock);
+    agent->uploads[0].hold = false;
+    pthread_cond_broadcast(&agent->changed);
+    pthread_mutex_unlock(&agent->lock);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
+    ASSERT_INT(agent->uploads[0].body.len, FLOOD);
+    bool same = true;
+    for (size_t i = 0; i < FLOOD; i++)
+        same = same && agent->uploads[0].body.data[i] == fake_provider_pattern(i);
+    ASSERT_TRUE(same);
+    char digest[80] = "sha256:";
+    sha256_hex_of(agent->uploads[0].body.data, FLOOD, digest + 7);
+    cJSON *lines = end(NULL);
+    ASSERT_STR(json_get_str(line_of(lines, 0), "respSha256"), digest);
+    cJSON_Delete(lines);
+}
+
+static void client_that_leaves_aborts_the_provider(void)
+{
+    BEGIN({200, SSE, .body = DELTA("one"), .mode = REPLY_BEAT});
+    attach();
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->body.len > 0));
+    fake_agent_gone(agent, 0);
+    ASSERT_TRUE(FAKE_PROVIDER_WAIT(provider, p->aborted == 1));
+    agent->uploads[1].leave = true;
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_PROVIDER_WAIT(provider, p->aborted == 2));
+    struct gateway_sums sums;
+    cJSON *lines = end(&sums);
+    ASSERT_TRUE(json_get_bool(line_of(lines, 0), "cut", false));
+    ASSERT_TRUE(json_get_bool(line_of(lines, 1), "cut", false));
+    ASSERT_INT(sums.cut, 2);
+    cJSON_Delete(lines);
+}
+
+static void client_that_leaves_behind_the_end_is_not_cut(void)
+{
+    BEGIN({200, SSE, .body = DELTA("one") DONE, .mode = REPLY_BEAT});
+    attach();
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, strstr(buf_str(&u->body), DONE) != NULL));
+    fake_agent_gone(agent, 0);
+    ASSERT_TRUE(FAKE_PROVIDER_WAIT(provider, p->aborted == 1));
+    cJSON *lines = end(NULL);
+    ASSERT_TRUE(!json_get_bool(line_of(lines, 0), "cut", true));
+    cJSON_Delete(lines);
+}
+
+static void provider_that_breaks_off_cuts_the_answer(void)
+{
+    static const char part[] = DELTA("one");
+    BEGIN({200, SSE, .body = DELTA("one"), .mode = REPLY_CUT});
+    attach();
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->cut));
+    ASSERT_TRUE(!agent->uploads[0].whole);
+    ASSERT_STR(body_of(0), part);
+    ASSERT_INT(asked(), 1);
+    cJSON *lines = end(NULL);
+    ASSERT_TRUE(json_get_bool(line_of(lines, 0), "cut", false));
+    expect_digest(line_of(lines, 0), "respSha256", part, sizeof(part) - 1);
+    cJSON_Delete(lines);
+}
+
+static void detach_in_the_middle_cuts_and_records(void)
+{
+    BEGIN({200, SSE, .body = DELTA("one"), .mode = REPLY_BEAT});
+    spec.limits.concurrent = 1;
+    attach();
+    ask(REQUEST);
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->body.len > 0));
+    struct gateway_sums sums;
+    cJSON *lines = end(&sums);
+    ASSERT_INT(cJSON_GetArraySize(lines), 2);
+    ASSERT_TRUE(json_get_bool(line_of(lines, 0), "cut", false));
+    ASSERT_INT(json_get_int(line_of(lines, 0), "status", -1), 200);
+    /* The second waited for a place. */
+    ASSERT_TRUE(json_get_bool(line_of(lines, 1), "cut", false));
+    ASSERT_INT(json_get_int(line_of(lines, 1), "status", -1), 0);
+    ASSERT_INT(sums.calls, 1);
+    cJSON_Delete(lines);
+}
+
+/* --- retries ----------------------------------------------------------------------------------------------------------------------- */
+
+static void retry_after_is_waited_for(void)
+{
+    BEGIN({429, "application/json", "1", .body = "{\"error\":\"slow down\"}"}, {200, SSE, .body = DONE});
+    attach();
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
+    ASSERT_INT(agent->uploads[0].status, 200);
+    ASSERT_STR(body_of(0), DONE);
+    ASSERT_TRUE(provider->at_ns[1] - provider->at_ns[0] >= 1000000000);
+    struct gateway_sums sums;
+    cJSON *lines = end(&sums);
+    ASSERT_INT(cJSON_GetArraySize(lines), 2);
+    ASSERT_INT(json_get_int(line_of(lines, 0), "status", -1), 429);
+    ASSERT_INT(json_get_int(line_of(lines, 1), "status", -1), 200);
+    ASSERT_INT(json_get_int(line_of(lines, 1), "attempt", -1), 2);
+    ASSERT_INT(sums.calls, 1);
+    ASSERT_INT(sums.retries, 1);
+    cJSON_Delete(lines);
+}
+
+static void last_of_five_failures_is_handed_on(void)
+{
+    BEGIN({503, "application/json", "0", .body = "{\"error\":\"down\"}"});
+    attach();
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
+    ASSERT_INT(agent->uploads[0].status, 503);
+    ASSERT_STR(agent->uploads[0].retry_after, "0");
+    ASSERT_STR(body_of(0), "{\"error\":\"down\"}");
+    ASSERT_INT(asked(), 5);
+    cJSON *lines = end(NULL);
+    ASSERT_INT(cJSON_GetArraySize(lines), 5);
+    cJSON_Delete(lines);
+}
+
+static void provider_that_is_not_there_is_told(void)
+{
+    BEGIN({200, SSE, .body = DONE});
+    char address[64];
+    close(fake_listen(address));
+    snprintf(base_url, sizeof(base_url), "http://%s", address);
+    spec.limits.deadline_ms = 1000; /* no time for five attempts */
+    attach();
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
+    ASSERT_INT(agent->uploads[0].status, 502);
+    ASSERT_CONTAINS(body_of(0), "arp_provider_unavailable");
+    ASSERT_TRUE(strstr(body_of(0), address) == NULL);
+    cJSON *lines = end(NULL);
+    ASSERT_TRUE(cJSON_GetArraySize(lines) >= 2);
+    cJSON_Delete(lines);
+}
+
+static void hang_ends_at_the_deadline(void)
+{
+    BEGIN({200, SSE, .body = "", .mode = REPLY_NEVER});
+    spec.limits.deadline_ms = 300;
+    attach();
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
+    ASSERT_INT(agent->uploads[0].status, 400);
+    ASSERT_CONTAINS(body_of(0), "arp_budget_exceeded");
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 1, u->whole));
+    ASSERT_INT(agent->uploads[1].status, 400);
+    ASSERT_INT(asked(), 1);
+    cJSON *lines = end(NULL);
+    ASSERT_STR(json_get_str(line_of(lines, 1), "refused"), "budget");
+    cJSON_Delete(lines);
+}
+
+/* --- answers that are none ----------------------------------------------------------------------------------------------------------- */
+
+static void redirect_is_not_followed(void)
+{
+    BEGIN({302, "text/html", .location = "http://127.0.0.1:1/elsewhere", .body = "moved"});
+    spec.record = GATEWAY_RECORD_FULL;
+    attach();
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
+    ASSERT_INT(agent->uploads[0].status, 502);
+    ASSERT_INT(asked(), 1);
+    ASSERT_TRUE(strstr(body_of(0), "moved") == NULL);
+    /* The record has what the client got. */
+    char digest[80] = "sha256:";
+    sha256_hex_of(body_of(0), agent->uploads[0].body.len, digest + 7);
+    cJSON *lines = end(NULL);
+    ASSERT_STR(json_get_str(line_of(lines, 0), "respSha256"), digest);
+    ASSERT_STR(json_get_str(line_of(lines, 0), "refused"), "provider");
+    ASSERT_TRUE(cJSON_IsNull(cJSON_GetObjectItem(line_of(lines, 0), "respBlob")));
+    cJSON_Delete(lines);
+}
+
+static void refused_key_is_told_without_the_providers_words(void)
+{
+    BEGIN({401, "application/json", .body = "{\"error\":\"Incorrect API key: " KEY "\"}"});
+    attach();
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
+    ASSERT_INT(agent->uploads[0].status, 400);
+    ASSERT_CONTAINS(body_of(0), "arp_provider_key");
+    ASSERT_TRUE(strstr(body_of(0), KEY) == NULL);
+    ASSERT_INT(asked(), 1);
+    cJSON_Delete(end(NULL));
+}
+
+static void *garbage_server(void *arg)
+{
+    static const char garbage[] = "SSH-2.0-OpenSSH_9.2\r\n\r\n\x01\x02";
+    int fd = *(int *)arg;
+    for (int c; (c = accept(fd, NULL, NULL)) >= 0; close(c)) {
+        char request[4096];
+        if (recv(c, request, sizeof(request), 0) > 0)
+            (void)!write(c, garbage, sizeof(garbage) - 1);
+    }
+    return NULL;
+}
+
+static void garbage_is_no_answer(void)
+{
+    BEGIN({200, SSE, .body = DONE});
+    char address[64];
+    int fd = fake_listen(address);
+    pthread_t thread;
+    ASSERT_INT(pthread_create(&thread, NULL, garbage_server, &fd), 0);
+    snprintf(base_url, sizeof(base_url), "http://%s/v1", address);
+    attach();
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
+    ASSERT_INT(agent->uploads[0].status, 502);
+    ASSERT_TRUE(strstr(body_of(0), "SSH") == NULL);
+    cJSON_Delete(end(NULL));
+    shutdown(fd, SHUT_RDWR);
+    pthread_join(thread, NULL);
+    close(fd);
+}
+
+/* --- what is refused ------------------------------------------------------------------------------------------------------------------- */
+
+static void expect_refusal(uint64_t n, int status, const char *code)
+{
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, n, u->whole));
+    ASSERT_INT(agent->uploads[n].status, status);
+    ASSERT_CONTAINS(body_of(n), code);
+}
+
+static void refusals_make_no_connection(void)
+{
+    static const char *const models[] = {"gpt-5.5", NULL};
+    BEGIN({200, SSE, .body = DONE});
+    spec.provider.models = models;
+    attach();
+    expect_refusal(ask("{\"model\":\"gpt-5.5\",\"input\":\"x\",\"tools\":[{\"type\":\"web_search\"}]}"), 400,
+        "arp_hosted_tool");
+    expect_refusal(ask("{\"model\":\"gpt-6\",\"input\":\"x\"}"), 403, "arp_model_not_allowed");
+    expect_refusal(
+        ask("{\"model\":\"gpt-5.5\",\"input\":\"x\",\"previous_response_id\":\"r1\"}"), 400, "arp_policy");
+    expect_refusal(ask("no JSON"), 400, "arp_policy");
+    expect_refusal(fake_agent_call(agent, "POST", "/v1/files", TYPE, "{}"), 403, "arp_policy");
+    expect_refusal(fake_agent_call(agent, "DELETE", "/v1/responses", TYPE, "{}"), 403, "arp_policy");
+    expect_refusal(fake_agent_call(agent, "POST", "/v1/messages", TYPE,
+                       "{\"model\":\"gpt-6\",\"max_tokens\":1,\"messages\":[]}"),
+        403, "{\"type\":\"error\",\"error\":{\"type\":\"permission_error\"");
+    ASSERT_INT(provider->connections, 0);
+    struct gateway_sums sums;
+    cJSON *lines = end(&sums);
+    ASSERT_INT(cJSON_GetArraySize(lines), 7);
+    ASSERT_STR(json_get_str(line_of(lines, 0), "refused"), "hosted_tool");
+    ASSERT_STR(json_get_str(line_of(lines, 1), "refused"), "model");
+    ASSERT_INT(sums.refused, 7);
+    ASSERT_INT(sums.calls, 0);
+    cJSON_Delete(lines);
+}
+
+static void body_over_the_limit_is_refused(void)
+{
+    BEGIN({200, SSE, .body = DONE});
+    attach();
+    char *large = malloc(MODEL_REQUEST_MAX + 2);
+    ASSERT_TRUE(large != NULL);
+    memset(large, ' ', MODEL_REQUEST_MAX + 1);
+    large[MODEL_REQUEST_MAX + 1] = '\0';
+    expect_refusal(ask(large), 400, "arp_policy");
+    free(large);
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 1, u->whole));
+    ASSERT_INT(agent->uploads[1].status, 200);
+    cJSON *lines = end(NULL);
+    ASSERT_TRUE(cJSON_IsNull(cJSON_GetObjectItem(line_of(lines, 0), "reqSha256")));
+    cJSON_Delete(lines);
+}
+
+static void metrics_tell_what_happened(void)
+{
+    struct buf text;
+    BEGIN({200, SSE, .body = DONE});
+    struct metrics *all = metrics, *own = metrics_new();
+    gateway_stop(gateway);
+    ASSERT_INT(gateway_start(own, &gateway, NULL), 0);
+    attach();
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
+    expect_refusal(ask("no JSON"), 400, "arp_policy");
+    cJSON_Delete(end(NULL));
+    buf_init(&text, 1u << 20);
+    ASSERT_INT(metrics_render(own, &text, NULL), 0);
+    static const char *const lines[] = {"arp_model_calls_total{dialect=\"responses\",outcome=\"ok\"} 1\n",
+        "arp_model_calls_total{dialect=\"responses\",outcome=\"refused\"} 1\n",
+        "arp_model_refused_total{reason=\"policy\"} 1\n", "arp_model_tokens_total{kind=\"input\"} 100\n",
+        "arp_model_tokens_total{kind=\"reasoning\"} 5\n", "arp_model_retries_total 0\n",
+        "arp_model_call_seconds_count 2\n"};
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        if (!strstr(buf_str(&text), lines[i]))
+            printf("missing: %s", lines[i]);
+        ASSERT_TRUE(strstr(buf_str(&text), lines[i]) != NULL);
+    }
+    buf_done(&text);
+    gateway_stop(gateway);
+    metrics_free(own);
+    ASSERT_INT(gateway_start(all, &gateway, NULL), 0);
+}
+
+static void many_values_are_refused(void)
+{
+    BEGIN({200, SSE, .body = DONE});
+    attach();
+    struct buf body;
+    buf_init(&body, 8u << 20);
+    buf_append_str(&body, "{\"model\":\"m\",\"input\":[0");
+    for (int i = 0; i < 500001; i++)
+        buf_append_str(&body, ",0");
+    buf_append_str(&body, "]}");
+    expect_refusal(ask(buf_str(&body)), 400, "values");
+    /* Commas in texts are no values. */
+    buf_reset(&body);
+    buf_append_str(&body, "{\"model\":\"m\",\"input\":\"\\\"");
+    for (int i = 0; i < 500001; i++)
+        buf_append_str(&body, ",0");
+    buf_append_str(&body, "\"}");
+    ask(buf_str(&body));
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 1, u->whole));
+    ASSERT_INT(agent->uploads[1].status, 200);
+    buf_done(&body);
+    cJSON_Delete(end(NULL));
+}
+
+static void calls_wait_for_a_place(void)
+{
+    BEGIN({200, SSE, .body = DELTA("one") "|" DONE, .mode = REPLY_STEPS});
+    spec.limits.concurrent = 2;
+    attach();
+    for (int i = 0; i < 4; i++)
+        ask(REQUEST);
+    fake_provider_open_gate(provider);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->body.len > 0));
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 1, u->body.len > 0));
+    usleep(100000);
+    ASSERT_INT(asked(), 2);
+    fake_agent_gone(agent, 2); /* while it waits */
+    fake_provider_open_gate(provider);
+    fake_provider_open_gate(provider);
+    for (uint64_t i = 0; i < 4; i++)
+        ASSERT_TRUE(i == 2 || FAKE_AGENT_WAIT(agent, i, u->whole));
+    ASSERT_INT(asked(), 3);
+    struct gateway_sums sums;
+    cJSON *lines = end(&sums);
+    ASSERT_INT(cJSON_GetArraySize(lines), 4);
+    ASSERT_INT(sums.calls, 3);
+    ASSERT_INT(sums.cut, 1);
+    cJSON_Delete(lines);
+}
+
+static int day_used(void *ctx, uint64_t *ret_calls, uint64_t *ret_tokens, struct arp_err *err)
+{
+    (void)err;
+    *ret_calls = ((uint64_t *)ctx)[0];
+    *ret_tokens = ((uint64_t *)ctx)[1];
+    return 0;
+}
+
+static void day_add(void *ctx, uint64_t calls, const struct model_usage *usage)
+{
+    ((uint64_t *)ctx)[0] += calls;
+    ((uint64_t *)ctx)[1] += usage->input + usage->output;
+}
+
+static void budget_is_sticky(void)
+{
+    uint64_t day[2] = {0, 0};
+    BEGIN({200, SSE, .body = DONE});
+    spec.limits.tokens_per_run = 150;
+    spec.limits.tokens_per_day = 1000000;
+    spec.day = (struct gateway_day){day_used, day_add, day};
+    attach();
+    for (uint64_t i = 0; i < 2; i++) {
+        ask(REQUEST);
+        ASSERT_TRUE(FAKE_AGENT_WAIT(agent, i, u->whole));
+        ASSERT_INT(agent->uploads[i].status, 200);
+    }
+    expect_refusal(ask(REQUEST), 400, "arp_budget_exceeded");
+    expect_refusal(ask(REQUEST), 400, "arp_budget_exceeded");
+    ASSERT_INT(asked(), 2);
+    cJSON_Delete(end(NULL));
+    ASSERT_INT(day[0], 2);
+    ASSERT_INT(day[1], 240);
+}
+
+static void nonsense_from_the_agent_ends_the_stream_only(void)
+{
+    BEGIN({200, SSE, .body = DELTA("one") "|" DONE, .mode = REPLY_STEPS});
+    attach();
+    ask(REQUEST);
+    fake_provider_open_gate(provider);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->body.len > 0));
+    fake_agent_send(agent, "nonsense\n", 9);
+    ask(REQUEST);
+    fake_provider_open_gate(provider);
+    fake_provider_open_gate(provider);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
+    ASSERT_TRUE(!agent->uploads[1].begun);
+    cJSON *lines = end(NULL);
+    ASSERT_INT(cJSON_GetArraySize(lines), 1);
+    cJSON_Delete(lines);
+}
+
+static void calls_that_cannot_be_recorded_are_not_made(void)
+{
+    BEGIN({200, SSE, .body = DONE});
+    attach();
+    struct rlimit was;
+    ASSERT_INT(getrlimit(RLIMIT_FSIZE, &was), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    struct rlimit small = {100, was.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &small);
+    ask(REQUEST);
+    bool first = FAKE_AGENT_WAIT(agent, 0, u->whole);
+    usleep(50000); /* the line is written behind the answer */
+    ask(REQUEST);
+    bool second = FAKE_AGENT_WAIT(agent, 1, u->whole);
+    setrlimit(RLIMIT_FSIZE, &was);
+    ASSERT_TRUE(first && second);
+    ASSERT_INT(agent->uploads[1].status, 503);
+    ASSERT_CONTAINS(body_of(1), "arp_unavailable");
+    ASSERT_INT(asked(), 1);
+    cJSON_Delete(end(NULL));
+}
+
+static void base_url_and_key_are_checked(void)
+{
+    struct arp_err err;
+    BEGIN({200, SSE, .body = DONE});
+    spec.provider.base_url = "http://192.0.2.1/v1";
+    ASSERT_INT(gateway_attach(gateway, &spec, &run, &err), ARP_E_INVALID);
+    ASSERT_TRUE(strstr(err.msg, KEY) == NULL);
+    spec.provider.base_url = base_url;
+    spec.provider.key = KEY "\r\nx-other: y";
+    ASSERT_INT(gateway_attach(gateway, &spec, &run, &err), ARP_E_INVALID);
+    ASSERT_TRUE(strstr(err.msg, KEY) == NULL);
+    spec.provider.key = KEY;
+    attach();
+    cJSON_Delete(end(NULL));
+}
+
+/* --- many ------------------------------------------------------------------------------------------------------------------------------ */
+
+static void two_hundred_streams_at_once(void)
+{
+    enum { STREAMS = 200 };
+    BEGIN({200, SSE, .body = DELTA("one") "|" DONE, .mode = REPLY_STEPS});
+    attach();
+    for (int i = 0; i < STREAMS; i++)
+        ask(REQUEST);
+    fake_provider_open_gate(provider);
+    for (int i = 0; i < STREAMS; i++)
+        ASSERT_TRUE(FAKE_AGENT_WAIT(agent, i, u->body.len == strlen(DELTA("one"))));
+    ASSERT_INT(asked(), STREAMS);
+    fake_provider_open_gate(provider);
+    fake_provider_open_gate(provider);
+    for (int i = 0; i < STREAMS; i++) {
+        ASSERT_TRUE(FAKE_AGENT_WAIT(agent, i, u->whole));
+        ASSERT_STR(body_of((uint64_t)i), DELTA("one") DONE);
+    }
+    struct gateway_sums sums;
+    cJSON *lines = end(&sums);
+    ASSERT_INT(cJSON_GetArraySize(lines), STREAMS);
+    ASSERT_INT(sums.calls, STREAMS);
+    ASSERT_INT(sums.cut, 0);
+    ASSERT_INT(sums.usage.input, STREAMS * 100);
+    cJSON_Delete(lines);
+}
+
+TEST_SUITE_WITH(gateway_test, set_up, tear_down, TEST(bytes_are_handed_on_as_they_come),
+    TEST(stream_is_opened_until_the_run_is_there), TEST(model_is_mapped_and_both_names_recorded),
+    TEST(tool_calls_and_results_are_recorded), TEST(slow_reader_stops_the_provider),
+    TEST(client_that_leaves_aborts_the_provider), TEST(client_that_leaves_behind_the_end_is_not_cut),
+    TEST(provider_that_breaks_off_cuts_the_answer), TEST(detach_in_the_middle_cuts_and_records),
+    TEST(retry_after_is_waited_for), TEST(last_of_five_failures_is_handed_on),
+    TEST(provider_that_is_not_there_is_told), TEST(hang_ends_at_the_deadline), TEST(redirect_is_not_followed),
+    TEST(refused_key_is_told_without_the_providers_words), TEST(garbage_is_no_answer),
+    TEST(refusals_make_no_connection), TEST(body_over_the_limit_is_refused), TEST(budget_is_sticky),
+    TEST(metrics_tell_what_happened), TEST(many_values_are_refused), TEST(calls_wait_for_a_place),
+    TEST(nonsense_from_the_agent_ends_the_stream_only), TEST(calls_that_cannot_be_recorded_are_not_made),
+    TEST(base_url_and_key_are_checked), TEST(two_hundred_streams_at_once))
