@@ -104,6 +104,8 @@ static void forget(struct proctable *t, struct proc *p)
     *at = p->next;
     t->live--;
     drop_attempts(t, p);
+    /* Closing does not do it while a process that the agent is just starting still holds a copy: its end would be told with p, which is gone. */
+    epoll_ctl(t->config.epoll_fd, EPOLL_CTL_DEL, p->pidfd, NULL);
     close(p->pidfd);
     free(p);
 }

@@ -1,11 +1,10 @@
 /*
  * Run: see run.h.
  */
-#include "agent/run.h"
+#include "agent/run.intern.h"
 
 #include <errno.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,63 +12,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/box.h"
-#include "agent/calls.h"
-#include "agent/cmdlog.h"
-#include "agent/command.h"
 #include "agent/envjson.h"
-#include "agent/evdir.h"
-#include "agent/evlog.h"
-#include "agent/loop.h"
 #include "agent/outputs.h"
-#include "agent/proclog.h"
 #include "agent/sandbox.h"
-#include "agent/snapshot.h"
 #include "agent/treekill.h"
-#include "agent/turn.h"
-#include "agent/verdict.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
 #include "shared/log.h"
-
-struct run {
-    struct runner *runner;
-    const struct runner_config *config;
-    struct run_request *req;
-    struct stream *stream;
-    struct evdir dir;
-    struct evlog events;
-    struct cmdlog commands;
-    struct snapshot *snapshot;
-    struct snapshot_state before, after;
-    struct snapshot_diff diff;
-    struct proclog processes;
-    char bearer[RELAY_BEARER_LEN + 1]; /* of the relay; "" while it is not open for this run */
-    struct engine_info engine;         /* that works; name NULL: the image does not have what was asked for */
-    struct turn *turn;                 /* of an engine with a CLI, else NULL */
-    struct calls calls;                /* of the model */
-    struct engine_story story;         /* of the built-in engine */
-    struct builtin_shell_result
-        *shell; /* what it wants to know of the command at hand; NULL when it is not its */
-    struct command_talk shell_talk;
-    char shell_error[ARP_ERR_MSG_MAX]; /* shell->error */
-    struct box *box;                   /* NULL: no command can start */
-    char box_error[ARP_ERR_MSG_MAX];
-    const struct seccomp_prog *seccomp; /* of the box; NULL without one */
-    struct seccomp_prog *custom;        /* owned: compiled for this run */
-    struct command_result result;       /* of the command at hand; too large for the stack */
-    uint64_t dropped;                   /* process records that no log holds */
-    int repo_fd;
-    int cancel_fd; /* eventfd: run_stop was called */
-    int peer_fd;
-    int64_t deadline_ns;
-    atomic_int stop; /* enum stop_reason */
-    size_t ran;      /* commands that were started or tried */
-    struct verdict verdict;
-    char final_text[ARP_ERR_MSG_MAX + 64]; /* of a shell run */
-    char outputs_hex[SHA256_HEX_LEN + 1], env_hex[SHA256_HEX_LEN + 1], log_hex[SHA256_HEX_LEN + 1],
-        processes_hex[SHA256_HEX_LEN + 1], engine_hex[SHA256_HEX_LEN + 1];
-};
 
 static bool is_shell(const struct run *run)
 {
@@ -161,36 +110,36 @@ int run_new(struct runner *runner, struct run_request *req, struct stream *strea
     return 0;
 }
 
-static void fail(struct run *run, const char *status, const char *reason, const char *message)
+void run_fail(struct run *run, const char *status, const char *reason, const char *message)
 {
     verdict_fail(&run->verdict, status, reason, message);
 }
 
-static void fail_err(struct run *run, const char *reason, const struct arp_err *err)
+void run_fail_err(struct run *run, const char *reason, const struct arp_err *err)
 {
     struct log_ctx ctx = {0};
     memcpy(ctx.run_id, run->req->run_id, sizeof(run->req->run_id));
     log_error(LOG_LEVEL_ERROR, &ctx, "run step failed", err);
-    fail(run, "failed", reason, err->msg);
+    run_fail(run, "failed", reason, err->msg);
 }
 
-static bool is_over(const struct run *run)
+bool run_is_over(const struct run *run)
 {
     return verdict_over(&run->verdict);
 }
 
 /* Note a stop or the end of the run's time, if either has come. */
-static void check_clock(struct run *run)
+void run_check_clock(struct run *run)
 {
     switch ((enum stop_reason)atomic_load(&run->stop)) {
     case STOP_CANCELLED:
-        fail(run, "failed", "cancelled", "the run was cancelled");
+        run_fail(run, "failed", "cancelled", "the run was cancelled");
         break;
     case STOP_ORCHESTRATOR_GONE:
-        fail(run, "failed", "orchestrator_gone", "the orchestrator closed the event stream");
+        run_fail(run, "failed", "orchestrator_gone", "the orchestrator closed the event stream");
         break;
     case STOP_AGENT_SHUTDOWN:
-        fail(run, "failed", "agent_shutdown", "the workspace was stopped");
+        run_fail(run, "failed", "agent_shutdown", "the workspace was stopped");
         break;
     case STOP_NONE:
         break;
@@ -198,7 +147,7 @@ static void check_clock(struct run *run)
     if (clock_mono_ns() >= run->deadline_ns) {
         char text[80];
         snprintf(text, sizeof(text), "the run took longer than %lld ms", (long long)run->req->timeout_ms);
-        fail(run, "timeout", NULL, text);
+        run_fail(run, "timeout", NULL, text);
     }
 }
 
@@ -207,12 +156,12 @@ static void pump_engine(struct run *run)
 {
     struct arp_err err = {0};
     if (run->turn && turn_pump(run->turn, &err) != 0)
-        fail_err(run, "evidence_error", &err);
+        run_fail_err(run, "evidence_error", &err);
     else if (!run->turn && run->bearer[0])
         calls_pump(&run->calls);
 }
 
-static int on_idle(void *ctx)
+int run_idle(void *ctx)
 {
     struct run *run = ctx;
     pump_engine(run);
@@ -237,7 +186,7 @@ static void on_records(void *ctx)
     for (const struct process_record *r = list; r; r = r->next) {
         bool written = false;
         if (proclog_append(&run->processes, r, &written, &err) != 0)
-            fail_err(run, "evidence_error", &err);
+            run_fail_err(run, "evidence_error", &err);
         if (written)
             evlog_process(&run->events, r, run->processes.chain.prev);
         else
@@ -246,7 +195,7 @@ static void on_records(void *ctx)
     process_records_free(list);
     /* The log before the events that speak of it. */
     if (proclog_flush(&run->processes, &err) != 0)
-        fail_err(run, "evidence_error", &err);
+        run_fail_err(run, "evidence_error", &err);
     evlog_flush(&run->events);
     if (run->processes.full && !was_full)
         recorder_close_budget(box_recorder(run->box));
@@ -329,7 +278,7 @@ static int execute(struct run *run, const struct command *c, size_t id, struct a
         .peer_fd = run->peer_fd,
         .on_peer_gone = on_peer_gone,
         .on_records = on_wake,
-        .idle = {.call = on_idle, .ctx = run},
+        .idle = {.call = run_idle, .ctx = run},
         .talk = run->turn    ? turn_talk(run->turn)
                 : run->shell ? &run->shell_talk
                              : NULL};
@@ -346,9 +295,9 @@ static void judge(struct run *run, const struct cmd_rec *rec)
 {
     char text[ARP_ERR_MSG_MAX];
     verdict_start(&run->verdict, rec, &run->result.outcome);
-    check_clock(run);
+    run_check_clock(run);
     if (run->turn && !turn_judge(run->turn, rec->exit_code, &rec->io->err, text))
-        fail(run, "failed", "engine_error", text);
+        run_fail(run, "failed", "engine_error", text);
     else if (!run->turn && !run->shell)
         verdict_command(&run->verdict, rec, &run->result.outcome);
 }
@@ -358,26 +307,13 @@ static void end_turn(struct run *run)
 {
     struct arp_err err = {0};
     if (turn_end(run->turn, &err) != 0)
-        fail_err(run, "evidence_error", &err);
+        run_fail_err(run, "evidence_error", &err);
     memcpy(run->engine_hex, turn_sha256(run->turn), sizeof(run->engine_hex));
     run->ran += turn_commands(run->turn);
 }
 
-/* What the built-in engine tells its model. */
-static void tell_shell(struct run *run, const struct cmd_rec *rec)
-{
-    struct builtin_shell_result *s = run->shell;
-    s->exit_code = rec->exit_code;
-    s->timed_out = rec->timed_out;
-    s->duration_ms = rec->duration_ms;
-    if (rec->error) {
-        snprintf(run->shell_error, sizeof(run->shell_error), "%s", rec->error);
-        s->error = run->shell_error;
-    }
-}
-
 /* One command: start event, execution, log line, finish event. */
-static void run_command(struct run *run, const struct command *c, size_t id)
+void run_command(struct run *run, const struct command *c, size_t id)
 {
     char cwd[2200];
     char name[SIGNAL_NAME_MAX];
@@ -414,81 +350,13 @@ static void run_command(struct run *run, const struct command *c, size_t id)
     rec.exit_code = command_exit_code(result, name, &rec.signal);
     judge(run, &rec);
     if (rc && outcome->stage == EXEC_STARTED)
-        fail_err(run, "evidence_error", &err);
+        run_fail_err(run, "evidence_error", &err);
     rc = cmdlog_append(&run->commands, &rec, &err);
     if (rc)
-        fail_err(run, "evidence_error", &err);
+        run_fail_err(run, "evidence_error", &err);
     evlog_command_finished(&run->events, &rec, run->commands.chain.prev);
     if (run->shell)
-        tell_shell(run, &rec);
-}
-
-/* --- the built-in engine --- */
-
-static void tap_shell(void *ctx, int which, const char *bytes, size_t len)
-{
-    struct run *run = ctx;
-    builtin_output_add(which == 0 ? &run->shell->out : &run->shell->err, bytes, len);
-}
-
-static int refuse_shell(struct builtin_shell_result *ret, const char *why)
-{
-    ret->exit_code = 126;
-    ret->error = why;
-    return 0;
-}
-
-/* The model wants a command. How it ended is the model's to judge; a run that is over ends the engine. */
-static int on_shell(
-    void *ctx, const char *text, int64_t timeout_ms, struct builtin_shell_result *ret, struct arp_err *err)
-{
-    struct run *run = ctx;
-    const char *const argv[] = {"/bin/sh", "-c", text};
-    struct command c;
-    memset(ret, 0, sizeof(*ret));
-    if (run->ran >= LIMIT_COMMAND_LINES)
-        return refuse_shell(ret, "this run has had all the commands it may have");
-    int rc = command_init(&c, argv, 3, true, timeout_ms, err);
-    if (rc == 0) {
-        run->shell = ret;
-        run->shell_talk = (struct command_talk){.in_fd = -1, .wake_fd = -1, .tap = tap_shell, .tap_ctx = run};
-        run_command(run, &c, run->ran);
-        run->shell = NULL;
-    }
-    command_done(&c);
-    if (rc == ARP_E_FIELD)
-        return refuse_shell(ret, "the command is too long");
-    if (rc == 0 && is_over(run))
-        rc = arp_fail(err, strcmp(run->verdict.status, "timeout") == 0 ? ARP_E_TIMEOUT : ARP_E_GONE, 0, "%s",
-            run->verdict.message);
-    return rc;
-}
-
-static void run_loop(struct run *run)
-{
-    struct arp_err err = {0};
-    char text[ARP_ERR_MSG_MAX];
-    struct loop_spec spec = {.req = run->req,
-        .workspace = run->config->workspace,
-        .relay = run->config->relay,
-        .dir = &run->dir,
-        .repo_fd = run->repo_fd,
-        .uid = SANDBOX_UID,
-        .gid = SANDBOX_GID,
-        .deadline_ns = run->deadline_ns,
-        .cancel_fd = run->cancel_fd,
-        .idle = on_idle,
-        .shell = on_shell,
-        .ctx = run};
-    int rc = loop_run(&spec, &run->story, run->engine_hex, &err);
-    relay_close(run->config->relay);
-    calls_pump(&run->calls);
-    check_clock(run);
-    if (rc)
-        fail_err(run, rc == ARP_E_NOT_FOUND ? "engine_error" : "evidence_error", &err);
-    snprintf(text, sizeof(text), "builtin failed: %.400s", run->story.message);
-    if (run->story.failed)
-        fail(run, "failed", "engine_error", text);
+        run_builtin_tell(run, &rec);
 }
 
 /* Bytes of a finished document into the evidence directory. */
@@ -498,7 +366,7 @@ static void keep_file(struct run *run, const char *name, int rc, const struct bu
     if (rc == 0)
         rc = evdir_write_file(&run->dir, name, content, ret_hex, err);
     if (rc)
-        fail_err(run, "evidence_error", err);
+        run_fail_err(run, "evidence_error", err);
 }
 
 static void write_outputs(struct run *run)
@@ -512,7 +380,7 @@ static void write_outputs(struct run *run)
         .diff = &run->diff,
         .dirs = run->req->artifact_dirs,
         .dir_count = run->req->artifact_dir_count,
-        .idle = {.call = on_idle, .ctx = run}};
+        .idle = {.call = run_idle, .ctx = run}};
     int rc = outputs_write(&spec, &text, &err);
     keep_file(run, "outputs.json", rc, &text, run->outputs_hex, &err);
 }
@@ -537,7 +405,7 @@ static void write_env(struct run *run)
 static void git_before(struct run *run)
 {
     struct arp_err err = {0};
-    struct capture_idle idle = {.call = on_idle, .ctx = run};
+    struct capture_idle idle = {.call = run_idle, .ctx = run};
     if (runner_take_snapshot(run->runner, &run->snapshot, &err) == 0) {
         snapshot_take(run->snapshot, &idle, &run->before);
         return;
@@ -551,7 +419,7 @@ static void git_before(struct run *run)
 static void git_after(struct run *run)
 {
     struct arp_err err = {0};
-    struct capture_idle idle = {.call = on_idle, .ctx = run};
+    struct capture_idle idle = {.call = run_idle, .ctx = run};
     int rc = 0;
     if (run->snapshot) {
         snapshot_take(run->snapshot, &idle, &run->after);
@@ -563,7 +431,7 @@ static void git_after(struct run *run)
         rc = evdir_write_file(&run->dir, "diff.patch", &empty, run->diff.sha256, &err);
     }
     if (rc)
-        fail_err(run, "evidence_error", &err);
+        run_fail_err(run, "evidence_error", &err);
     evlog_diff_ready(&run->events, &run->diff, run->before.tree, run->after.tree);
 }
 
@@ -573,9 +441,9 @@ static void finish(struct run *run)
     if (cmdlog_digest(&run->commands, run->log_hex, &err) != 0 ||
         proclog_digest(&run->processes, run->processes_hex, &err) != 0 || evdir_sync(&run->dir, &err) != 0 ||
         evlog_error(&run->events, &err) != 0)
-        fail_err(run, "evidence_error", &err);
+        run_fail_err(run, "evidence_error", &err);
     snprintf(run->final_text, sizeof(run->final_text), "%zu of %zu commands ran; %s", run->ran,
-        run->req->command_count, is_over(run) ? run->verdict.message : "all exited with code 0");
+        run->req->command_count, run_is_over(run) ? run->verdict.message : "all exited with code 0");
     const struct engine_story *story = run->turn ? turn_story(run->turn) : &run->story;
     struct run_model model = {.thread_id = story->thread_id,
         .calls = run->calls.count,
@@ -584,7 +452,7 @@ static void finish(struct run *run)
     struct run_end end = {.engine = run->engine.name ? run->engine.name : run->req->engine,
         .model = is_shell(run) ? NULL : &model,
         .status = run->verdict.status,
-        .error_message = is_over(run) ? run->verdict.message : NULL,
+        .error_message = run_is_over(run) ? run->verdict.message : NULL,
         .reason = run->verdict.reason,
         .final_text = is_shell(run) ? run->final_text : buf_str(&story->final_text),
         .git_commit = run->before.commit[0] ? run->before.commit : NULL,
@@ -608,24 +476,24 @@ void run_execute(struct run *run)
     run->deadline_ns = clock_mono_ns() + run->req->timeout_ms * 1000000;
     run->repo_fd = fd_open_beneath(run->config->workspace->fd, "repo", O_RDONLY | O_DIRECTORY, 0, &err);
     if (run->repo_fd < 0)
-        fail_err(run, "workspace_error", &err);
+        run_fail_err(run, "workspace_error", &err);
     pthread_mutex_lock(workload);
     if (open_engine(run, &err) != 0)
-        fail_err(run, "engine_error", &err);
+        run_fail_err(run, "engine_error", &err);
     else if (open_box(run, &err) != 0)
         snprintf(run->box_error, sizeof(run->box_error), "%s", err.msg);
     git_before(run);
-    check_clock(run);
-    for (size_t i = 0; i < run->req->command_count && !is_over(run); i++) {
+    run_check_clock(run);
+    for (size_t i = 0; i < run->req->command_count && !run_is_over(run); i++) {
         run_command(run, &run->req->commands[i], i);
-        check_clock(run);
+        run_check_clock(run);
     }
-    if (run->turn && !is_over(run))
+    if (run->turn && !run_is_over(run))
         run_command(run, turn_command(run->turn), 0);
-    else if (!is_shell(run) && !is_over(run))
-        run_loop(run);
+    else if (!is_shell(run) && !run_is_over(run))
+        run_builtin(run);
     if (tree_kill_wait(SANDBOX_UID, 5000, &err) != 0)
-        fail_err(run, "sandbox_error", &err);
+        run_fail_err(run, "sandbox_error", &err);
     git_after(run);
     pthread_mutex_unlock(workload);
     write_outputs(run);

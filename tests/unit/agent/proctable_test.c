@@ -5,10 +5,12 @@
 #include "agent/proctable.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -129,6 +131,34 @@ static struct proctable_counts counts(void)
     struct proctable_counts c;
     proctable_counts(table, &c);
     return c;
+}
+
+/* The agent starts a helper, which has all descriptors until its exec, just when a recorded process ends. */
+static void process_that_ended_is_not_told_again(void)
+{
+    struct actor a;
+    struct epoll_event e;
+    open_table();
+    actor_start(&a, path_cat);
+    proctable_asked(table, a.pid, &a.call, NULL);
+    fflush(stdout);
+    pid_t helper = fork();
+    if (helper == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;)
+            pause();
+    }
+    close(a.order);
+    kill(a.pid, SIGKILL);
+    waitpid(a.pid, NULL, 0);
+    ASSERT_INT(epoll_wait(config.epoll_fd, &e, 1, 2000), 1);
+    proctable_ended(table, e.data.ptr);
+    ASSERT_INT(proctable_live(table), 0);
+    int told = epoll_wait(config.epoll_fd, &e, 1, 100);
+    kill(helper, SIGKILL);
+    waitpid(helper, NULL, 0);
+    ASSERT_INT(told, 0);
+    close_table();
 }
 
 static void exec_is_recorded_when_confirmed(void)
@@ -344,7 +374,7 @@ static void abandoned_processes_are_forgotten(void)
     close_table();
 }
 
-TEST_SUITE(proctable_test, TEST(exec_is_recorded_when_confirmed),
+TEST_SUITE(proctable_test, TEST(process_that_ended_is_not_told_again), TEST(exec_is_recorded_when_confirmed),
     TEST(exec_is_recorded_however_late_it_comes), TEST(exec_nobody_confirms_is_seen_late_and_once),
     TEST(false_confirmation_closes_nothing), TEST(attempts_that_fail_are_counted),
     TEST(exec_that_was_not_answered_did_not_happen), TEST(number_that_comes_back_is_another_process),
