@@ -254,11 +254,6 @@ static int sync_file(int dir_fd, const char *name)
     return fd >= 0 && fsync(fd) == 0 ? 0 : -1;
 }
 
-static int remove_file(int dir_fd, const char *name)
-{
-    return unlinkat(dir_fd, name, 0);
-}
-
 int ledger_close(struct ledger *l, struct arp_err *err)
 {
     if (!l)
@@ -270,21 +265,4 @@ int ledger_close(struct ledger *l, struct arp_err *err)
         rc = fail(err, "sync");
     ledger_free(l);
     return rc;
-}
-
-int ledger_discard(const char *root, const char *run_id, struct arp_err *err)
-{
-    if (!uuid_ok(run_id))
-        return arp_fail(err, ARP_E_INVALID, 0, "model ledger: run id is not a UUID");
-    cleanup_fd int root_fd = open(root, DIR_FLAGS);
-    cleanup_fd int dir_fd = root_fd >= 0 ? openat(root_fd, run_id, DIR_FLAGS) : -1;
-    if (dir_fd < 0)
-        return errno == ENOENT ? 0 : fail(err, "open its directory");
-    int blobs = openat(dir_fd, "blobs", DIR_FLAGS);
-    if ((blobs < 0 && errno != ENOENT) || (blobs >= 0 && each_file(blobs, remove_file) != 0) ||
-        (unlinkat(dir_fd, "blobs", AT_REMOVEDIR) != 0 && errno != ENOENT) ||
-        (unlinkat(dir_fd, LOG_NAME, 0) != 0 && errno != ENOENT) ||
-        unlinkat(root_fd, run_id, AT_REMOVEDIR) != 0)
-        return fail(err, "remove it");
-    return 0;
 }

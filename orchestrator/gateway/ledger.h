@@ -39,7 +39,5 @@ int ledger_spool_write(struct ledger_spool *s, const void *bytes, size_t len, st
 int ledger_spool_end(struct ledger_spool *s, const char *sha256, bool *ret_kept, struct arp_err *err);
 /* Sync and close. Errors: ARP_E_IO. Frees l. Accepts NULL. */
 int ledger_close(struct ledger *l, struct arp_err *err);
-/* Remove a run's directory; 0 when there is none. Errors: ARP_E_IO. */
-int ledger_discard(const char *root, const char *run_id, struct arp_err *err);
 
 #endif

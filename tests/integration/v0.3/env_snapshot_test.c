@@ -202,7 +202,7 @@ static void runtime_metadata_is_what_the_container_has(void)
     ASSERT_TRUE(sum != NULL);
     snprintf(want, sizeof(want), "sha256:%.64s", sum);
     ASSERT_STR(str_at(m, "agent.sha256"), want);
-    ASSERT_STR(str_at(m, "engines.0"), "shell");
+    ASSERT_STR(str_at(m, "engines.0.name"), "shell");
     const char *release = DOCKER_EXEC(t.workspace_id, "cat", "/etc/os-release");
     snprintf(want, sizeof(want), "\nID=%s\n", str_at(m, "os.id"));
     ASSERT_CONTAINS(release, want);

@@ -126,10 +126,6 @@ static void a_run_has_one_ledger(void)
     ASSERT_INT(ledger_open(root, RUN, &second, &err), ARP_E_CONFLICT);
     ASSERT_INT(ledger_open(root, "../../etc", &second, &err), ARP_E_INVALID);
     ASSERT_INT(ledger_close(l, NULL), 0);
-    ASSERT_INT(ledger_discard(root, RUN, &err), 0);
-    ASSERT_INT(access(path_of(""), F_OK), -1);
-    ASSERT_INT(ledger_discard(root, RUN, &err), 0);
-    ASSERT_INT(ledger_discard(root, "..", &err), ARP_E_INVALID);
 }
 
 static void blobs_are_kept_once_under_their_digest(void)
