@@ -27,7 +27,8 @@ static int set_up(void)
     snprintf(image, sizeof(image), "arp-test-scripted:%d", (int)getpid());
     if (!model_image(image, "codex", "tests/arp-scripted-cli"))
         return 1;
-    stack = model_stack_start(image, NULL);
+    stack = model_stack_start(
+        image, (const char *const[]){"ARP_LEASE_SECONDS=2", "ARP_BUNDLE_SCAN_SECONDS=1", NULL});
     return stack && stack_tenant(stack, "gateway", 1000, &tenant) ? 0 : 1;
 }
 
@@ -413,7 +414,7 @@ static void words_reach_the_reader_while_the_model_speaks(void)
     char path[128];
     snprintf(path, sizeof(path), "/projects/%s/message/stream", tenant.project_id);
     struct watch *w = watch_start(stack, tenant.key, "POST", path,
-        "{\"engine\":\"codex\",\"prompt\":\"ask\",\"provider\":\"main\",\"timeoutMs\":10000}", NULL);
+        "{\"engine\":\"codex\",\"prompt\":\"ask\",\"provider\":\"main\",\"timeoutMs\":4000}", NULL);
     CU_ASSERT_TRUE(watch_until(w, "\"type\":\"RunToken\""));
     CU_ASSERT_FALSE(watch_ended(w));
     ASSERT_INT(watch_join(w, &r), 200);
