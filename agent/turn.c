@@ -215,11 +215,6 @@ const char *turn_home(const struct turn *t)
     return t->home;
 }
 
-uint16_t turn_port(const struct turn *t)
-{
-    return relay_port(t->spec.calls->relay);
-}
-
 const struct command *turn_command(const struct turn *t)
 {
     return &t->command;

@@ -104,7 +104,7 @@ static void open_turn(const char *prompt)
         .env = &env,
         .vars = turn_vars(turn),
         .home = turn_home(turn),
-        .connect_port = turn_port(turn),
+        .connect_port = relay_port(relay),
         .workspace = lab.root};
     ASSERT_INT(launcher_start(lab.reaper, &lab.ids, &b.launcher, &err), 0);
     ASSERT_INT(box_open(&b, &box, &err), 0);
