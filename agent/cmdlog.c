@@ -16,6 +16,7 @@ int cmdlog_open(struct cmdlog *log, const struct evdir *dir, const char *run_id,
     if (log->fd < 0)
         return log->fd;
     chain_init(&log->chain, run_id, "command_log.jsonl");
+    log->bytes = 0;
     return 0;
 }
 
@@ -163,6 +164,7 @@ int cmdlog_append(struct cmdlog *log, const struct cmd_rec *rec, struct arp_err 
     if (rc)
         return arp_wrap(err, "command log");
     chain_advance(&log->chain, line.data, len);
+    log->bytes += line.len;
     return 0;
 }
 

@@ -41,7 +41,8 @@ struct cmd_rec {
 struct cmdlog {
     int fd;
     struct chain
-        chain; /* chain.prev is the head: digest of the last line, of the genesis when there is none */
+        chain;      /* chain.prev is the head: digest of the last line, of the genesis when there is none */
+    uint64_t bytes; /* of all lines */
 };
 
 /* Create the file. Errors: ARP_E_IO. */

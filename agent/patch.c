@@ -9,6 +9,13 @@
 
 #include "shared/fd.h"
 
+/* New contents of all files of a patch together: they are held until all is known to fit. */
+#define TEXTS_MAX (64ul << 20)
+/* Lines that are compared to find the places of a file's hunks, long ones counted more than once: some tenths of a second. A million equal
+ * lines would else keep the run for hours, past its time and deaf to a cancel. */
+#define COMPARISONS_MAX (20ul << 20)
+#define LINE_UNIT       64u
+
 /* --- lines --- */
 
 struct line {
@@ -56,6 +63,7 @@ static struct line trimmed(struct line l)
 struct text {
     struct line *lines;
     size_t count;
+    size_t compared; /* lines so far */
     bool ends_with_lf;
 };
 
@@ -71,7 +79,7 @@ static int split(const char *bytes, size_t len, struct text *ret, struct arp_err
     const char *at = bytes;
     for (size_t i = 0; i < n; i++)
         lines[i] = next_line(&at, end);
-    *ret = (struct text){lines, n, len == 0 || bytes[len - 1] == '\n'};
+    *ret = (struct text){.lines = lines, .count = n, .ends_with_lf = len == 0 || bytes[len - 1] == '\n'};
     return 0;
 }
 
@@ -137,11 +145,12 @@ static bool is_old(struct line l)
 }
 
 /* Do the hunk's old lines stand at line at of the file? */
-static bool fits(const struct text *t, size_t at, const struct hunk *h)
+static bool fits(struct text *t, size_t at, const struct hunk *h)
 {
     const char *p = h->body;
     while (p < h->end) {
         struct line l = next_line(&p, h->end);
+        t->compared += 1 + l.len / LINE_UNIT;
         if (is_old(l) && (at >= t->count || !equal(t->lines[at++], content(l))))
             return false;
     }
@@ -164,8 +173,8 @@ static int conflict(const struct hunk *h, struct arp_err *err)
         h->old_count, (int)(first.len < 200 ? first.len : 200), first.text);
 }
 
-/* Where the hunk's old lines stand from line from on. Errors: ARP_E_CONFLICT. */
-static int locate(const struct text *t, size_t from, const struct hunk *h, size_t *ret, struct arp_err *err)
+/* Where the hunk's old lines stand from line from on. Errors: ARP_E_CONFLICT, ARP_E_TOO_LARGE. */
+static int locate(struct text *t, size_t from, const struct hunk *h, size_t *ret, struct arp_err *err)
 {
     if (h->go_to.text) {
         size_t at = from;
@@ -188,6 +197,10 @@ static int locate(const struct text *t, size_t from, const struct hunk *h, size_
             *ret = at;
             return 0;
         }
+        if (t->compared > COMPARISONS_MAX)
+            return arp_fail(err, ARP_E_TOO_LARGE, 0,
+                "the place of a hunk is too hard to find: give fewer old lines, and an '@@' line before "
+                "them");
     }
     return conflict(h, err);
 }
@@ -251,6 +264,7 @@ struct patch {
     /* What is to be done: a move is two changes. */
     struct repofile_change *changes;
     struct buf *texts;
+    size_t text_bytes; /* of all texts */
     size_t change_count;
 };
 
@@ -406,6 +420,10 @@ static int plan(struct patch *p, size_t i, struct arp_err *err)
         return 0;
     }
     int rc = s->kind == 'A' ? added_text(s, text, err) : changed_text(p, s, text, &mode, err);
+    p->text_bytes += text->len;
+    if (rc == 0 && p->text_bytes > TEXTS_MAX)
+        rc = arp_fail(
+            err, ARP_E_TOO_LARGE, 0, "the changed files have more than %lu bytes together", TEXTS_MAX);
     if (rc)
         return rc;
     bool moves = s->move[0] && strcmp(s->move, s->path) != 0;

@@ -124,10 +124,8 @@ struct relay_item *relay_take(struct relay *r)
             c->sleep.wake(c->sleep.ctx);
         }
         if (c->state == CALL_ASKED && !c->fetched && c->has_client &&
-            now - c->asked_ns > RELAY_PATIENCE_MS * 1000000ll) {
-            c->state = CALL_CUT;
-            c->client.wake(c->client.ctx);
-        }
+            now - c->asked_ns > RELAY_PATIENCE_MS * 1000000ll)
+            call_hang_up_locked(c); /* who fetches the frame later must not pay for an answer */
     }
     unlock(r);
     return list;
@@ -172,7 +170,7 @@ static void push_frame_locked(struct relay *r, struct frame *f)
     f->next = NULL;
     *r->frames_end = f;
     r->frames_end = &f->next;
-    r->bodies += f->body.len;
+    r->waiting += f->head.len + f->body.len;
     if (r->reader_parked) {
         r->reader_parked = false;
         r->reader.wake(r->reader.ctx);
@@ -236,6 +234,23 @@ static void read_request(struct call *c, const struct call_request *q)
     model_request_done(&m);
 }
 
+bool relay_receive(struct relay *r, size_t n)
+{
+    lock(r);
+    bool good = r->waiting + r->receiving + n <= RELAY_BODIES_BYTES;
+    if (good)
+        r->receiving += n;
+    unlock(r);
+    return good;
+}
+
+void relay_receive_done(struct relay *r, size_t n)
+{
+    lock(r);
+    r->receiving -= n;
+    unlock(r);
+}
+
 int call_new(struct relay *r, const struct call_request *q, struct call_client client, struct call **ret,
     struct arp_err *err)
 {
@@ -250,8 +265,10 @@ int call_new(struct relay *r, const struct call_request *q, struct call_client c
     int rc = c->hash ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "call");
     if (rc == 0 && !r->open)
         rc = arp_fail(err, ARP_E_GONE, 0, "no run is in progress");
-    if (rc == 0 && r->bodies + q->body->len > RELAY_BODIES_BYTES)
+    if (rc == 0 && r->waiting + r->receiving + q->body->len > RELAY_BODIES_BYTES)
         rc = arp_fail(err, ARP_E_UNAVAILABLE, 0, "too many requests wait");
+    if (rc == 0 && r->next_call >= RELAY_CALLS_MAX)
+        rc = arp_fail(err, ARP_E_UNAVAILABLE, 0, "the run has made too many calls");
     c->record.call = r->next_call;
     struct frame *f = rc == 0 ? call_frame(c, q) : NULL;
     if (rc == 0 && !f)
@@ -360,6 +377,7 @@ int relay_reader_attach(struct relay *r, const char *run_id, struct relay_sleep 
     if (rc == 0) {
         r->reading = true;
         r->reader_parked = false;
+        r->reader_opened = r->opened;
         r->reader = sleep;
     }
     unlock(r);
@@ -386,7 +404,7 @@ static size_t take_frame_locked(struct relay *r, char *ret, size_t max)
         r->frames = f->next;
         if (!r->frames)
             r->frames_end = &r->frames;
-        r->bodies -= f->body.len;
+        r->waiting -= f->head.len + f->body.len;
         if (f->call)
             f->call->fetched = true;
         frame_free(f);
@@ -398,7 +416,7 @@ ssize_t relay_reader_take(struct relay *r, char *ret, size_t max)
 {
     size_t n = 0;
     lock(r);
-    bool over = !r->open;
+    bool over = !r->open || r->reader_opened != r->opened;
     while (!over && r->frames && n < max)
         n += take_frame_locked(r, ret + n, max - n);
     if (!over && n == 0) {
@@ -420,7 +438,7 @@ void relay_reader_detach(struct relay *r)
         r->frames = f->next;
         if (!r->frames)
             r->frames_end = &r->frames;
-        r->bodies -= f->body.len;
+        r->waiting -= f->head.len + f->body.len;
         frame_free(f);
         if (c)
             call_hang_up_locked(c);
@@ -572,6 +590,7 @@ void relay_open(struct relay *r, const char *run_id, char ret_bearer[RELAY_BEARE
     memcpy(ret_bearer, r->bearer, sizeof(r->bearer));
     snprintf(r->run_id, sizeof(r->run_id), "%s", run_id);
     r->next_call = 0;
+    r->opened++;
     r->open = true;
     unlock(r);
 }
@@ -589,7 +608,7 @@ void relay_close(struct relay *r)
         frame_free(f);
     }
     r->frames_end = &r->frames;
-    r->bodies = 0;
+    r->waiting = 0;
     if (r->reader_parked) {
         r->reader_parked = false;
         r->reader.wake(r->reader.ctx);

@@ -23,8 +23,10 @@
 #define RELAY_PATIENCE_MS 30000
 /* Bytes of an answer that wait for a slow client, per call. */
 #define RELAY_ANSWER_BYTES (256u << 10)
-/* Request bodies that wait for the orchestrator, of all calls; more are answered with 503. */
+/* Requests that wait for the orchestrator or are being received, of all calls together; more are answered with 503. */
 #define RELAY_BODIES_BYTES (64u << 20)
+/* Calls of one run: each is a line of events.jsonl, and the workload makes as many as it likes. More are answered with 503. */
+#define RELAY_CALLS_MAX 20000
 /* Text for RunToken that waits for the run thread; past it answers are held back. */
 #define RELAY_TEXT_BYTES (1u << 20)
 

@@ -60,13 +60,20 @@ struct relay {
     uint64_t next_call;
     struct call *calls;
     struct frame *frames, **frames_end;
-    size_t bodies; /* bytes of frames' bodies */
+    size_t waiting;   /* bytes of frames */
+    size_t receiving; /* bytes of requests that are not whole yet */
     bool reading, reader_parked;
+    uint64_t opened,
+        reader_opened; /* count of relay_open, now and when the reader attached: it is not the next run's */
     struct relay_sleep reader;
     struct relay_item *items, **items_end;
     struct relay_item *last_text; /* that text can be added to; NULL for none */
     size_t text_bytes;
 };
+
+/* Room for n more bytes of a request that comes in. False: too many bytes wait. Given back by relay_receive_done. */
+bool relay_receive(struct relay *r, size_t n);
+void relay_receive_done(struct relay *r, size_t n);
 
 /* What a client asks. body is taken over. */
 struct call_request {
@@ -74,7 +81,7 @@ struct call_request {
     const char *headers; /* JSON object text */
     struct buf *body;
 };
-/* A new call whose frame waits for the orchestrator. Errors: ARP_E_GONE (no run is open), ARP_E_UNAVAILABLE (too many bytes wait), ARP_E_NOMEM. */
+/* A new call whose frame waits for the orchestrator. Errors: ARP_E_GONE (no run is open), ARP_E_UNAVAILABLE (too many bytes wait, or calls were made), ARP_E_NOMEM. */
 int call_new(struct relay *r, const struct call_request *q, struct call_client client, struct call **ret,
     struct arp_err *err);
 /* Bytes for the client; 0: none yet, and on_none was called under the lock. */

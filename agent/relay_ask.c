@@ -20,8 +20,8 @@ static void stay(void *ctx)
     (void)ctx;
 }
 
-/* Until the call has something to say, or it is time to give up. */
-static int wait_more(const struct relay_request *q, int event_fd, struct arp_err *err)
+/* Until the call has something to say (with for_more; else just a look around), or it is time to give up. */
+static int wait_more(const struct relay_request *q, int event_fd, bool for_more, struct arp_err *err)
 {
     eventfd_t count;
     int64_t left_ms = (q->deadline_ns - clock_mono_ns()) / 1000000;
@@ -30,7 +30,7 @@ static int wait_more(const struct relay_request *q, int event_fd, struct arp_err
         return arp_fail(err, ARP_E_TIMEOUT, 0, "the model did not answer in the run's time");
     struct pollfd fds[] = {{.fd = event_fd, .events = POLLIN}, {.fd = q->cancel_fd, .events = POLLIN}};
     int timeout = left_ms < idle_ms ? (int)left_ms : idle_ms;
-    if (poll(fds, 2, timeout) < 0 && errno != EINTR)
+    if (poll(fds, 2, for_more ? timeout : 0) < 0 && errno != EINTR)
         return arp_fail(err, ARP_E_IO, errno, "poll");
     if (fds[1].revents)
         return arp_fail(err, ARP_E_GONE, 0, "the run is being stopped");
@@ -44,7 +44,7 @@ static int follow(
     char bytes[16384];
     int rc = 0;
     while (!call_head(c, ret_status, stay, NULL)) {
-        rc = wait_more(q, event_fd, err);
+        rc = wait_more(q, event_fd, true, err);
         if (rc)
             return rc;
     }
@@ -56,7 +56,10 @@ static int follow(
             return 0;
         if (n == CALL_BROKEN)
             return arp_fail(err, ARP_E_IO, 0, "the model's answer broke off");
-        rc = n > 0 ? q->on_bytes(q->ctx, *ret_status, bytes, (size_t)n, err) : wait_more(q, event_fd, err);
+        if (n > 0)
+            rc = q->on_bytes(q->ctx, *ret_status, bytes, (size_t)n, err);
+        if (rc == 0) /* also while bytes come: an answer may have no end */
+            rc = wait_more(q, event_fd, n == 0, err);
         if (rc)
             return rc;
     }

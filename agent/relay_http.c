@@ -25,10 +25,12 @@ struct client {
     struct relay *relay;
     struct MHD_Connection *connection;
     struct buf body;
+    size_t held; /* bytes of body that relay_receive gave room for */
     struct call *call;
     int watch_fd; /* dup of the connection, in the epoll set; -1 for none */
     bool parked;  /* under the relay's lock */
     bool refused; /* an answer is queued */
+    bool no_room; /* the body was dropped */
 };
 
 static enum MHD_Result answer_error(
@@ -131,6 +133,31 @@ static void watch(struct client *x)
     }
 }
 
+static void give_back(struct client *x)
+{
+    relay_receive_done(x->relay, x->held);
+    x->held = 0;
+}
+
+/* A piece of the body. Past a limit all of it is dropped, and told at the end. */
+static void take_body(struct client *x, const char *data, size_t size)
+{
+    x->no_room = x->no_room || !relay_receive(x->relay, size);
+    if (x->no_room) {
+        give_back(x);
+        buf_done(&x->body);
+        return;
+    }
+    x->held += size;
+    buf_append(&x->body, data, size); /* sticky error */
+}
+
+static enum MHD_Result answer_busy(struct client *x, const char *message)
+{
+    x->refused = true;
+    return answer_error(x->connection, 503, "arp_unavailable", message);
+}
+
 /* The request is whole: it becomes a call. */
 static enum MHD_Result ask(struct client *x, const char *path, const char *method)
 {
@@ -145,16 +172,17 @@ static enum MHD_Result ask(struct client *x, const char *path, const char *metho
         return answer_error(
             x->connection, 413, "arp_request_too_large", "the request is over the relay's limit");
     }
+    give_back(x); /* what becomes a frame is counted with it */
+    if (x->no_room)
+        return answer_busy(x, "too many requests wait");
     struct call_request q = {.method = method,
         .path = path,
         .query = buf_str(&query),
         .headers = buf_str(&headers),
         .body = &x->body};
     int rc = call_new(x->relay, &q, (struct call_client){.wake = wake, .ctx = x}, &x->call, &err);
-    if (rc) {
-        x->refused = true;
-        return answer_error(x->connection, 503, "arp_unavailable", "the run takes no model calls");
-    }
+    if (rc)
+        return answer_busy(x, "the run takes no model calls");
     watch(x);
     return MHD_YES;
 }
@@ -216,7 +244,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
     if (!x)
         return open_client(cls, c, state);
     if (*size > 0) {
-        buf_append(&x->body, data, *size); /* past the maximum: sticky error, told at the end */
+        take_body(x, data, *size);
         *size = 0;
         return MHD_YES;
     }
@@ -249,6 +277,7 @@ static void on_completed(
     if (call)
         call_leave(call);
     pthread_mutex_unlock(&x->relay->lock);
+    give_back(x);
     buf_done(&x->body);
     free(x);
 }

@@ -251,12 +251,14 @@ static int compile(struct run *run, bool gateway, struct arp_err *err)
 static int open_box(struct run *run, struct arp_err *err)
 {
     struct turn *t = run->turn;
-    int rc = compile(run, t != NULL, err);
+    bool gateway = !is_shell(run); /* also of the built-in engine, whose commands a model writes as well */
+    int rc = compile(run, gateway, err);
     struct runner_box want = {.seccomp = run->seccomp};
+    if (gateway)
+        want.connect_port = relay_port(run->config->relay);
     if (t) {
         want.vars = turn_vars(t);
         want.home = turn_home(t);
-        want.connect_port = turn_port(t);
     }
     if (rc == 0)
         rc = runner_open_box(run->runner, &want, &run->box, err);

@@ -40,7 +40,7 @@ static int on_shell(
     const char *const argv[] = {"/bin/sh", "-c", text};
     struct command c;
     memset(ret, 0, sizeof(*ret));
-    if (run->ran >= LIMIT_COMMAND_LINES)
+    if (run->ran >= LIMIT_COMMAND_LINES || run->commands.bytes >= LIMIT_COMMAND_BYTES)
         return refuse_shell(ret, "this run has had all the commands it may have");
     int rc = command_init(&c, argv, 3, true, timeout_ms, err);
     if (rc == 0) {

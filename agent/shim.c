@@ -292,6 +292,11 @@ const char *shim_socket(const struct shim *s)
     return s->address.sun_path;
 }
 
+void shim_refuse(struct shim *s)
+{
+    atomic_store(&s->host.log_full, true);
+}
+
 void shim_close(struct shim *s)
 {
     if (!s->running)

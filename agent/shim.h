@@ -65,6 +65,8 @@ int shim_wake_fd(const struct shim *s);
 /* All events that wait, in order: a command's start before its end. NULL when there are none. */
 struct shim_event *shim_take(struct shim *s);
 void shim_events_free(struct shim_event *list);
+/* The log is full: commands that begin from now on are refused. */
+void shim_refuse(struct shim *s);
 /* The turn is over and the workload is dead: what is open ends as abandoned (its events can be taken), no new ones. */
 void shim_close(struct shim *s);
 void shim_stop(struct shim *s); /* accepts NULL */

@@ -256,7 +256,7 @@ static void hello(struct shim_host *h, struct shim_peer *p)
     const char *why = NULL;
     if (!shim_peer_is_shim(h, p->pid, cwd))
         why = "this is not the shell shim";
-    else if (h->granted >= h->spec->max_lines)
+    else if (h->granted >= h->spec->max_lines || atomic_load(&h->log_full))
         why = "the run has as many commands as its log may hold";
     else if (h->open >= SHIM_OPEN_MAX)
         why = "too many commands of the run have not ended";

@@ -6,6 +6,7 @@
 #ifndef ARP_AGENT_SHIM_PEER_H
 #define ARP_AGENT_SHIM_PEER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -20,10 +21,11 @@ struct shim_host {
     dev_t program_dev; /* of arp-sh */
     ino_t program_ino;
     int epoll_fd;
-    uint64_t granted; /* commands so far */
-    uint64_t begun;   /* of them, those whose start was told: they have their ids */
-    unsigned open;    /* of them, those that have not ended */
-    bool full;        /* too many events wait: no new commands for now */
+    uint64_t granted;     /* commands so far */
+    uint64_t begun;       /* of them, those whose start was told: they have their ids */
+    unsigned open;        /* of them, those that have not ended */
+    bool full;            /* too many events wait: no new commands for now */
+    atomic_bool log_full; /* no new commands at all; the run thread's */
     void (*emit)(void *ctx, struct shim_event *e); /* takes it */
     void *ctx;
     char message[SH_MESSAGE_MAX]; /* the one being read */

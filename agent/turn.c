@@ -215,11 +215,6 @@ const char *turn_home(const struct turn *t)
     return t->home;
 }
 
-uint16_t turn_port(const struct turn *t)
-{
-    return relay_port(t->spec.calls->relay);
-}
-
 const struct command *turn_command(const struct turn *t)
 {
     return &t->command;
@@ -259,6 +254,8 @@ static int write_command(struct turn *t, const struct shim_event *e, struct arp_
         rc = arp_fail(err, ARP_E_IO, 0, "command %llu: %s", (unsigned long long)e->id, e->error);
     evlog_command_finished(t->spec.calls->events, &rec, t->spec.commands->chain.prev);
     t->commands++;
+    if (t->spec.commands->bytes >= LIMIT_COMMAND_BYTES)
+        shim_refuse(t->shim);
     return rc;
 }
 

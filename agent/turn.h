@@ -49,7 +49,6 @@ void turn_free(struct turn *t); /* accepts NULL; ends what turn_end did not */
 /* What the box must be opened with. Valid as long as t. */
 const char *const *turn_vars(const struct turn *t); /* the whole environment of commands */
 const char *turn_home(const struct turn *t);
-uint16_t turn_port(const struct turn *t);
 /* The box is open: command 0 may start. box is borrowed until turn_end. Errors: ARP_E_IO. */
 int turn_enter(struct turn *t, const struct box *box, struct arp_err *err);
 const struct command *turn_command(const struct turn *t);

@@ -18,6 +18,9 @@
 #define LIMIT_ARGV_ITEMS 1024
 /* Lines of command_log.jsonl: a coding agent in a long turn runs some hundred commands. */
 #define LIMIT_COMMAND_LINES 4096
+/* Bytes of command_log.jsonl past which no further command of an engine starts: they stand in events.jsonl a second time, and their commands
+ * a third, which together with the 32 that may be open then stays below LIMIT_EVENTS_BYTES. */
+#define LIMIT_COMMAND_BYTES (48u << 20)
 /* All argv bytes of one command: 2 * 6 * 64 KiB + 2 * 6 * 8 KiB stays under LIMIT_LINE. */
 #define LIMIT_ARGV_BYTES (64u << 10)
 /* Stands in RunStarted once: 6 * 128 KiB. */

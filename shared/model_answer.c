@@ -44,6 +44,16 @@ int model_emit_text(struct model_answer *a, const char *text, struct arp_err *er
     return a->on_event(a->ctx, &e, err);
 }
 
+/* Some bytes more of calls. */
+static int count_bytes(size_t *sum, size_t more, struct arp_err *err)
+{
+    *sum += more;
+    return *sum <= MODEL_CALLS_BYTES
+               ? 0
+               : arp_fail(err, ARP_E_TOO_LARGE, 0, "tool calls of more than %lu bytes in one answer",
+                     MODEL_CALLS_BYTES);
+}
+
 int model_emit_call(
     struct model_answer *a, const char *id, const char *name, const char *arguments, struct arp_err *err)
 {
@@ -55,7 +65,8 @@ int model_emit_call(
         .name = name ? name : "",
         .text = arguments ? arguments : "",
         .len = arguments ? strlen(arguments) : 0};
-    return a->on_event(a->ctx, &e, err);
+    int rc = count_bytes(&a->call_bytes, strlen(e.id) + strlen(e.name) + e.len, err);
+    return rc ? rc : a->on_event(a->ctx, &e, err);
 }
 
 int model_emit_call_json(
@@ -115,12 +126,25 @@ struct model_open_call *model_open_call_at(struct model_answer *a, uint64_t inde
     return c;
 }
 
-int model_open_call_set(char **field, const char *s, struct arp_err *err)
+int model_open_call_set(struct model_answer *a, char **field, const char *s, struct arp_err *err)
 {
     if (!s || !*s || *field)
         return 0;
+    int rc = count_bytes(&a->open_bytes, strlen(s), err);
+    if (rc)
+        return rc;
     *field = strdup(s);
     return *field ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "tool call");
+}
+
+int model_open_call_add(
+    struct model_answer *a, struct model_open_call *c, const char *piece, struct arp_err *err)
+{
+    int rc = count_bytes(&a->open_bytes, strlen(piece), err);
+    if (rc)
+        return rc;
+    buf_append_str(&c->arguments, piece);
+    return buf_error(&c->arguments, err);
 }
 
 static void open_calls_done(struct model_answer *a)

@@ -12,6 +12,8 @@
 
 /* Calls of one answer: models ask for a few at once. */
 #define MODEL_CALLS_MAX 256
+/* Arguments, ids and names of all of them, while they come and again as they are handed over: readers keep them. */
+#define MODEL_CALLS_BYTES (2ul * SSE_EVENT_MAX)
 
 /* One tool call that comes in pieces. */
 struct model_open_call {
@@ -33,6 +35,8 @@ struct model_answer {
     enum model_finish finish;
     struct model_usage usage;
     uint64_t calls;               /* handed over */
+    size_t call_bytes;            /* of them */
+    size_t open_bytes;            /* of all that ever were open */
     size_t items;                 /* responses: output items that came whole */
     bool text_shown;              /* responses: deltas of the item that is not whole yet */
     enum model_finish reason;     /* messages: why it stopped; counts from message_stop on */
@@ -67,8 +71,11 @@ void model_answer_finish(struct model_answer *a, enum model_finish how);
 /* The call of that index; new ones are begun. NULL: out of memory or too many (err filled). */
 struct model_open_call *model_open_call_at(struct model_answer *a, uint64_t index, struct arp_err *err);
 struct model_open_call *model_open_call_find(struct model_answer *a, uint64_t index);
-/* Copy s into *field unless there is something already. Errors: ARP_E_NOMEM. */
-int model_open_call_set(char **field, const char *s, struct arp_err *err);
+/* Copy s into *field, of a call of a, unless there is something already. Errors: ARP_E_NOMEM, ARP_E_TOO_LARGE. */
+int model_open_call_set(struct model_answer *a, char **field, const char *s, struct arp_err *err);
+/* One more piece of its arguments. Errors: ARP_E_NOMEM, ARP_E_TOO_LARGE. */
+int model_open_call_add(
+    struct model_answer *a, struct model_open_call *c, const char *piece, struct arp_err *err);
 int model_open_call_emit(struct model_answer *a, struct model_open_call *c, struct arp_err *err);
 /* Hand over all that still are not, in the order of their index, and forget them. */
 int model_open_calls_emit(struct model_answer *a, struct arp_err *err);

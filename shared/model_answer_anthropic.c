@@ -40,8 +40,8 @@ static int block_start(struct model_answer *a, const cJSON *doc, struct arp_err 
     struct model_open_call *c = model_open_call_at(a, model_count(doc, "index"), err);
     if (!c)
         return err->code;
-    int rc = model_open_call_set(&c->id, json_get_str(block, "id"), err);
-    return rc ? rc : model_open_call_set(&c->name, json_get_str(block, "name"), err);
+    int rc = model_open_call_set(a, &c->id, json_get_str(block, "id"), err);
+    return rc ? rc : model_open_call_set(a, &c->name, json_get_str(block, "name"), err);
 }
 
 static int block_delta(struct model_answer *a, const cJSON *doc, struct arp_err *err)
@@ -49,10 +49,8 @@ static int block_delta(struct model_answer *a, const cJSON *doc, struct arp_err 
     const cJSON *delta = model_member(doc, "delta");
     const char *piece = json_get_str(delta, "partial_json");
     struct model_open_call *c = piece ? model_open_call_find(a, model_count(doc, "index")) : NULL;
-    if (c) {
-        buf_append_str(&c->arguments, piece);
-        return buf_error(&c->arguments, err);
-    }
+    if (c)
+        return model_open_call_add(a, c, piece, err);
     return model_emit_text(a, json_get_str(delta, "text"), err);
 }
 

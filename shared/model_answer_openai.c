@@ -186,15 +186,13 @@ static int take_piece(struct model_answer *a, const cJSON *piece, struct arp_err
     const cJSON *custom = model_member(piece, "custom");
     if (!c)
         return err->code;
-    int rc = model_open_call_set(&c->id, json_get_str(piece, "id"), err);
+    int rc = model_open_call_set(a, &c->id, json_get_str(piece, "id"), err);
     if (rc == 0)
-        rc = model_open_call_set(&c->name, json_get_str(function ? function : custom, "name"), err);
+        rc = model_open_call_set(a, &c->name, json_get_str(function ? function : custom, "name"), err);
     if (rc)
         return rc;
     const char *text = function ? json_get_str(function, "arguments") : json_get_str(custom, "input");
-    if (text)
-        buf_append_str(&c->arguments, text);
-    return buf_error(&c->arguments, err);
+    return text ? model_open_call_add(a, c, text, err) : 0;
 }
 
 /* message: a streamed delta or a whole message. */

@@ -87,6 +87,9 @@ static void works_in(const char *dialect, const char *folder)
     ASSERT_STR(str_at(line, "stdout"), "TEST-OK\n");
     ASSERT_INT(num_at(line, "exitCode"), 0);
     ASSERT_STR(str_at(line, "origin"), "builtin");
+    char *layers = cJSON_PrintUnformatted(cJSON_GetObjectItemCaseSensitive(line, "sandbox"));
+    ASSERT_CONTAINS(layers, "\"gateway_only\"");
+    free(layers);
     char *tokens = model_tokens(&r);
     ASSERT_STR(tokens, "I write it. It adds.");
     free(tokens);

@@ -282,6 +282,30 @@ static void configuration_replaces_a_link(void)
     engine_start_done(&s);
 }
 
+/* A workload that leaves a mess shall not have ended the engine for all later runs. */
+static void configuration_replaces_a_folder_in_a_closed_home(void)
+{
+    char home[80], path[120];
+    struct run_request req = {0};
+    struct engine_start s;
+    struct buf config;
+    snprintf(home, sizeof(home), "%s/home", root);
+    snprintf(path, sizeof(path), "%s/config.toml", home);
+    mkdir(home, 0700);
+    CU_ASSERT(chown(home, 31999, 31999) == 0);
+    unlink(path);
+    ASSERT_INT(mkdir(path, 0700), 0);
+    snprintf(path, sizeof(path), "%s/config.toml/x", home);
+    ASSERT_INT(mkdir(path, 0700), 0);
+    snprintf(path, sizeof(path), "%s/.arp-new", home);
+    ASSERT_INT(mkdir(path, 0700), 0);
+    ASSERT_INT(chmod(home, 0), 0);
+    prepare("codex", &req, &s, &config);
+    ASSERT_CONTAINS(buf_str(&config), "model_provider");
+    buf_done(&config);
+    engine_start_done(&s);
+}
+
 static void engine_is_chosen_by_name_or_by_what_there_is(void)
 {
     struct exehash *cache = exehash_new();
@@ -315,4 +339,5 @@ TEST_SUITE_WITH(engine_test, set_up, tear_down, TEST(codex_lines_tell_thread_tex
     TEST(opencode_lines_tell_thread_text_and_end), TEST(torn_and_unknown_lines_are_passed_over),
     TEST(final_text_fits_into_an_event_line), TEST(codex_is_started_with_its_configuration),
     TEST(claude_and_opencode_are_started), TEST(configuration_replaces_a_link),
+    TEST(configuration_replaces_a_folder_in_a_closed_home),
     TEST(engine_is_chosen_by_name_or_by_what_there_is))

@@ -102,6 +102,23 @@ static void damaged_hunks_do_no_harm(void)
 
 /* --- patches --- */
 
+/* It would be done in hours. */
+static void hunk_that_nearly_fits_everywhere_is_given_up(void)
+{
+    enum { LINES = 1000000, OLD = LINES / 2 };
+    struct arp_err err = {0};
+    cleanup_buf struct buf text, hunk, b;
+    buf_init(&text, 8u << 20);
+    buf_init(&hunk, 8u << 20);
+    buf_init(&b, 8u << 20);
+    for (int i = 0; i < LINES; i++)
+        buf_append_str(&text, "a\n");
+    for (int i = 0; i < OLD; i++)
+        buf_append_str(&hunk, " a\n");
+    buf_append_str(&hunk, "-b\n");
+    ASSERT_INT(patch_text(buf_str(&text), text.len, buf_str(&hunk), hunk.len, &b, &err), ARP_E_TOO_LARGE);
+}
+
 static void patch_changes_several_files(void)
 {
     workload_repo_make(&repo);
@@ -308,6 +325,30 @@ static void reading_is_bounded_and_of_files_only(void)
     workload_repo_drop(&repo);
 }
 
+/* A patch of some hundred bytes: all that it changes is held until all of it is known to fit. */
+static void changed_files_are_bounded_together(void)
+{
+    workload_repo_make(&repo);
+    char path[200], text[2000];
+    struct arp_err err;
+    int n = snprintf(text, sizeof(text), "*** Begin Patch\n");
+    for (int i = 0; i < 9; i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "f%d", i);
+        workload_repo_put(&repo, name, "x");
+        snprintf(path, sizeof(path), "%s/%s", repo.path, name);
+        ASSERT_INT(truncate(path, REPOFILE_MAX), 0);
+        n += snprintf(text + n, sizeof(text) - (size_t)n, "*** Update File: f%d\n*** Move to: g%d\n", i, i);
+    }
+    snprintf(text + n, sizeof(text) - (size_t)n, "*** End Patch\n");
+    int before = workload_repo_count(&repo);
+    ASSERT_INT(apply(text, &err), ARP_E_TOO_LARGE);
+    ASSERT_CONTAINS(err.msg, "together");
+    ASSERT_INT(workload_repo_count(&repo), before);
+    workload_repo_holds(&repo, "g0", NULL);
+    workload_repo_drop(&repo);
+}
+
 /* Another name of the same file, maybe outside, keeps what it had. */
 static void writing_does_not_go_through_hard_links(void)
 {
@@ -328,6 +369,7 @@ static void writing_does_not_go_through_hard_links(void)
 }
 
 TEST_SUITE(patch_test, TEST(hunks_change_lines), TEST(hunks_that_do_not_fit_are_refused),
+    TEST(hunk_that_nearly_fits_everywhere_is_given_up), TEST(changed_files_are_bounded_together),
     TEST(damaged_hunks_do_no_harm), TEST(patch_changes_several_files),
     TEST(paths_may_be_absolute_beneath_the_repository), TEST(broken_patch_changes_nothing),
     TEST(only_what_the_workload_may_is_done), TEST(reading_is_bounded_and_of_files_only),

@@ -1,14 +1,16 @@
 /*
  * Tests of agent/relay.c: real clients on the loopback (libcurl), the orchestrator's side by the functions that agent/serve.c calls.
  */
-#include "agent/relay.h"
+#include "agent/relay.intern.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "shared/buf.h"
@@ -448,6 +450,89 @@ static void end_of_the_run_cuts_what_is_open(void)
     forget(&answered);
 }
 
+/* Its connection may take longer to end than the next run to begin. */
+static void reader_of_an_earlier_run_gets_nothing_of_the_next(void)
+{
+    struct arp_err err;
+    char bytes[64];
+    struct asker a = {0};
+    cleanup_buf struct buf frames;
+    buf_init(&frames, 1u << 20);
+    open_run();
+    relay_close(relay);
+    relay_open(relay, RUN_ID, bearer);
+    ASSERT_INT(relay_reader_take(relay, bytes, sizeof(bytes)), RELAY_END);
+    ASSERT_INT(relay_reader_attach(relay, RUN_ID, sleeper, &err), ARP_E_CONFLICT);
+    relay_reader_detach(relay);
+    ASSERT_INT(relay_reader_attach(relay, RUN_ID, sleeper, &err), 0);
+    start_asking(&a);
+    read_frame(&frames);
+    ASSERT_CONTAINS(buf_str(&frames), "{\"call\":0,");
+    close_run();
+    end_asking(&a);
+    forget(&a);
+}
+
+/* --- what the workload may use up --- */
+
+/* A connection that says it has len bytes and sends so many of them. */
+static int send_request(size_t len, size_t sent)
+{
+    char head[256];
+    struct sockaddr_in at = {.sin_family = AF_INET,
+        .sin_port = htons(relay_port(relay)),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ASSERT_TRUE(connect(fd, (struct sockaddr *)&at, sizeof(at)) == 0);
+    int n = snprintf(head, sizeof(head),
+        "POST /v1/messages HTTP/1.1\r\nHost: x\r\nx-api-key: %s\r\nContent-Length: %zu\r\n\r\n", bearer, len);
+    ASSERT_INT(send(fd, head, (size_t)n, MSG_NOSIGNAL), n);
+    char *body = calloc(1, sent);
+    ASSERT_TRUE(body != NULL);
+    for (size_t done = 0; done < sent;) {
+        ssize_t k = send(fd, body + done, sent - done, MSG_NOSIGNAL);
+        ASSERT_TRUE(k > 0);
+        done += (size_t)k;
+    }
+    free(body);
+    return fd;
+}
+
+static void requests_that_come_in_are_bounded_together(void)
+{
+    bool refused = false;
+    int slow[2];
+    open_run();
+    for (int i = 0; i < 2; i++)
+        slow[i] = send_request(31u << 20, (31u << 20) - 1);
+    for (int tries = 0; tries < 25 && !refused;
+         tries++) { /* the last bytes of the two may still be on their way */
+        char answer[64] = {0};
+        int fd = send_request(4u << 20, 4u << 20);
+        struct timeval patience = {.tv_usec = 200000};
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+        if (recv(fd, answer, sizeof(answer) - 1, 0) > 0)
+            refused = strstr(answer, " 503 ") != NULL;
+        close(fd);
+    }
+    ASSERT_TRUE(refused);
+    close(slow[0]);
+    close(slow[1]);
+    close_run();
+}
+
+static void calls_of_a_run_are_counted(void)
+{
+    struct asker a = {0};
+    open_run();
+    relay->next_call = RELAY_CALLS_MAX;
+    start_asking(&a);
+    end_asking(&a);
+    ASSERT_INT(a.status, 503);
+    forget(&a);
+    close_run();
+}
+
 /* --- relay_ask --- */
 
 static int on_bytes(void *ctx, int status, const char *bytes, size_t len, struct arp_err *err)
@@ -530,6 +615,57 @@ static void built_in_engine_gives_up_at_its_deadline(void)
     close_run();
 }
 
+/* Comments, which are no text that would have to be taken. */
+static void *serve_for_long(void *arg)
+{
+    struct arp_err err;
+    struct relay_upload *u;
+    char comments[65536];
+    cleanup_buf struct buf frames;
+    (void)arg;
+    buf_init(&frames, 1u << 20);
+    memset(comments, ':', sizeof(comments));
+    comments[sizeof(comments) - 1] = '\n';
+    read_frame(&frames);
+    ASSERT_INT(relay_upload_begin(relay, RUN_ID, 0, 200, "text/event-stream", NULL, sleeper, &u, &err), 0);
+    for (int i = 0; i < 1024 && feed(u, comments, sizeof(comments)); i++)
+        continue;
+    relay_upload_end(u, true);
+    return NULL;
+}
+
+static int on_bytes_slowly(void *ctx, int status, const char *bytes, size_t len, struct arp_err *err)
+{
+    struct timespec nap = {.tv_nsec = 300000};
+    (void)ctx;
+    (void)status;
+    (void)bytes;
+    (void)len;
+    (void)err;
+    nanosleep(&nap, NULL);
+    return 0;
+}
+
+static void built_in_engine_gives_up_on_an_answer_without_end(void)
+{
+    struct arp_err err = {0};
+    pthread_t orchestrator;
+    int status = 0;
+    open_run();
+    pthread_create(&orchestrator, NULL, serve_for_long, NULL);
+    struct relay_request q = {.path = "/v1/responses",
+        .body = "{}",
+        .len = 2,
+        .deadline_ns = clock_mono_ns() + 200000000,
+        .cancel_fd = -1,
+        .on_bytes = on_bytes_slowly,
+        .idle = idle};
+    ASSERT_INT(relay_ask(relay, &q, &status, &err), ARP_E_TIMEOUT);
+    pthread_join(orchestrator, NULL);
+    ASSERT_TRUE(take_record(NULL).cut);
+    close_run();
+}
+
 static int set_up(void)
 {
     struct arp_err err;
@@ -550,4 +686,7 @@ TEST_SUITE_WITH(relay_test, set_up, tear_down, TEST(call_passes_both_ways_and_is
     TEST(client_that_leaves_while_it_waits_is_told_to_the_orchestrator),
     TEST(slow_client_holds_the_upload_back), TEST(second_reader_is_refused_and_a_torn_frame_ends_its_call),
     TEST(end_of_the_run_cuts_what_is_open), TEST(built_in_engine_asks_the_same_way),
-    TEST(built_in_engine_is_told_of_a_cut), TEST(built_in_engine_gives_up_at_its_deadline))
+    TEST(built_in_engine_is_told_of_a_cut), TEST(built_in_engine_gives_up_at_its_deadline),
+    TEST(built_in_engine_gives_up_on_an_answer_without_end),
+    TEST(reader_of_an_earlier_run_gets_nothing_of_the_next), TEST(requests_that_come_in_are_bounded_together),
+    TEST(calls_of_a_run_are_counted))

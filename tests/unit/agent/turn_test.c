@@ -104,7 +104,7 @@ static void open_turn(const char *prompt)
         .env = &env,
         .vars = turn_vars(turn),
         .home = turn_home(turn),
-        .connect_port = turn_port(turn),
+        .connect_port = relay_port(relay),
         .workspace = lab.root};
     ASSERT_INT(launcher_start(lab.reaper, &lab.ids, &b.launcher, &err), 0);
     ASSERT_INT(box_open(&b, &box, &err), 0);
@@ -264,6 +264,20 @@ static void commands_of_a_turn_are_on_record(void)
     close_turn();
 }
 
+static void commands_past_a_full_log_are_refused(void)
+{
+    cleanup_buf struct buf told;
+    open_turn("\"$SHELL\" -c true; echo \"first $?\"; sleep 1; \"$SHELL\" -c true 2>&1; echo \"second $?\"");
+    commands.bytes = LIMIT_COMMAND_BYTES;
+    ASSERT_INT(run_turn(15000), 0);
+    ASSERT_INT(turn_commands(turn), 1);
+    read_evidence("engine.jsonl", &told);
+    ASSERT_CONTAINS(buf_str(&told), "first 0\n");
+    ASSERT_CONTAINS(buf_str(&told), "the run has as many commands as its log may hold");
+    ASSERT_CONTAINS(buf_str(&told), "second 126\n");
+    close_turn();
+}
+
 /* --- the model --- */
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
@@ -365,4 +379,5 @@ static void model_calls_of_a_turn_are_on_record(void)
 
 LAB_SUITE(turn_test, TEST(turn_tells_thread_text_and_end), TEST(turn_that_fails_says_why),
     TEST(turn_is_stopped_politely_first), TEST(turn_gives_the_cli_what_it_needs_and_no_more),
-    TEST(model_calls_of_a_turn_are_on_record), TEST(commands_of_a_turn_are_on_record))
+    TEST(model_calls_of_a_turn_are_on_record), TEST(commands_of_a_turn_are_on_record),
+    TEST(commands_past_a_full_log_are_refused))

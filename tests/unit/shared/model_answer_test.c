@@ -483,6 +483,49 @@ static size_t damage(char *bytes, size_t len)
     return len;
 }
 
+static int take_none(void *ctx, const struct model_event *e, struct arp_err *err)
+{
+    (void)ctx;
+    (void)e;
+    (void)err;
+    return 0;
+}
+
+/* 48 calls of a mebibyte each: none is too long, but who reads them holds them all. */
+static int feed_large_calls(enum model_dialect d, const char *head, const char *before, const char *after)
+{
+    struct model_answer *a = NULL;
+    struct arp_err err = {0};
+    cleanup_buf struct buf event;
+    char *arguments = malloc((1u << 20) + 1);
+    memset(arguments, 'x', 1u << 20);
+    arguments[1u << 20] = '\0';
+    buf_init(&event, 2u << 20);
+    ASSERT_INT(model_answer_new(d, true, take_none, NULL, &a, &err), 0);
+    int rc = 0;
+    for (int i = 0; i < 48 && rc == 0; i++) {
+        buf_reset(&event);
+        buf_printf(&event, "%s%d%s", head, i, before);
+        buf_append_str(&event, arguments);
+        buf_append_str(&event, after);
+        rc = model_answer_feed(a, event.data, event.len, &err);
+    }
+    model_answer_free(a);
+    free(arguments);
+    return rc;
+}
+
+static void calls_are_bounded_together(void)
+{
+    static const char chat[] = "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":";
+    static const char item[] = "data: {\"type\":\"response.output_item.done\",\"item\":{\"type\":"
+                               "\"function_call\",\"name\":\"f\",\"call_id\":\"c";
+    ASSERT_INT(feed_large_calls(MODEL_CHAT, chat, ",\"function\":{\"arguments\":\"", "\"}}]}}]}\n\n"),
+        ARP_E_TOO_LARGE);
+    ASSERT_INT(feed_large_calls(MODEL_CHAT, chat, ",\"id\":\"", "\"}]}}]}\n\n"), ARP_E_TOO_LARGE);
+    ASSERT_INT(feed_large_calls(MODEL_RESPONSES, item, "\",\"arguments\":\"", "\"}}\n\n"), ARP_E_TOO_LARGE);
+}
+
 static void damaged_answers_do_no_harm(void)
 {
     static const char *const samples[MODEL_DIALECTS] = {R_CREATED R_DELTA("x") R_MESSAGE R_CALL R_COMPLETED,
@@ -536,4 +579,4 @@ TEST_SUITE(model_answer_test, TEST(responses_text_calls_usage),
     TEST(messages_reasoning_and_hosted_tools_are_passed_over), TEST(messages_ends), TEST(messages_unstreamed),
     TEST(gemini_text_calls_usage), TEST(gemini_ends), TEST(gemini_unstreamed),
     TEST(what_is_no_json_fails_and_goes_on_failing), TEST(wrong_kinds_are_passed_over), TEST(bounds_hold),
-    TEST(damaged_answers_do_no_harm), TEST(listeners_refusal_is_sticky))
+    TEST(calls_are_bounded_together), TEST(damaged_answers_do_no_harm), TEST(listeners_refusal_is_sticky))
