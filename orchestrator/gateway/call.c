@@ -401,7 +401,9 @@ static void refuse_answer(struct call *c, bool answered)
 {
     int status = c->attempt.status;
     if (!answered)
-        refuse(&c->refusal, REFUSED_PROVIDER, 502, "the provider gave no answer");
+        refuse(&c->refusal, REFUSED_PROVIDER, 502, "%s",
+            c->attempt.barred ? "the provider's name leads to an address that this server does not call"
+                              : "the provider gave no answer");
     else if (status == 401)
         refuse(
             &c->refusal, REFUSED_KEY, 400, "the provider does not accept the key that is configured for it");

@@ -120,7 +120,7 @@ static bool is_full(void *ctx)
 int gateway_run_new(struct gateway *g, CURLM *multi, struct metrics *m, struct day_desk *desk,
     const struct gateway_spec *spec, struct gateway_run **ret, struct arp_err *err)
 {
-    int rc = policy_base_url(spec->provider.base_url, spec->provider.plain_http, err);
+    int rc = policy_base_url(spec->provider.base_url, spec->provider.reach == CONFIG_REACH_ANY, err);
     if (rc == 0)
         rc = check_key(spec->provider.key, err);
     if (rc != 0)

@@ -66,8 +66,11 @@ static void begin(const struct fake_reply *replies, size_t n)
     snprintf(spec.target.address, sizeof(spec.target.address), "%s", agent->address);
     memcpy(spec.target.token, AGENT_TOKEN, sizeof(AGENT_TOKEN));
     memcpy(spec.run_id, AGENT_RUN, sizeof(AGENT_RUN));
-    spec.provider = (struct gateway_provider){
-        .name = "fake", .base_url = base_url, .key = KEY, .auth = GATEWAY_AUTH_BEARER};
+    spec.provider = (struct gateway_provider){.name = "fake",
+        .base_url = base_url,
+        .key = KEY,
+        .auth = GATEWAY_AUTH_BEARER,
+        .reach = CONFIG_REACH_LOOPBACK};
 }
 #define BEGIN(...)                                                                                           \
     static const struct fake_reply replies_[] = {__VA_ARGS__};                                               \
@@ -441,6 +444,30 @@ static void provider_that_is_not_there_is_told(void)
     cJSON_Delete(lines);
 }
 
+/* The name is judged when it was resolved: by its looks it may be anywhere. */
+static void address_out_of_reach_is_not_called(void)
+{
+    static const struct {
+        const char *host;
+        enum config_reach reach;
+        bool called;
+    } cases[] = {{"127.0.0.1", CONFIG_REACH_PUBLIC, false}, {"localhost", CONFIG_REACH_PUBLIC, false},
+        {"localhost", CONFIG_REACH_LOOPBACK, true}, {"localhost", CONFIG_REACH_ANY, true}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        BEGIN({200, SSE, .body = DONE});
+        snprintf(base_url, sizeof(base_url), "http://%s%s", cases[i].host, strchr(provider->address, ':'));
+        spec.provider.reach = cases[i].reach;
+        attach();
+        ask(REQUEST);
+        ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
+        ASSERT_INT(agent->uploads[0].status, cases[i].called ? 200 : 502);
+        ASSERT_INT(provider->connections, cases[i].called ? 1 : 0);
+        cJSON *lines = end(NULL);
+        ASSERT_INT(cJSON_GetArraySize(lines), 1); /* it is not tried again */
+        cJSON_Delete(lines);
+    }
+}
+
 static void hang_ends_at_the_deadline(void)
 {
     BEGIN({200, SSE, .body = "", .mode = REPLY_NEVER});
@@ -785,7 +812,8 @@ TEST_SUITE_WITH(gateway_test, set_up, tear_down, TEST(bytes_are_handed_on_as_the
     TEST(client_that_leaves_aborts_the_provider), TEST(client_that_leaves_behind_the_end_is_not_cut),
     TEST(provider_that_breaks_off_cuts_the_answer), TEST(detach_in_the_middle_cuts_and_records),
     TEST(retry_after_is_waited_for), TEST(last_of_five_failures_is_handed_on),
-    TEST(provider_that_is_not_there_is_told), TEST(hang_ends_at_the_deadline), TEST(redirect_is_not_followed),
+    TEST(provider_that_is_not_there_is_told), TEST(address_out_of_reach_is_not_called),
+    TEST(hang_ends_at_the_deadline), TEST(redirect_is_not_followed),
     TEST(refused_key_is_told_without_the_providers_words), TEST(garbage_is_no_answer),
     TEST(refusals_make_no_connection), TEST(body_over_the_limit_is_refused), TEST(budget_is_sticky),
     TEST(metrics_tell_what_happened), TEST(many_values_are_refused), TEST(calls_wait_for_a_place),
