@@ -250,7 +250,10 @@ void attempt_finish(struct attempt *a)
 {
     if (a->ended_ns)
         return;
+    long sent = 0;
     a->ended_ns = clock_mono_ns();
+    a->left = !a->t.over && a->t.easy &&
+              curl_easy_getinfo(a->t.easy, CURLINFO_REQUEST_SIZE, &sent) == CURLE_OK && sent > 0;
     a->whole = a->t.over && a->t.result == CURLE_OK;
     a->transient = a->t.over && !a->barred && is_transient(a->t.result);
     if (a->fate == ATTEMPT_OPEN && a->whole)

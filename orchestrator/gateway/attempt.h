@@ -61,6 +61,7 @@ struct attempt {
     bool spool_failed;
     /* Set by attempt_finish. */
     bool whole;     /* a whole answer came */
+    bool left;      /* it was sent, and broken off by us */
     bool transient; /* none came, but another attempt may bring one */
     enum model_finish finish;
     struct model_usage usage;

@@ -178,28 +178,39 @@ static void write_line(struct call *c, int status, bool cut)
         gateway_run_record_failed(run, &err);
 }
 
-/* What the call cost. Where the provider told nothing (an answer that broke off, a stream without usage) it is estimated, four bytes for a token,
- * so that a budget can't be gone round by not listening to the end. */
+/* Tokens of the attempt. What the provider did not tell (a stream without usage; of an answer that was left before its end or its beginning: all or
+ * the last number) is estimated, four bytes for a token, so that a budget can't be gone round by not listening to the end. */
+static struct model_usage cost_of(const struct call *c)
+{
+    const struct attempt *a = &c->attempt;
+    struct model_usage usage = a->usage;
+    uint64_t written = a->text_bytes / 4;
+    bool answered = a->status == 200 || (a->status == 0 && a->left);
+    if (!answered || c->request.route.kind != MODEL_GENERATE)
+        return usage;
+    if (!usage.known)
+        usage.input = c->asked_bytes / 4;
+    if ((!usage.known || a->finish == MODEL_UNFINISHED) && usage.output < written)
+        usage.output = written;
+    return usage;
+}
+
 static void spend(struct call *c)
 {
     struct gateway_run *run = c->run;
     const struct attempt *a = &c->attempt;
-    struct model_usage usage = a->usage;
     static const char *const kinds[] = {"input", "cached_input", "output", "reasoning"};
     if (c->spent)
         return;
     c->spent = true;
-    if (!usage.known && a->status == 200 && c->request.route.kind == MODEL_GENERATE) {
-        usage.input = c->asked_bytes / 4;
-        usage.output = a->text_bytes / 4;
-    }
+    const struct model_usage usage = cost_of(c);
     if (usage.input + usage.output == 0)
         return;
     budget_spend(&run->budget, &usage);
     day_desk_add(run->desk, &run->day, 0, &usage);
     if (!a->usage.known)
         return;
-    const uint64_t tokens[] = {usage.input, usage.cached_input, usage.output, usage.reasoning};
+    const uint64_t tokens[] = {a->usage.input, a->usage.cached_input, a->usage.output, a->usage.reasoning};
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         metrics_count(run->metrics, METRIC_MODEL_TOKENS, tokens[i], METRIC_LABELS(kinds[i]));
     model_usage_add(&run->sums.usage, &a->usage);

@@ -50,11 +50,9 @@ static void day_add(void *ctx, uint64_t calls, const struct model_usage *usage)
 {
     const struct model_calls *c = ctx;
     struct arp_err err;
-    struct model_day more = {.calls = bounded(calls)};
-    if (usage && usage->known) {
-        more.input_tokens = bounded(usage->input);
-        more.output_tokens = bounded(usage->output);
-    }
+    struct model_day more = {.calls = bounded(calls),
+        .input_tokens = bounded(usage->input), /* estimated where it is not known */
+        .output_tokens = bounded(usage->output)};
     if (model_usage_count(c->env->db, c->of.user_id, c->of.work->provider, &more, &err) == 0)
         return;
     struct log_ctx log = {0};

@@ -722,6 +722,30 @@ static void budget_is_sticky(void)
     ASSERT_INT(day[1], 240);
 }
 
+/* Nor is a budget gone round by leaving: not before the first byte, not before the last number. */
+static void what_is_left_early_counts(void)
+{
+    static const char start[] =
+        "data: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"usage\":{\"input_tokens\":9,"
+        "\"output_tokens\":1}}}\n\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":"
+        "\"text_delta\",\"text\":\"0123456789012345678901234567890123456789\"}}\n\n";
+    uint64_t day[2] = {0, 0};
+    BEGIN({200, SSE, .body = start, .mode = REPLY_BEAT}, {200, SSE, .body = "", .mode = REPLY_NEVER});
+    spec.day = (struct gateway_day){day_used, day_add, day};
+    attach();
+    fake_agent_call(agent, "POST", "/v1/messages", TYPE,
+        "{\"model\":\"m\",\"stream\":true,\"max_tokens\":100,\"messages\":[]}");
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->body.len >= sizeof(start) - 1));
+    fake_agent_gone(agent, 0);
+    ASSERT_TRUE(FAKE_PROVIDER_WAIT(provider, p->aborted == 1));
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_PROVIDER_WAIT(provider, p->requests == 2));
+    fake_agent_gone(agent, 1);
+    cJSON_Delete(end(NULL));
+    ASSERT_INT(day[0], 2);
+    ASSERT_INT(day[1], 9 + 10 + (sizeof(REQUEST) - 1) / 4);
+}
+
 static void nonsense_from_the_agent_ends_the_stream_only(void)
 {
     BEGIN({200, SSE, .body = DELTA("one") "|" DONE, .mode = REPLY_STEPS});
@@ -816,6 +840,7 @@ TEST_SUITE_WITH(gateway_test, set_up, tear_down, TEST(bytes_are_handed_on_as_the
     TEST(hang_ends_at_the_deadline), TEST(redirect_is_not_followed),
     TEST(refused_key_is_told_without_the_providers_words), TEST(garbage_is_no_answer),
     TEST(refusals_make_no_connection), TEST(body_over_the_limit_is_refused), TEST(budget_is_sticky),
-    TEST(metrics_tell_what_happened), TEST(many_values_are_refused), TEST(calls_wait_for_a_place),
-    TEST(nonsense_from_the_agent_ends_the_stream_only), TEST(calls_that_cannot_be_recorded_are_not_made),
-    TEST(base_url_and_key_are_checked), TEST(two_hundred_streams_at_once))
+    TEST(what_is_left_early_counts), TEST(metrics_tell_what_happened), TEST(many_values_are_refused),
+    TEST(calls_wait_for_a_place), TEST(nonsense_from_the_agent_ends_the_stream_only),
+    TEST(calls_that_cannot_be_recorded_are_not_made), TEST(base_url_and_key_are_checked),
+    TEST(two_hundred_streams_at_once))
