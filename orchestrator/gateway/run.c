@@ -181,7 +181,7 @@ static bool sweep(struct gateway_run *run)
 
 int64_t gateway_run_turn(struct gateway_run *run, int64_t now_ns)
 {
-    if (!run->feed.dead && (run->lines >= RUN_LINES_MAX || ledger_size(run->ledger) >= LIMIT_EVENTS_BYTES))
+    if (!run->feed.dead && (run->lines >= RUN_LINES_MAX || ledger_size(run->ledger) >= LEDGER_LINES_MAX))
         feed_stop(&run->feed, "the run has too many model calls");
     int64_t next = feed_turn(&run->feed, now_ns);
     if (run->feed.dead && !run->feed_told) {
