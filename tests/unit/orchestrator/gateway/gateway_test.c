@@ -3,6 +3,8 @@
  */
 #include "orchestrator/gateway/gateway.h"
 
+#include <dlfcn.h>
+#include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -802,6 +804,35 @@ static void base_url_and_key_are_checked(void)
     cJSON_Delete(end(NULL));
 }
 
+#define SLOW_NAME "slow.invalid"
+
+/* In libcurl's place: a name server that lets a name hang. */
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **ret)
+{
+    typedef int lookup_fn(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    lookup_fn *next = NULL;
+    *(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (!node || strcmp(node, SLOW_NAME) != 0)
+        return next(node, service, hints, ret);
+    sleep(3);
+    return EAI_AGAIN;
+}
+
+static void name_that_hangs_holds_nobody_up(void)
+{
+    BEGIN({200, SSE, .body = DONE});
+    spec.provider.base_url = "http://" SLOW_NAME "/v1";
+    spec.provider.reach = CONFIG_REACH_ANY;
+    attach();
+    ask(REQUEST);
+    usleep(500000); /* until it is being looked up */
+    int64_t from = clock_mono_ns();
+    cJSON *lines = end(NULL);
+    ASSERT_TRUE(clock_mono_ns() - from < 1500000000);
+    ASSERT_INT(cJSON_GetArraySize(lines), 1);
+    cJSON_Delete(lines);
+}
+
 /* --- many ------------------------------------------------------------------------------------------------------------------------------ */
 
 static void two_hundred_streams_at_once(void)
@@ -843,4 +874,4 @@ TEST_SUITE_WITH(gateway_test, set_up, tear_down, TEST(bytes_are_handed_on_as_the
     TEST(what_is_left_early_counts), TEST(metrics_tell_what_happened), TEST(many_values_are_refused),
     TEST(calls_wait_for_a_place), TEST(nonsense_from_the_agent_ends_the_stream_only),
     TEST(calls_that_cannot_be_recorded_are_not_made), TEST(base_url_and_key_are_checked),
-    TEST(two_hundred_streams_at_once))
+    TEST(name_that_hangs_holds_nobody_up), TEST(two_hundred_streams_at_once))
