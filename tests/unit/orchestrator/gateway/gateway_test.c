@@ -676,6 +676,7 @@ static void calls_wait_for_a_place(void)
     usleep(100000);
     ASSERT_INT(asked(), 2);
     fake_agent_gone(agent, 2); /* while it waits */
+    usleep(100000);
     fake_provider_open_gate(provider);
     fake_provider_open_gate(provider);
     for (uint64_t i = 0; i < 4; i++)
