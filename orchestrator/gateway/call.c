@@ -19,6 +19,9 @@
 #define PREPARE_AT_ONCE (512u << 10)
 #define UNPREPARED_MAX  16
 #define MS_NS           1000000ll
+/* Who made the gateway's thread work for so long at one request rests for REST_TIMES as long before the next: a run can't keep the thread from others. */
+#define LONG_WORK_NS (20 * MS_NS)
+#define REST_TIMES   4
 
 enum call_state {
     CALL_NEW,       /* to be judged */
@@ -295,7 +298,7 @@ static int64_t answering(struct call *c)
     return upload_turn(&c->upload) ? 0 : INT64_MAX;
 }
 
-static int64_t judge(struct call *c)
+static int64_t judge_now(struct call *c)
 {
     bool passes = request_judge(&c->request, &c->run->provider, &c->refusal);
     if (passes && c->run->ledger_failed)
@@ -311,6 +314,17 @@ static int64_t judge(struct call *c)
         return answer_refusal(c);
     c->state = CALL_WAITING;
     return 0;
+}
+
+static int64_t judge(struct call *c, int64_t now_ns)
+{
+    struct gateway_run *run = c->run;
+    if (now_ns < run->rests_until_ns)
+        return run->rests_until_ns;
+    int64_t began = clock_mono_ns(), next = judge_now(c), ended = clock_mono_ns();
+    if (ended - began > LONG_WORK_NS)
+        run->rests_until_ns = ended + REST_TIMES * (ended - began);
+    return next;
 }
 
 /* --- ask --------------------------------------------------------------------------------------------------------------------------- */
@@ -534,7 +548,7 @@ int64_t call_turn(struct call *c, int64_t now_ns)
     }
     switch (c->state) {
     case CALL_NEW:
-        return judge(c);
+        return judge(c, now_ns);
     case CALL_WAITING:
         return wait_for_place(c, now_ns);
     case CALL_ADMITTING:

@@ -41,6 +41,7 @@ struct gateway_run {
     unsigned active;     /* calls that have a place */
     unsigned unprepared; /* calls whose parsed document is kept */
     unsigned lines;
+    int64_t rests_until_ns; /* no call is judged before */
     bool full, feed_told;
     struct record_names names;
     struct gateway_sums sums;

@@ -805,6 +805,37 @@ static void base_url_and_key_are_checked(void)
     cJSON_Delete(end(NULL));
 }
 
+/* Requests that are much work to judge: the run that makes them leaves the thread to others in between. */
+static void hard_requests_of_a_run_are_judged_with_rests(void)
+{
+    static const char *const models[] = {"another", NULL};
+    BEGIN({200, SSE, .body = DONE});
+    spec.provider.models = models;
+    attach();
+    struct buf hard;
+    buf_init(&hard, 16u << 20);
+    buf_append_str(&hard, "{\"model\":\"gpt-5.5\",\"input\":[0");
+    for (int i = 0; i < 400; i++) {
+        buf_append_str(&hard, ",{\"\":0");
+        for (int k = 0; k < 250; k++)
+            buf_printf(&hard, ",\"a member among many %d\":0", k);
+        buf_append_char(&hard, '}');
+    }
+    buf_append_str(&hard, "]}");
+    ask("{\"model\":\"gpt-5.5\",\"input\":\"x\"}");
+    expect_refusal(0, 403, "arp_model_not_allowed");
+    int64_t from = clock_mono_ns();
+    ask(buf_str(&hard));
+    ask(buf_str(&hard));
+    expect_refusal(1, 403, "arp_model_not_allowed");
+    expect_refusal(2, 403, "arp_model_not_allowed");
+    int64_t first = agent->uploads[1].first_ns - from, second = agent->uploads[2].first_ns - from - first;
+    ASSERT_TRUE(first > 20000000);
+    ASSERT_TRUE(second > first + first / 2);
+    buf_done(&hard);
+    cJSON_Delete(end(NULL));
+}
+
 #define SLOW_NAME "slow.invalid"
 
 /* In libcurl's place: a name server that lets a name hang. */
@@ -875,4 +906,5 @@ TEST_SUITE_WITH(gateway_test, set_up, tear_down, TEST(bytes_are_handed_on_as_the
     TEST(what_is_left_early_counts), TEST(metrics_tell_what_happened), TEST(many_values_are_refused),
     TEST(calls_wait_for_a_place), TEST(nonsense_from_the_agent_ends_the_stream_only),
     TEST(calls_that_cannot_be_recorded_are_not_made), TEST(base_url_and_key_are_checked),
-    TEST(name_that_hangs_holds_nobody_up), TEST(two_hundred_streams_at_once))
+    TEST(hard_requests_of_a_run_are_judged_with_rests), TEST(name_that_hangs_holds_nobody_up),
+    TEST(two_hundred_streams_at_once))
