@@ -10,7 +10,7 @@
 #include "cli/checks.h"
 #include "shared/limits.h"
 #include "shared/model.h"
-#include "shared/model_request.h"
+#include "shared/model_canonical.h"
 
 void step_model_log_chain(struct verification *v, struct check *c)
 {
@@ -96,22 +96,19 @@ static bool fill(cJSON *array, struct parts *p)
     return true;
 }
 
-/* The request that its parts make up, as JSON text, in out. False: they don't fit. cJSON's own writer rounds large integers. */
-static bool rebuild(struct parts *p, struct buf *out)
+/* The request that its parts make up. False: they don't fit. It is not written anew: a text within the limit can become one that is over it. */
+static bool rebuild(struct parts *p, cJSON **ret)
 {
     static const char *const history[] = {"input", "messages", "contents"};
-    cleanup_cjson cJSON *doc = NULL;
+    cJSON *doc = NULL;
     if (p->n == 0 || model_json(p->v[0]->data, p->v[0]->size, &doc, NULL) != 0)
         return false;
     p->next = 1;
     bool fits = fill(cJSON_GetObjectItemCaseSensitive(doc, "tools"), p);
     for (size_t i = 0; i < sizeof(history) / sizeof(history[0]); i++)
         fits = fits && fill(cJSON_GetObjectItemCaseSensitive(doc, history[i]), p);
-    struct json j;
-    json_init(&j, out);
-    if (fits && p->next == p->n)
-        json_value(&j, doc);
-    return fits && p->next == p->n && buf_error(out, NULL) == 0;
+    *ret = doc;
+    return fits && p->next == p->n;
 }
 
 /* The canonical digests of what the parts make up must be those of the line. */
@@ -123,15 +120,12 @@ static void request_check(struct model_walk *w, size_t k, const cJSON *line, str
                *shape = digest_hex(json_str_at(line, "shapeSha256"));
     char got_full[SHA256_HEX_LEN + 1] = "", got_shape[SHA256_HEX_LEN + 1] = "";
     struct model_route route;
-    struct model_request r = {0};
-    cleanup_buf struct buf body;
-    buf_init(&body, MODEL_REQUEST_MAX);
-    bool fits = rebuild(p, &body) && method && path && dialect &&
+    cleanup_cjson cJSON *doc = NULL;
+    bool fits = rebuild(p, &doc) && method && path && dialect &&
                 model_route_of(method, path, &route, NULL) == 0 &&
                 strcmp(dialect, model_dialect_name(route.dialect)) == 0 &&
-                model_request_parse(&route, body.data, body.len, &r, NULL) == 0 &&
-                model_request_digests(&r, got_full, got_shape, NULL) == 0;
-    model_request_done(&r);
+                model_canonical_digest(doc, false, got_full, NULL) == 0 &&
+                model_canonical_digest(doc, true, got_shape, NULL) == 0;
     if (!fits || !full || !shape || strcmp(full, got_full) != 0 || strcmp(shape, got_shape) != 0)
         check_fail(w->c,
             "model call %zu: its parts do not make up the request that the line gives the digest of", k);

@@ -64,7 +64,8 @@ static void take_output(const cJSON *line, struct ran_command *c)
     char hex[SHA256_HEX_LEN + 1];
     size_t len = text ? strlen(text) : 0;
     sha256_hex_of(text ? text : "", len, hex);
-    if (!digest || strncmp(digest, "sha256:", 7) != 0 || strcmp(digest + 7, hex) != 0)
+    /* Bytes may be claimed where there is no text. */
+    if (len == 0 || !digest || strncmp(digest, "sha256:", 7) != 0 || strcmp(digest + 7, hex) != 0)
         return;
     memcpy(c->outputs[c->output_count++], hex, sizeof(hex));
     if (text[len - 1] == '\n')

@@ -5,7 +5,9 @@
 
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
+#include "shared/address.h"
 #include "shared/clock.h"
 #include "shared/json.h"
 #include "shared/model_tools.h"
@@ -154,6 +156,20 @@ static int add_key(struct transfer *t, const struct gateway_provider *p, struct 
     return rc;
 }
 
+/* Here the name has been resolved: what the base URL was judged by is only what it looks like. */
+static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *to)
+{
+    struct attempt *a = ctx;
+    (void)purpose;
+    enum address_kind kind = address_kind_of(&to->addr);
+    bool allowed = a->reach == CONFIG_REACH_ANY || kind == ADDRESS_PUBLIC ||
+                   (a->reach == CONFIG_REACH_LOOPBACK && kind == ADDRESS_LOOPBACK);
+    if (allowed)
+        return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+    a->barred = true;
+    return CURL_SOCKET_BAD;
+}
+
 static int set_up(struct attempt *a, const struct attempt_request *r, struct arp_err *err)
 {
     CURL *h = a->t.easy;
@@ -168,6 +184,8 @@ static int set_up(struct attempt *a, const struct attempt_request *r, struct arp
         curl_easy_setopt(h, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body_len);
         curl_easy_setopt(h, CURLOPT_POSTFIELDS, r->body);
     }
+    curl_easy_setopt(h, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(h, CURLOPT_OPENSOCKETDATA, a);
     curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(h, CURLOPT_HEADERDATA, a);
     curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, on_body);
@@ -181,7 +199,11 @@ static int set_up(struct attempt *a, const struct attempt_request *r, struct arp
 int attempt_start(struct attempt *a, CURLM *multi, const struct attempt_request *r,
     const struct attempt_sink *sink, unsigned number, struct arp_err *err)
 {
-    *a = (struct attempt){.sink = *sink, .number = number, .dialect = r->dialect, .reads = r->reads};
+    *a = (struct attempt){.sink = *sink,
+        .number = number,
+        .dialect = r->dialect,
+        .reads = r->reads,
+        .reach = r->provider->reach};
     buf_init(&a->tools, TOOLS_BYTES);
     a->started_ns = a->last_ns = clock_mono_ns();
     a->hash = sha256_new();
@@ -228,9 +250,12 @@ void attempt_finish(struct attempt *a)
 {
     if (a->ended_ns)
         return;
+    long sent = 0;
     a->ended_ns = clock_mono_ns();
+    a->left = !a->t.over && a->t.easy &&
+              curl_easy_getinfo(a->t.easy, CURLINFO_REQUEST_SIZE, &sent) == CURLE_OK && sent > 0;
     a->whole = a->t.over && a->t.result == CURLE_OK;
-    a->transient = a->t.over && is_transient(a->t.result);
+    a->transient = a->t.over && !a->barred && is_transient(a->t.result);
     if (a->fate == ATTEMPT_OPEN && a->whole)
         decide(a); /* an answer without a body */
     sha256_hex(a->hash, a->sha256);

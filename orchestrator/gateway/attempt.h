@@ -43,6 +43,8 @@ struct attempt {
     unsigned number; /* from 1 */
     enum attempt_fate fate;
     enum model_dialect dialect;
+    enum config_reach reach;
+    bool barred;   /* the provider's name leads to an address that is out of reach */
     bool reads;    /* the answer is a model's: worth reading */
     bool resting;  /* paused: put had no room */
     bool too_long; /* dropped, and more came than an error text has */
@@ -59,6 +61,7 @@ struct attempt {
     bool spool_failed;
     /* Set by attempt_finish. */
     bool whole;     /* a whole answer came */
+    bool left;      /* it was sent, and broken off by us */
     bool transient; /* none came, but another attempt may bring one */
     enum model_finish finish;
     struct model_usage usage;

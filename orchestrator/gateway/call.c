@@ -19,6 +19,9 @@
 #define PREPARE_AT_ONCE (512u << 10)
 #define UNPREPARED_MAX  16
 #define MS_NS           1000000ll
+/* Who made the gateway's thread work for so long at one request rests for REST_TIMES as long before the next: a run can't keep the thread from others. */
+#define LONG_WORK_NS (20 * MS_NS)
+#define REST_TIMES   4
 
 enum call_state {
     CALL_NEW,       /* to be judged */
@@ -178,28 +181,39 @@ static void write_line(struct call *c, int status, bool cut)
         gateway_run_record_failed(run, &err);
 }
 
-/* What the call cost. Where the provider told nothing (an answer that broke off, a stream without usage) it is estimated, four bytes for a token,
- * so that a budget can't be gone round by not listening to the end. */
+/* Tokens of the attempt. What the provider did not tell (a stream without usage; of an answer that was left before its end or its beginning: all or
+ * the last number) is estimated, four bytes for a token, so that a budget can't be gone round by not listening to the end. */
+static struct model_usage cost_of(const struct call *c)
+{
+    const struct attempt *a = &c->attempt;
+    struct model_usage usage = a->usage;
+    uint64_t written = a->text_bytes / 4;
+    bool answered = a->status == 200 || (a->status == 0 && a->left);
+    if (!answered || c->request.route.kind != MODEL_GENERATE)
+        return usage;
+    if (!usage.known)
+        usage.input = c->asked_bytes / 4;
+    if ((!usage.known || a->finish == MODEL_UNFINISHED) && usage.output < written)
+        usage.output = written;
+    return usage;
+}
+
 static void spend(struct call *c)
 {
     struct gateway_run *run = c->run;
     const struct attempt *a = &c->attempt;
-    struct model_usage usage = a->usage;
     static const char *const kinds[] = {"input", "cached_input", "output", "reasoning"};
     if (c->spent)
         return;
     c->spent = true;
-    if (!usage.known && a->status == 200 && c->request.route.kind == MODEL_GENERATE) {
-        usage.input = c->asked_bytes / 4;
-        usage.output = a->text_bytes / 4;
-    }
+    const struct model_usage usage = cost_of(c);
     if (usage.input + usage.output == 0)
         return;
     budget_spend(&run->budget, &usage);
     day_desk_add(run->desk, &run->day, 0, &usage);
     if (!a->usage.known)
         return;
-    const uint64_t tokens[] = {usage.input, usage.cached_input, usage.output, usage.reasoning};
+    const uint64_t tokens[] = {a->usage.input, a->usage.cached_input, a->usage.output, a->usage.reasoning};
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         metrics_count(run->metrics, METRIC_MODEL_TOKENS, tokens[i], METRIC_LABELS(kinds[i]));
     model_usage_add(&run->sums.usage, &a->usage);
@@ -284,7 +298,7 @@ static int64_t answering(struct call *c)
     return upload_turn(&c->upload) ? 0 : INT64_MAX;
 }
 
-static int64_t judge(struct call *c)
+static int64_t judge_now(struct call *c)
 {
     bool passes = request_judge(&c->request, &c->run->provider, &c->refusal);
     if (passes && c->run->ledger_failed)
@@ -300,6 +314,17 @@ static int64_t judge(struct call *c)
         return answer_refusal(c);
     c->state = CALL_WAITING;
     return 0;
+}
+
+static int64_t judge(struct call *c, int64_t now_ns)
+{
+    struct gateway_run *run = c->run;
+    if (now_ns < run->rests_until_ns)
+        return run->rests_until_ns;
+    int64_t began = clock_mono_ns(), next = judge_now(c), ended = clock_mono_ns();
+    if (ended - began > LONG_WORK_NS)
+        run->rests_until_ns = ended + REST_TIMES * (ended - began);
+    return next;
 }
 
 /* --- ask --------------------------------------------------------------------------------------------------------------------------- */
@@ -401,7 +426,9 @@ static void refuse_answer(struct call *c, bool answered)
 {
     int status = c->attempt.status;
     if (!answered)
-        refuse(&c->refusal, REFUSED_PROVIDER, 502, "the provider gave no answer");
+        refuse(&c->refusal, REFUSED_PROVIDER, 502, "%s",
+            c->attempt.barred ? "the provider's name leads to an address that this server does not call"
+                              : "the provider gave no answer");
     else if (status == 401)
         refuse(
             &c->refusal, REFUSED_KEY, 400, "the provider does not accept the key that is configured for it");
@@ -521,7 +548,7 @@ int64_t call_turn(struct call *c, int64_t now_ns)
     }
     switch (c->state) {
     case CALL_NEW:
-        return judge(c);
+        return judge(c, now_ns);
     case CALL_WAITING:
         return wait_for_place(c, now_ns);
     case CALL_ADMITTING:

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "orchestrator/config.h"
 #include "orchestrator/obs/metrics.h"
 #include "orchestrator/runtime/agent_client.h"
 #include "shared/err.h"
@@ -30,7 +31,7 @@ enum gateway_record { GATEWAY_RECORD_NONE, GATEWAY_RECORD_DIGEST, GATEWAY_RECORD
 /* A provider as one run may use it. Copied deep by gateway_attach; the copy of the key is wiped when the run detaches. */
 struct gateway_provider {
     const char *name;
-    /* https://host[:port][/prefix]; http only for loopback and with plain_http. The call's path ("/v1/responses") is put behind it; a version at
+    /* https://host[:port][/prefix]; http only for loopback and with CONFIG_REACH_ANY. The call's path ("/v1/responses") is put behind it; a version at
      * its end ("https://api.openai.com/v1") is not put twice. */
     const char *base_url;
     const char *key; /* NULL with GATEWAY_AUTH_NONE */
@@ -39,7 +40,8 @@ struct gateway_provider {
     const char *const *map_from; /* model map, NULL-terminated, in step with map_to */
     const char *const *map_to;
     bool allow_hosted_tools;
-    bool plain_http; /* base_url may be http to a host that is not loopback */
+    enum config_reach
+        reach; /* to which addresses connections are made, whatever the host's name resolves to */
 };
 
 /* 0 = no limit. */

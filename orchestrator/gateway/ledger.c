@@ -97,6 +97,13 @@ int ledger_open(const char *root, const char *run_id, struct ledger **ret, struc
     return 0;
 }
 
+/* The file stays within LIMIT_EVENTS_BYTES, or it could not become evidence; behind LEDGER_LINES_MAX there is room for short lines only. */
+static bool has_room(const struct ledger *l, size_t len)
+{
+    uint64_t end = ledger_size(l) + len;
+    return end <= (len <= LEDGER_SHORT_LINE ? LIMIT_EVENTS_BYTES : LEDGER_LINES_MAX);
+}
+
 int ledger_append(struct ledger *l, const char *members, size_t len, struct arp_err *err)
 {
     char ts[CLOCK_ISO_LEN + 1];
@@ -116,6 +123,8 @@ int ledger_append(struct ledger *l, const char *members, size_t len, struct arp_
     int rc = buf_error(&l->line, err);
     if (rc != 0)
         return rc;
+    if (!has_room(l, l->line.len))
+        return arp_fail(err, ARP_E_TOO_LARGE, 0, "model ledger: it is full");
     rc = fd_write_all(l->log_fd, l->line.data, l->line.len, err);
     if (rc != 0) {
         /* Half a line must not stand before the next one. */

@@ -12,17 +12,22 @@
 #include "shared/buf.h"
 #include "shared/err.h"
 #include "shared/hash.h"
+#include "shared/limits.h"
 #include "shared/model.h"
 
 /* Blobs of a run: a long one has some thousand parts. Each is a file. */
 #define LEDGER_BLOBS_MAX 16384
+/* From here on no call is begun: what is left is for the lines, without their lists, of calls that are in progress. */
+#define LEDGER_LINES_MAX (LIMIT_EVENTS_BYTES - (32u << 20))
+/* Bytes of a line without its lists. */
+#define LEDGER_SHORT_LINE 8192
 
 struct ledger;
 
 /* Make the run's directory. Errors: ARP_E_CONFLICT (it exists), ARP_E_IO, ARP_E_NOMEM. */
 int ledger_open(const char *root, const char *run_id, struct ledger **ret, struct arp_err *err);
 /* Append one line: the members that the caller wrote behind {"ts","runId","type" and before seq and prev (comma-led JSON text).
- * Errors: ARP_E_IO, ARP_E_TOO_LARGE. */
+ * Errors: ARP_E_IO, ARP_E_TOO_LARGE (over LIMIT_LINE, or there is no room left). */
 int ledger_append(struct ledger *l, const char *members, size_t len, struct arp_err *err);
 /* Bytes of all lines so far. */
 uint64_t ledger_size(const struct ledger *l);

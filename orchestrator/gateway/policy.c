@@ -41,7 +41,7 @@ static const char *url_fault(
         return "a user stands in it";
     if (has_part(u, CURLUPART_QUERY) || has_part(u, CURLUPART_FRAGMENT))
         return "it has a query or a fragment";
-    if (strstr(path, "..") || strstr(path, "//") || strspn(path, PATH_CHARS) != strlen(path))
+    if (strstr(path, "..") || strstr(path, "//") || strspn(path, PATH_CHARS "~") != strlen(path))
         return "its path has characters that are not allowed";
     return NULL;
 }

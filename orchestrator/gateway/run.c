@@ -122,7 +122,7 @@ static bool is_full(void *ctx)
 int gateway_run_new(struct gateway *g, CURLM *multi, struct metrics *m, struct day_desk *desk,
     const struct gateway_spec *spec, struct gateway_run **ret, struct arp_err *err)
 {
-    int rc = policy_base_url(spec->provider.base_url, spec->provider.plain_http, err);
+    int rc = policy_base_url(spec->provider.base_url, spec->provider.reach == CONFIG_REACH_ANY, err);
     if (rc == 0)
         rc = check_key(spec->provider.key, err);
     if (rc != 0)
@@ -183,7 +183,7 @@ static bool sweep(struct gateway_run *run)
 
 int64_t gateway_run_turn(struct gateway_run *run, int64_t now_ns)
 {
-    if (!run->feed.dead && (run->lines >= RUN_LINES_MAX || ledger_size(run->ledger) >= LIMIT_EVENTS_BYTES))
+    if (!run->feed.dead && (run->lines >= RUN_LINES_MAX || ledger_size(run->ledger) >= LEDGER_LINES_MAX))
         feed_stop(&run->feed, "the run has too many model calls");
     int64_t next = feed_turn(&run->feed, now_ns);
     if (run->feed.dead && !run->feed_told) {

@@ -15,7 +15,7 @@
 /* Calls of a run that wait or are in progress, and what their bodies may take; past either its agent's stream is not read. */
 #define RUN_CALLS_MAX 512
 #define RUN_HELD_MAX  (128u << 20)
-/* Lines of a run's ledger, whoever makes the calls: then the agent's stream is not read any more. LIMIT_EVENTS_BYTES bounds their bytes. */
+/* Lines of a run's ledger, whoever makes the calls: then the agent's stream is not read any more. LEDGER_LINES_MAX bounds their bytes. */
 #define RUN_LINES_MAX 20000
 
 struct call;
@@ -41,6 +41,7 @@ struct gateway_run {
     unsigned active;     /* calls that have a place */
     unsigned unprepared; /* calls whose parsed document is kept */
     unsigned lines;
+    int64_t rests_until_ns; /* no call is judged before */
     bool full, feed_told;
     struct record_names names;
     struct gateway_sums sums;

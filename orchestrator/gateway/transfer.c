@@ -26,6 +26,8 @@ int transfer_open(struct transfer *t, CURLM *multi, const char *url, const char 
     curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(h, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(h, CURLOPT_TCP_KEEPALIVE, 1L);
+    /* Who closes an exchange whose name is still being resolved does not wait for the resolver: all runs' streams would. */
+    curl_easy_setopt(h, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(h, CURLOPT_BUFFERSIZE, TRANSFER_BUFFER);
     curl_easy_setopt(h, CURLOPT_UPLOAD_BUFFERSIZE, TRANSFER_BUFFER);
     curl_easy_setopt(h, CURLOPT_PROXY, ""); /* also not from the environment */

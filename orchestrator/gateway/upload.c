@@ -9,12 +9,13 @@
 
 #define CONNECT_TIMEOUT_MS 2000
 #define URL_MAX            256
+#define UPLOAD_PIECE_MAX   (64u << 10) /* libcurl gives at most CURL_MAX_WRITE_SIZE, 16 KiB, at a time */
 
 void upload_init(struct upload *u)
 {
     *u = (struct upload){0};
-    /* One more piece of libcurl's buffer may come after the mark was passed. */
-    buf_init(&u->queue, 2u * UPLOAD_QUEUE_HIGH);
+    /* As much as waits may stand before it that was sent already, and one more piece of libcurl's buffer comes after the mark was passed. */
+    buf_init(&u->queue, 2u * UPLOAD_QUEUE_HIGH + UPLOAD_PIECE_MAX);
 }
 
 static size_t on_read(char *out, size_t size, size_t n, void *ctx)

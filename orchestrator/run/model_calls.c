@@ -50,12 +50,9 @@ static void day_add(void *ctx, uint64_t calls, const struct model_usage *usage)
 {
     const struct model_calls *c = ctx;
     struct arp_err err;
-    struct model_day more = {.calls = bounded(calls)};
-    /* Also what the gateway only estimates: an answer that was cut before it told its usage was paid for. */
-    if (usage) {
-        more.input_tokens = bounded(usage->input);
-        more.output_tokens = bounded(usage->output);
-    }
+    struct model_day more = {.calls = bounded(calls),
+        .input_tokens = bounded(usage->input), /* estimated where it is not known */
+        .output_tokens = bounded(usage->output)};
     if (model_usage_count(c->env->db, c->of.user_id, c->of.work->provider, &more, &err) == 0)
         return;
     struct log_ctx log = {0};
@@ -114,9 +111,8 @@ static void fill_spec(struct model_calls *c, const struct provider *p, struct ga
     spec->provider.name = p->name;
     spec->provider.base_url = p->base_url;
     spec->provider.auth = auths[p->auth];
+    spec->provider.reach = c->env->cfg->provider_http;
     spec->provider.allow_hosted_tools = p->allow_hosted_tools;
-    spec->provider.plain_http =
-        c->env->cfg->provider_http == CONFIG_REACH_ANY; /* judged by provider_url_check */
     spec->limits = (struct gateway_limits){.calls_per_run = (uint64_t)p->limits.calls_per_run,
         .tokens_per_run = tighter(p->limits.tokens_per_run, c->of.work->max_tokens),
         .calls_per_day = (uint64_t)p->limits.calls_per_day,

@@ -495,6 +495,19 @@ static void garbage_is_passed_over(void)
     start();
 }
 
+/* A hostile agent's line: bytes that are claimed, and no text (or none of one) with the digest of nothing. */
+static void claimed_output_without_text_is_not_known(void)
+{
+    static const char *const texts[] = {"", "\"stdout\":\"\",", "\"stdout\":7,"};
+    start();
+    for (int i = 0; i < 3; i++)
+        buf_printf(&w.command_log,
+            "{\"ts\":\"" TS "\",\"type\":\"command\",\"command\":\"ls\",\"exitCode\":0,%s\"stdoutBytes\":5,"
+            "\"stdoutSha256\":\"sha256:%s\",\"stderrBytes\":0,\"origin\":\"builtin\"}\n",
+            texts[i], hex_of(""));
+    expect(0, 0, 3, 0);
+}
+
 TEST_SUITE(reconcile_test, TEST(an_honest_run_has_no_findings), TEST(an_empty_run_has_a_document),
     TEST(what_was_asked_twice_runs_twice), TEST(builtin_commands_match_too),
     TEST(ids_that_come_again_mean_the_latest_call), TEST(a_lying_engine_is_caught),
@@ -504,4 +517,5 @@ TEST_SUITE(reconcile_test, TEST(an_honest_run_has_no_findings), TEST(an_empty_ru
     TEST(more_than_was_asked_is_told_as_part), TEST(answers_that_broke_off_ask_for_nothing),
     TEST(changes_without_cause_are_unexplained), TEST(calls_are_held_against_the_agents_events),
     TEST(altered_calls_are_told), TEST(the_last_attempt_is_what_the_client_got),
-    TEST(lists_are_bounded_and_counts_are_not), TEST(garbage_is_passed_over))
+    TEST(lists_are_bounded_and_counts_are_not), TEST(garbage_is_passed_over),
+    TEST(claimed_output_without_text_is_not_known))

@@ -3,6 +3,8 @@
  */
 #include "orchestrator/gateway/gateway.h"
 
+#include <dlfcn.h>
+#include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -67,8 +69,11 @@ static void begin(const struct fake_reply *replies, size_t n)
     snprintf(spec.target.address, sizeof(spec.target.address), "%s", agent->address);
     memcpy(spec.target.token, AGENT_TOKEN, sizeof(AGENT_TOKEN));
     memcpy(spec.run_id, AGENT_RUN, sizeof(AGENT_RUN));
-    spec.provider = (struct gateway_provider){
-        .name = "fake", .base_url = base_url, .key = KEY, .auth = GATEWAY_AUTH_BEARER};
+    spec.provider = (struct gateway_provider){.name = "fake",
+        .base_url = base_url,
+        .key = KEY,
+        .auth = GATEWAY_AUTH_BEARER,
+        .reach = CONFIG_REACH_LOOPBACK};
 }
 #define BEGIN(...)                                                                                           \
     static const struct fake_reply replies_[] = {__VA_ARGS__};                                               \
@@ -479,6 +484,30 @@ static void provider_that_is_not_there_is_told(void)
     cJSON_Delete(lines);
 }
 
+/* The name is judged when it was resolved: by its looks it may be anywhere. */
+static void address_out_of_reach_is_not_called(void)
+{
+    static const struct {
+        const char *host;
+        enum config_reach reach;
+        bool called;
+    } cases[] = {{"127.0.0.1", CONFIG_REACH_PUBLIC, false}, {"localhost", CONFIG_REACH_PUBLIC, false},
+        {"localhost", CONFIG_REACH_LOOPBACK, true}, {"localhost", CONFIG_REACH_ANY, true}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        BEGIN({200, SSE, .body = DONE});
+        snprintf(base_url, sizeof(base_url), "http://%s%s", cases[i].host, strchr(provider->address, ':'));
+        spec.provider.reach = cases[i].reach;
+        attach();
+        ask(REQUEST);
+        ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
+        ASSERT_INT(agent->uploads[0].status, cases[i].called ? 200 : 502);
+        ASSERT_INT(provider->connections, cases[i].called ? 1 : 0);
+        cJSON *lines = end(NULL);
+        ASSERT_INT(cJSON_GetArraySize(lines), 1); /* it is not tried again */
+        cJSON_Delete(lines);
+    }
+}
+
 static void hang_ends_at_the_deadline(void)
 {
     BEGIN({200, SSE, .body = "", .mode = REPLY_NEVER});
@@ -685,6 +714,7 @@ static void calls_wait_for_a_place(void)
     usleep(100000);
     ASSERT_INT(asked(), 2);
     fake_agent_gone(agent, 2); /* while it waits */
+    usleep(100000);
     fake_provider_open_gate(provider);
     fake_provider_open_gate(provider);
     for (uint64_t i = 0; i < 4; i++)
@@ -731,6 +761,30 @@ static void budget_is_sticky(void)
     cJSON_Delete(end(NULL));
     ASSERT_INT(day[0], 2);
     ASSERT_INT(day[1], 240);
+}
+
+/* Nor is a budget gone round by leaving: not before the first byte, not before the last number. */
+static void what_is_left_early_counts(void)
+{
+    static const char start[] =
+        "data: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"usage\":{\"input_tokens\":9,"
+        "\"output_tokens\":1}}}\n\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":"
+        "\"text_delta\",\"text\":\"0123456789012345678901234567890123456789\"}}\n\n";
+    uint64_t day[2] = {0, 0};
+    BEGIN({200, SSE, .body = start, .mode = REPLY_BEAT}, {200, SSE, .body = "", .mode = REPLY_NEVER});
+    spec.day = (struct gateway_day){day_used, day_add, day};
+    attach();
+    fake_agent_call(agent, "POST", "/v1/messages", TYPE,
+        "{\"model\":\"m\",\"stream\":true,\"max_tokens\":100,\"messages\":[]}");
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->body.len >= sizeof(start) - 1));
+    fake_agent_gone(agent, 0);
+    ASSERT_TRUE(FAKE_PROVIDER_WAIT(provider, p->aborted == 1));
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_PROVIDER_WAIT(provider, p->requests == 2));
+    fake_agent_gone(agent, 1);
+    cJSON_Delete(end(NULL));
+    ASSERT_INT(day[0], 2);
+    ASSERT_INT(day[1], 9 + 10 + (sizeof(REQUEST) - 1) / 4);
 }
 
 static void nonsense_from_the_agent_ends_the_stream_only(void)
@@ -789,6 +843,66 @@ static void base_url_and_key_are_checked(void)
     cJSON_Delete(end(NULL));
 }
 
+/* Requests that are much work to judge: the run that makes them leaves the thread to others in between. */
+static void hard_requests_of_a_run_are_judged_with_rests(void)
+{
+    static const char *const models[] = {"another", NULL};
+    BEGIN({200, SSE, .body = DONE});
+    spec.provider.models = models;
+    attach();
+    struct buf hard;
+    buf_init(&hard, 16u << 20);
+    buf_append_str(&hard, "{\"model\":\"gpt-5.5\",\"input\":[0");
+    for (int i = 0; i < 400; i++) {
+        buf_append_str(&hard, ",{\"\":0");
+        for (int k = 0; k < 250; k++)
+            buf_printf(&hard, ",\"a member among many %d\":0", k);
+        buf_append_char(&hard, '}');
+    }
+    buf_append_str(&hard, "]}");
+    ask("{\"model\":\"gpt-5.5\",\"input\":\"x\"}");
+    expect_refusal(0, 403, "arp_model_not_allowed");
+    int64_t from = clock_mono_ns();
+    ask(buf_str(&hard));
+    ask(buf_str(&hard));
+    expect_refusal(1, 403, "arp_model_not_allowed");
+    expect_refusal(2, 403, "arp_model_not_allowed");
+    int64_t first = agent->uploads[1].first_ns - from, second = agent->uploads[2].first_ns - from - first;
+    ASSERT_TRUE(first > 20000000);
+    ASSERT_TRUE(second > first + first / 2);
+    buf_done(&hard);
+    cJSON_Delete(end(NULL));
+}
+
+#define SLOW_NAME "slow.invalid"
+
+/* In libcurl's place: a name server that lets a name hang. */
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **ret)
+{
+    typedef int lookup_fn(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    lookup_fn *next = NULL;
+    *(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (!node || strcmp(node, SLOW_NAME) != 0)
+        return next(node, service, hints, ret);
+    sleep(3);
+    return EAI_AGAIN;
+}
+
+static void name_that_hangs_holds_nobody_up(void)
+{
+    BEGIN({200, SSE, .body = DONE});
+    spec.provider.base_url = "http://" SLOW_NAME "/v1";
+    spec.provider.reach = CONFIG_REACH_ANY;
+    attach();
+    ask(REQUEST);
+    usleep(500000); /* until it is being looked up */
+    int64_t from = clock_mono_ns();
+    cJSON *lines = end(NULL);
+    ASSERT_TRUE(clock_mono_ns() - from < 1500000000);
+    ASSERT_INT(cJSON_GetArraySize(lines), 1);
+    cJSON_Delete(lines);
+}
+
 /* --- many ------------------------------------------------------------------------------------------------------------------------------ */
 
 static void two_hundred_streams_at_once(void)
@@ -824,9 +938,11 @@ TEST_SUITE_WITH(gateway_test, set_up, tear_down, TEST(bytes_are_handed_on_as_the
     TEST(client_that_leaves_behind_the_end_is_not_cut), TEST(provider_that_breaks_off_cuts_the_answer),
     TEST(detach_in_the_middle_cuts_and_records), TEST(retry_after_is_waited_for),
     TEST(last_of_five_failures_is_handed_on), TEST(provider_that_is_not_there_is_told),
-    TEST(hang_ends_at_the_deadline), TEST(redirect_is_not_followed),
+    TEST(address_out_of_reach_is_not_called), TEST(hang_ends_at_the_deadline), TEST(redirect_is_not_followed),
     TEST(refused_key_is_told_without_the_providers_words), TEST(garbage_is_no_answer),
     TEST(refusals_make_no_connection), TEST(body_over_the_limit_is_refused), TEST(budget_is_sticky),
-    TEST(metrics_tell_what_happened), TEST(many_values_are_refused), TEST(calls_wait_for_a_place),
-    TEST(nonsense_from_the_agent_ends_the_stream_only), TEST(calls_that_cannot_be_recorded_are_not_made),
-    TEST(base_url_and_key_are_checked), TEST(two_hundred_streams_at_once))
+    TEST(what_is_left_early_counts), TEST(metrics_tell_what_happened), TEST(many_values_are_refused),
+    TEST(calls_wait_for_a_place), TEST(nonsense_from_the_agent_ends_the_stream_only),
+    TEST(calls_that_cannot_be_recorded_are_not_made), TEST(base_url_and_key_are_checked),
+    TEST(hard_requests_of_a_run_are_judged_with_rests), TEST(name_that_hangs_holds_nobody_up),
+    TEST(two_hundred_streams_at_once))

@@ -179,7 +179,32 @@ static void blobs_over_the_limit_are_not_kept(void)
     free(bytes);
 }
 
+/* More could not be collected, and the run never be finished. */
+static void a_full_ledger_has_room_for_short_lines(void)
+{
+    struct ledger *l = open_new();
+    struct buf members;
+    buf_init(&members, LIMIT_LINE);
+    buf_printf(&members, ",\"path\":\"%0900000d\"", 0);
+    int rc = 0;
+    for (int i = 0; i < 1000 && rc == 0; i++)
+        rc = ledger_append(l, members.data, members.len, NULL);
+    ASSERT_INT(rc, ARP_E_TOO_LARGE);
+    ASSERT_TRUE(ledger_size(l) > LEDGER_LINES_MAX - LIMIT_LINE);
+    ASSERT_TRUE(ledger_size(l) <= LEDGER_LINES_MAX);
+    buf_reset(&members);
+    buf_printf(&members, ",\"path\":\"%07000d\"", 0);
+    ASSERT_INT(ledger_append(l, members.data, members.len, NULL), 0);
+    for (int i = 0; i < 10000 && rc != 0; i++)
+        rc = ledger_append(l, members.data, members.len, NULL) == 0 ? ARP_E_TOO_LARGE : 0;
+    ASSERT_INT(rc, 0);
+    ASSERT_TRUE(ledger_size(l) <= LIMIT_EVENTS_BYTES);
+    buf_done(&members);
+    ASSERT_INT(ledger_close(l, NULL), 0);
+    ASSERT_INT(ledger_discard(root, RUN, NULL), 0);
+}
+
 TEST_SUITE(ledger_test, TEST(lines_are_chained_and_on_disk_at_once),
     TEST(lines_over_the_limit_leave_no_trace), TEST(a_full_disk_leaves_whole_lines),
     TEST(a_run_has_one_ledger), TEST(blobs_are_kept_once_under_their_digest),
-    TEST(blobs_over_the_limit_are_not_kept))
+    TEST(blobs_over_the_limit_are_not_kept), TEST(a_full_ledger_has_room_for_short_lines))

@@ -4,7 +4,12 @@
  */
 #include "orchestrator/run/model_calls.h"
 
+#include "orchestrator/gateway/gateway.h"
+#include "orchestrator/store/model_usage.h"
 #include "orchestrator/store/providers.h"
+#include "tests/support/process.h"
+#include "tests/unit/orchestrator/gateway/fake_agent.h"
+#include "tests/unit/orchestrator/gateway/fake_provider.h"
 #include "tests/unit/orchestrator/store/fixture.h"
 
 #define KEY     "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
@@ -12,7 +17,7 @@
 #define URL     "https://models.example"
 
 static struct config cfg;
-static struct run_env env; /* without a gateway: it is never reached */
+static struct run_env env; /* without a gateway, where it is never reached */
 static struct agent_target agent;
 
 static int set_up(void)
@@ -110,7 +115,53 @@ static void a_key_of_another_secrets_key_does_not_open(void)
     refused("rotated", "does not open");
 }
 
+/* A stream that tells no usage: what is estimated counts in the user's day. */
+static void estimated_tokens_count_in_the_day(void)
+{
+    static const struct fake_reply reply = {200, "text/event-stream",
+        .body = "data: "
+                "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"0123456789\"},\"finish_reason\":"
+                "\"stop\"}]}\n\n"
+                "data: [DONE]\n\n"};
+    struct fake_agent *a = fake_agent_start();
+    struct fake_provider *p = fake_provider_start(&reply, 1);
+    struct metrics *metrics = metrics_new();
+    char url[128];
+    struct agent_target target = {.token = AGENT_TOKEN};
+    snprintf(url, sizeof(url), "http://%s", p->address);
+    snprintf(target.address, sizeof(target.address), "%s", a->address);
+    snprintf(env.model_root, sizeof(env.model_root), "%s/model", temp_dir());
+    cfg.provider_http = CONFIG_REACH_LOOPBACK;
+    OK(gateway_start(metrics, &env.gateway, &err));
+    provide(user_a.id, "estimated", url);
+    const struct run_work work = {.engine = (char *)"opencode",
+        .provider = (char *)"estimated",
+        .base_url = url,
+        .dialect = (char *)"chat"};
+    const struct model_calls_of of = {user_a.id, AGENT_RUN, &work, &target, 60000};
+    struct model_calls *calls = NULL;
+    cleanup_buf struct buf usage;
+    buf_init(&usage, 4096);
+    OK(model_calls_open(&env, &of, &calls, &err));
+    fake_agent_call(a, "POST", "/v1/chat/completions", "",
+        "{\"model\":\"m\",\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}");
+    ASSERT_TRUE(FAKE_AGENT_WAIT(a, 0, u->whole));
+    model_calls_close(calls, &usage);
+    struct model_day day;
+    OK(model_usage_today(db, user_a.id, "estimated", &day, &err));
+    ASSERT_INT(day.calls, 1);
+    ASSERT_TRUE(day.input_tokens > 0);
+    ASSERT_INT(day.output_tokens, 2);
+    gateway_stop(env.gateway);
+    env.gateway = NULL;
+    cfg.provider_http = CONFIG_REACH_PUBLIC;
+    metrics_free(metrics);
+    fake_agent_stop(a);
+    fake_provider_stop(p);
+}
+
 TEST_SUITE_WITH(model_calls_test, set_up, tear_down, TEST(a_provider_that_was_deleted_serves_no_run),
     TEST(a_run_does_not_follow_a_provider_that_is_moved),
     TEST(what_the_operator_no_longer_allows_is_not_called),
-    TEST(a_key_that_was_altered_or_copied_does_not_open), TEST(a_key_of_another_secrets_key_does_not_open))
+    TEST(a_key_that_was_altered_or_copied_does_not_open), TEST(a_key_of_another_secrets_key_does_not_open),
+    TEST(estimated_tokens_count_in_the_day))
