@@ -95,6 +95,15 @@ void call_leave(struct call *c);
 /* A hang-up that is noticed outside of libmicrohttpd: what is to come has no reader. */
 void call_hang_up_locked(struct call *c);
 
+/* What the answers (relay_answer.c) need of the rest. Errors of check: ARP_E_NOT_FOUND; of add: ARP_E_NOMEM. */
+int relay_check_run_locked(const struct relay *r, const char *run_id, struct arp_err *err);
+int relay_add_text_locked(
+    struct relay *r, const struct call *c, const char *text, size_t len, struct arp_err *err);
+/* The call is over: its record waits for the run thread. Once. */
+void call_count_locked(struct call *c);
+/* Free it when neither client nor upload holds it. */
+void call_release_locked(struct call *c);
+
 /* The loopback daemon (relay_http.c). */
 int relay_http_start(struct relay *r, struct arp_err *err);
 /* Clients whose connection has hung up. Called by the run thread, unlocked. */
