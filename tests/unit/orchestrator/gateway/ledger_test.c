@@ -201,7 +201,6 @@ static void a_full_ledger_has_room_for_short_lines(void)
     ASSERT_TRUE(ledger_size(l) <= LIMIT_EVENTS_BYTES);
     buf_done(&members);
     ASSERT_INT(ledger_close(l, NULL), 0);
-    ASSERT_INT(ledger_discard(root, RUN, NULL), 0);
 }
 
 TEST_SUITE(ledger_test, TEST(lines_are_chained_and_on_disk_at_once),
