@@ -216,7 +216,7 @@ void engine_tell_thread(struct engine_story *s, const char *thread_id)
 static size_t fitting(const char *text)
 {
     size_t n = 0, written = 0;
-    for (; text[n] && n < ENGINE_TEXT_MAX; n++) {
+    for (; n < ENGINE_TEXT_MAX && text[n]; n++) {
         unsigned char c = (unsigned char)text[n];
         written += c < 0x20 || c == 0x7f ? 6 : c == '"' || c == '\\' ? 2 : 1;
         if (written > LIMIT_LINE / 2)

@@ -32,21 +32,21 @@ static struct call *find_locked(struct relay *r, uint64_t n)
     return NULL;
 }
 
-static int begin_locked(
-    struct relay *r, const char *run_id, uint64_t n, struct call **ret, struct arp_err *err)
+/* The call that an answer is for. NULL and err: there is none to be answered. */
+static struct call *begin_locked(struct relay *r, const char *run_id, uint64_t n, struct arp_err *err)
 {
-    int rc = relay_check_run_locked(r, run_id, err);
-    if (rc)
-        return rc;
-    if (n >= r->next_call)
-        return arp_fail(err, ARP_E_NOT_FOUND, 0, "there is no such call");
+    if (relay_check_run_locked(r, run_id, err) != 0)
+        return NULL;
     struct call *c = find_locked(r, n);
-    if (!c || c->state == CALL_CUT)
-        return arp_fail(err, ARP_E_GONE, 0, "the client of the call is gone");
-    if (c->state != CALL_ASKED)
-        return arp_fail(err, ARP_E_CONFLICT, 0, "the call is answered already");
-    *ret = c;
-    return 0;
+    if (n >= r->next_call)
+        arp_fail(err, ARP_E_NOT_FOUND, 0, "there is no such call");
+    else if (!c || c->state == CALL_CUT)
+        arp_fail(err, ARP_E_GONE, 0, "the client of the call is gone");
+    else if (c->state != CALL_ASKED)
+        arp_fail(err, ARP_E_CONFLICT, 0, "the call is answered already");
+    else
+        return c;
+    return NULL;
 }
 
 /* The tap. An answer that can't be read passes all the same. */
@@ -61,13 +61,13 @@ int relay_upload_begin(struct relay *r, const char *run_id, uint64_t call, int s
     const char *content_type, const char *retry_after, struct relay_sleep sleep, struct relay_upload **ret,
     struct arp_err *err)
 {
-    struct call *c = NULL;
+    struct arp_err why = {0};
     struct relay_upload *u = calloc(1, sizeof(*u));
     if (!u)
         return arp_fail(err, ARP_E_NOMEM, 0, "upload");
     pthread_mutex_lock(&r->lock);
-    int rc = begin_locked(r, run_id, call, &c, err);
-    if (rc == 0) {
+    struct call *c = begin_locked(r, run_id, call, &why);
+    if (c) {
         snprintf(c->content_type, sizeof(c->content_type), "%s", content_type ? content_type : "");
         snprintf(c->retry_after, sizeof(c->retry_after), "%s", retry_after ? retry_after : "");
         c->record.status = status;
@@ -80,9 +80,12 @@ int relay_upload_begin(struct relay *r, const char *run_id, uint64_t call, int s
         *ret = u;
     }
     pthread_mutex_unlock(&r->lock);
-    if (rc)
-        free(u);
-    return rc;
+    if (c)
+        return 0;
+    free(u);
+    if (err)
+        *err = why;
+    return why.code;
 }
 
 /* How many of len bytes there is room for; parks the upload when there is none. -1: the client is gone. */

@@ -82,12 +82,13 @@ static void match_all(struct work *w)
 {
     for (size_t i = 0; i < w->asked.ask_count; i++) {
         struct match *m = &w->matches[i];
-        for (size_t k = 0; k < w->ran.count && !m->command; k++) {
+        for (size_t k = 0; k < w->ran.count; k++) {
             struct ran_command *c = &w->ran.commands[k];
             if (c->taken || !is_asked(&w->asked.asks[i], c, &m->part))
                 continue;
             c->taken = true;
             m->command = c;
+            break;
         }
     }
 }

@@ -70,7 +70,10 @@ static int words_new(const cJSON *list, struct words *ret, struct arp_err *err)
     if (!ret->v)
         return arp_fail(err, ARP_E_NOMEM, 0, "provider of a run");
     const cJSON *item;
-    cJSON_ArrayForEach(item, list) ret->v[n++] = item->valuestring;
+    cJSON_ArrayForEach(item, list)
+    {
+        ret->v[n++] = item->valuestring;
+    }
     return 0;
 }
 
@@ -82,7 +85,10 @@ static int names_new(const cJSON *object, struct words *ret, struct arp_err *err
     if (!ret->v)
         return arp_fail(err, ARP_E_NOMEM, 0, "provider of a run");
     const cJSON *item;
-    cJSON_ArrayForEach(item, object) ret->v[n++] = item->string;
+    cJSON_ArrayForEach(item, object)
+    {
+        ret->v[n++] = item->string;
+    }
     return 0;
 }
 

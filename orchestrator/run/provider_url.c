@@ -42,7 +42,8 @@ static int take_host(const char *p, struct parts *ret, struct arp_err *err)
 {
     size_t n;
     ret->bracketed = *p == '[';
-    p += ret->bracketed;
+    if (ret->bracketed)
+        p++;
     n = strspn(p, ret->bracketed ? DIGITS "abcdefABCDEF:." : ALNUM ".-");
     if (n == 0 || n > HOST_MAX || (ret->bracketed && p[n] != ']'))
         return fail(err, "must name a host");
