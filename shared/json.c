@@ -4,7 +4,6 @@
 #include "shared/json.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,7 +155,7 @@ void json_raw(struct json *j, const char *text)
 void json_number(struct json *j, double v)
 {
     char text[32];
-    if (v == floor(v) && fabs(v) < WHOLE_MAX) {
+    if (v > -WHOLE_MAX && v < WHOLE_MAX && v == (double)(int64_t)v) {
         snprintf(text, sizeof(text), "%.0f", v == 0 ? 0.0 : v); /* there is no -0 among integers */
         json_raw(j, text);
         return;
