@@ -4,6 +4,7 @@
 #include "shared/json.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,10 +153,16 @@ void json_raw(struct json *j, const char *text)
     buf_append_str(j->out, text && *text ? text : "null");
 }
 
+/* Without floor(): that may need libm. From 2^53 on a double has no places behind the point. */
+static bool is_whole(double v)
+{
+    return v >= JSON_INT_MAX || v <= -JSON_INT_MAX || v == (double)(int64_t)v;
+}
+
 void json_number(struct json *j, double v)
 {
     char text[32];
-    if (v > -WHOLE_MAX && v < WHOLE_MAX && v == (double)(int64_t)v) {
+    if (v > -WHOLE_MAX && v < WHOLE_MAX && is_whole(v)) {
         snprintf(text, sizeof(text), "%.0f", v == 0 ? 0.0 : v); /* there is no -0 among integers */
         json_raw(j, text);
         return;
