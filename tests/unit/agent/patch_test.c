@@ -333,7 +333,7 @@ static void changed_files_are_bounded_together(void)
     struct arp_err err;
     int n = snprintf(text, sizeof(text), "*** Begin Patch\n");
     for (int i = 0; i < 9; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof(name), "f%d", i);
         workload_repo_put(&repo, name, "x");
         snprintf(path, sizeof(path), "%s/%s", repo.path, name);
