@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -15,16 +16,18 @@
 /* As in capture.c: a disk that takes nothing this long is broken. */
 #define DRAIN_BUSY_MS 30000
 
-static void close_fd(int *fd)
+void shim_fd_close(int epoll_fd, int *fd)
 {
-    if (*fd >= 0)
+    if (*fd >= 0) {
+        epoll_ctl(epoll_fd, EPOLL_CTL_DEL, *fd, NULL);
         close(*fd);
+    }
     *fd = -1;
 }
 
-bool shim_lane_init(struct shim_lane *l, int in, int out)
+bool shim_lane_init(struct shim_lane *l, int epoll_fd, int in, int out)
 {
-    *l = (struct shim_lane){.in = -1, .out = -1, .buf = malloc(SHIM_LANE_BYTES)};
+    *l = (struct shim_lane){.epoll_fd = epoll_fd, .in = -1, .out = -1, .buf = malloc(SHIM_LANE_BYTES)};
     if (!l->buf)
         return false;
     l->in = in;
@@ -35,8 +38,8 @@ bool shim_lane_init(struct shim_lane *l, int in, int out)
 
 void shim_lane_done(struct shim_lane *l)
 {
-    close_fd(&l->in);
-    close_fd(&l->out);
+    shim_fd_close(l->epoll_fd, &l->in);
+    shim_fd_close(l->epoll_fd, &l->out);
     free(l->buf);
     l->buf = NULL;
 }
@@ -50,7 +53,7 @@ static void take(struct shim_lane *l)
         return;
     }
     if (n <= 0) {
-        close_fd(&l->in);
+        shim_fd_close(l->epoll_fd, &l->in);
         return;
     }
     l->len = (size_t)n;
@@ -71,7 +74,7 @@ static void give(struct shim_lane *l)
     else if (errno == EAGAIN)
         l->out_ready = false;
     else if (errno != EINTR)
-        close_fd(&l->out); /* EPIPE: the CLI closed its end, or arp-sh is gone */
+        shim_fd_close(l->epoll_fd, &l->out); /* EPIPE: the CLI closed its end, or arp-sh is gone */
 }
 
 static bool can_take(const struct shim_lane *l)
@@ -96,8 +99,8 @@ enum shim_move shim_lane_move(struct shim_lane *l, struct spool *spool, int whic
             l->spooled += taken;
         }
         if (got == SPOOL_ERROR) {
-            close_fd(&l->in);
-            close_fd(&l->out);
+            shim_fd_close(l->epoll_fd, &l->in);
+            shim_fd_close(l->epoll_fd, &l->out);
             l->len = l->spooled = l->sent = 0;
             return SHIM_BROKEN;
         }
@@ -131,7 +134,7 @@ bool shim_lane_is_even(const struct shim_lane *l)
 
 void shim_lane_let_go(struct shim_lane *l)
 {
-    close_fd(&l->out);
+    shim_fd_close(l->epoll_fd, &l->out);
 }
 
 bool shim_lane_drain(struct shim_lane *l, struct spool *spool, int which)

@@ -16,6 +16,7 @@
 #define SHIM_LANE_BYTES (64u << 10)
 
 struct shim_lane {
+    int epoll_fd;             /* where both are watched */
     int in;                   /* read end of what the shell prints; -1 after its end of file */
     int out;                  /* write end of what arp-sh reads; -1 when nobody does */
     bool in_ready, out_ready; /* set by epoll, edge-triggered; cleared when the descriptor says EAGAIN */
@@ -32,9 +33,12 @@ enum shim_move {
     SHIM_BROKEN /* no memory for the spool: the lane is closed */
 };
 
-/* in, out: owned from now on. False: out of memory, and they are not. */
-bool shim_lane_init(struct shim_lane *l, int in, int out);
+/* in, out: owned from now on, watched in epoll_fd once the caller has put them there. False: out of memory, and they are not owned. */
+bool shim_lane_init(struct shim_lane *l, int epoll_fd, int in, int out);
 void shim_lane_done(struct shim_lane *l);
+/* Take it out of the epoll set, then close it, -1 for none. Closing alone would leave it there as long as a process that was just forked has a
+ * copy, and what it would be reported to is freed by then. */
+void shim_fd_close(int epoll_fd, int *fd);
 /* Move what can be moved, a few buffers at most. */
 enum shim_move shim_lane_move(struct shim_lane *l, struct spool *spool, int which);
 /* The shell has ended: what its pipe holds now is its own, what comes later is of a process it left behind. */

@@ -218,7 +218,8 @@ static bool open_pipe(int ours, int ret[2])
 static bool open_lane(const struct shim_host *h, struct shim_lane *l, int *ret_shell, int *ret_back)
 {
     int shell[2], back[2] = {-1, -1};
-    bool good = open_pipe(0, shell) && open_pipe(1, back) && shim_lane_init(l, shell[0], back[1]);
+    bool good =
+        open_pipe(0, shell) && open_pipe(1, back) && shim_lane_init(l, h->epoll_fd, shell[0], back[1]);
     if (!good) {
         close_fd(&shell[0]);
         close_fd(&back[1]);
@@ -264,7 +265,7 @@ static void hello(struct shim_host *h, struct shim_peer *p)
         why = "the agent could not prepare the record";
     if (why) {
         refuse(p->socket, why);
-        close_fd(&p->socket);
+        shim_fd_close(p->epoll_fd, &p->socket);
         return;
     }
     p->granted = true;
@@ -336,7 +337,7 @@ static bool handle(struct shim_host *h, struct shim_peer *p, pid_t sender)
 
 static void lose(struct shim_peer *p, bool broke)
 {
-    close_fd(&p->socket);
+    shim_fd_close(p->epoll_fd, &p->socket);
     if (p->ended_ns)
         return;
     p->lost_ns = clock_mono_ns();
@@ -397,7 +398,8 @@ struct shim_peer *shim_peer_new(struct shim_host *h, int fd, pid_t pid)
 {
     struct shim_peer *p = calloc(1, sizeof(*p));
     if (p)
-        *p = (struct shim_peer){.socket = fd,
+        *p = (struct shim_peer){.epoll_fd = h->epoll_fd,
+            .socket = fd,
             .pid = pid,
             .since_ns = clock_mono_ns(),
             .lanes = {{.in = -1, .out = -1}, {.in = -1, .out = -1}}};
@@ -412,7 +414,7 @@ void shim_peer_free(struct shim_host *h, struct shim_peer *p)
 {
     if (p->end && p->granted)
         h->open--;
-    close_fd(&p->socket);
+    shim_fd_close(p->epoll_fd, &p->socket);
     spool_free(p->spool);
     for (int i = 0; i < 2; i++)
         shim_lane_done(&p->lanes[i]);
@@ -467,7 +469,7 @@ static int settle(struct shim_host *h, struct shim_peer *p, int next)
     if (shim_lane_is_even(&l[0]) && shim_lane_is_even(&l[1])) {
         for (int i = 0; i < 2; i++)
             shim_lane_let_go(&p->lanes[i]);
-        close_fd(&p->socket);
+        shim_fd_close(p->epoll_fd, &p->socket);
     }
     return next;
 }
@@ -491,7 +493,7 @@ void shim_peer_close(struct shim_host *h, struct shim_peer *p)
     if (p->socket >= 0)
         read_messages(h, p);
     if (!p->ended_ns)
-        close_fd(
+        shim_fd_close(p->epoll_fd,
             &p->socket); /* before its streams end: whoever still waits shall not take that for the shell's end */
     for (int i = 0; i < 2; i++) {
         if (shim_lane_drain(&p->lanes[i], p->spool, i))

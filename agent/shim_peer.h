@@ -32,7 +32,8 @@ struct shim_host {
 };
 
 struct shim_peer {
-    int socket; /* -1 once arp-sh needs no more of us, or is gone */
+    int epoll_fd; /* where its socket is watched */
+    int socket;   /* -1 once arp-sh needs no more of us, or is gone */
     pid_t pid;
     bool readable; /* set by epoll */
     bool granted;

@@ -272,6 +272,51 @@ static void a_killed_shim_takes_its_shell_along(void)
     shim_lab_close(&lab);
 }
 
+/* Descriptors in all epoll sets of this process. */
+static size_t watched(void)
+{
+    size_t n = 0;
+    char path[64], target[64], line[256];
+    for (int fd = 3; fd < 256; fd++) {
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        ssize_t len = readlink(path, target, sizeof(target) - 1);
+        if (len < 0 || strncmp(target, "anon_inode:[eventpoll]", (size_t)len) != 0)
+            continue;
+        snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+        FILE *f = fopen(path, "re");
+        while (f && fgets(line, sizeof(line), f))
+            n += strncmp(line, "tfd:", 4) == 0;
+        if (f)
+            fclose(f);
+    }
+    return n;
+}
+
+/* The agent forks helpers while commands run: until its exec such a child has a copy of each pipe. */
+static void what_is_over_is_watched_no_more_though_a_fork_has_a_copy(void)
+{
+    struct shim_lab lab;
+    struct shim_job job;
+    shim_lab_open(&lab, NULL, 10);
+    size_t before = watched();
+    pid_t shell = start_sleeper(&lab, &job);
+    ASSERT_TRUE(watched() > before);
+    pid_t copy = fork();
+    if (copy == 0) {
+        pause();
+        _exit(0);
+    }
+    kill(shell, SIGKILL);
+    ASSERT_TRUE(shim_lab_wait(&lab, 1));
+    size_t after = watched();
+    kill(copy, SIGKILL);
+    waitpid(copy, NULL, 0);
+    ASSERT_INT(after, before);
+    shim_job_end(&job);
+    shim_job_done(&job);
+    shim_lab_close(&lab);
+}
+
 static void a_killed_shell_ends_the_command(void)
 {
     struct shim_lab lab;
@@ -532,9 +577,9 @@ TEST_SUITE(shim_test, TEST(streams_exit_code_and_words_are_recorded),
     TEST(exit_codes_and_signals_pass_through), TEST(large_output_arrives_whole),
     TEST(a_slow_reader_gets_everything), TEST(twenty_commands_at_once_are_told_apart),
     TEST(a_killed_shim_takes_its_shell_along), TEST(a_killed_shell_ends_the_command),
-    TEST(signals_go_to_the_shell), TEST(a_background_process_holds_up_the_record_only),
-    TEST(output_nobody_reads_is_recorded), TEST(nested_shells_are_commands_of_their_own),
-    TEST(without_a_server_nothing_runs), TEST(commands_past_the_limits_are_refused),
-    TEST(more_open_commands_than_allowed_are_refused), TEST(commands_wait_for_the_run_thread),
-    TEST(an_open_command_is_abandoned_with_the_turn), TEST(a_command_that_dies_with_its_cli_is_abandoned),
-    TEST(the_probe_compares_the_login_shell))
+    TEST(what_is_over_is_watched_no_more_though_a_fork_has_a_copy), TEST(signals_go_to_the_shell),
+    TEST(a_background_process_holds_up_the_record_only), TEST(output_nobody_reads_is_recorded),
+    TEST(nested_shells_are_commands_of_their_own), TEST(without_a_server_nothing_runs),
+    TEST(commands_past_the_limits_are_refused), TEST(more_open_commands_than_allowed_are_refused),
+    TEST(commands_wait_for_the_run_thread), TEST(an_open_command_is_abandoned_with_the_turn),
+    TEST(a_command_that_dies_with_its_cli_is_abandoned), TEST(the_probe_compares_the_login_shell))
