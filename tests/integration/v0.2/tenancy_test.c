@@ -20,6 +20,7 @@
     "0000000000000000000000000000000000000000000000000000000000000000\",\"verdict\":\"verified\"}"
 #define OWNER_AGENT    "owners-agent"
 #define OWNER_WORKFLOW "owners-workflow"
+#define OWNER_PROVIDER "owners-provider"
 
 static struct stack *stack;
 static struct tenant owner;    /* whose things are tried */
@@ -50,6 +51,9 @@ static int set_up(void)
     ok = ok && stack_call(stack, owner.key, "PUT", "/agents/" OWNER_AGENT "/binding", body, &r) == 201;
     ok = ok && stack_call(stack, owner.key, "PUT", "/workflows/" OWNER_WORKFLOW,
                    "{\"steps\":[{\"key\":\"a\",\"commands\":[[\"true\"]]}]}", &r) == 201;
+    ok = ok &&
+         stack_call(stack, owner.key, "PUT", "/providers/" OWNER_PROVIDER,
+             "{\"baseUrl\":\"https://models.example\",\"dialects\":[\"chat\"],\"auth\":\"none\"}", &r) == 201;
     snprintf(body, sizeof(body), "{\"projectId\":\"%s\"}", owner.project_id);
     ok = ok && stack_call(stack, owner.key, "POST", "/workflows/" OWNER_WORKFLOW "/runs", body, &r) == 200;
     snprintf(owner_workflow_run, sizeof(owner_workflow_run), "%s", ok ? reply_str(&r, "id") : "");
@@ -108,6 +112,7 @@ static const char *owner_name_for(const struct http_route *route)
            : begins(route->pattern, "/containers/")    ? owner_container
            : begins(route->pattern, "/agents/")        ? OWNER_AGENT
            : begins(route->pattern, "/workflows/")     ? OWNER_WORKFLOW
+           : begins(route->pattern, "/providers/")     ? OWNER_PROVIDER
            : begins(route->pattern, "/workflow-runs/") ? owner_workflow_run
            : begins(route->pattern, "/workspaces/")    ? owner.workspace_id
            : begins(route->pattern, "/users/")         ? owner.user_id
@@ -118,7 +123,8 @@ static const char *owner_name_for(const struct http_route *route)
 static bool makes_its_name(const struct http_route *route)
 {
     return is(route->method, "PUT") &&
-           (is(route->pattern, "/agents/:key") || is(route->pattern, "/workflows/:key"));
+           (is(route->pattern, "/agents/:key") || is(route->pattern, "/workflows/:key") ||
+               is(route->pattern, "/providers/:name"));
 }
 
 static void another_tenants_ids_answer_like_missing_ones_on_every_route(void)
@@ -175,6 +181,7 @@ static void another_tenant_changed_nothing(void)
     ASSERT_STR(reply_str(&r, "binding.containerId"), owner_container);
     ASSERT_INT(stack_call(stack, owner.key, "GET", "/workflows/" OWNER_WORKFLOW, NULL, &r), 200);
     ASSERT_INT(reply_num(&r, "newest"), 1);
+    ASSERT_INT(stack_call(stack, owner.key, "GET", "/providers/" OWNER_PROVIDER, NULL, &r), 200);
     reply_done(&r);
 }
 
@@ -182,7 +189,7 @@ static void lists_show_nothing_of_another_tenant(void)
 {
     struct reply r = {0};
     static const char *const secrets_of[] = {owner.user_id, owner.project_id, owner.workspace_id, owner_run,
-        owner_key_id, owner_container, owner_workflow_run, OWNER_AGENT, OWNER_WORKFLOW};
+        owner_key_id, owner_container, owner_workflow_run, OWNER_AGENT, OWNER_WORKFLOW, OWNER_PROVIDER};
     int tried = 0;
     for (size_t i = 0; i < route_table_len; i++) {
         const struct http_route *route = &route_table[i];
