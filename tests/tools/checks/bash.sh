@@ -7,8 +7,10 @@ sleep 30 &
 kill -STOP %1
 until [[ $(jobs -s) == *sleep* ]]; do sleep 0.05; done
 kill -CONT %1
+sleeper=$!
 kill %1
-wait %1 || [ $? -eq 143 ]
+# Not %1: bash may have told of its end, and forgotten the job, before this line.
+wait "$sleeper" || [ $? -eq 143 ]
 coproc cat
 echo through >&"${COPROC[1]}"
 read -r line <&"${COPROC[0]}"
