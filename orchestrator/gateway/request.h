@@ -13,10 +13,6 @@
 #include "shared/buf.h"
 #include "shared/model_request.h"
 
-/* JSON values of one request: a history of MODEL_PARTS_MAX items has some 100000. Each takes 64 bytes when it is parsed, whatever it takes in the
- * text, so that 32 MiB of "[],[],…" would be 700 MiB. */
-#define REQUEST_VALUES_MAX 500000
-
 struct request {
     char *method, *path, *query;
     struct curl_slist *headers; /* allowed ones, "name: value" */
