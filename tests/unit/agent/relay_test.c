@@ -15,6 +15,7 @@
 
 #include "shared/buf.h"
 #include "shared/clock.h"
+#include "tests/support/relay_sleeper.h"
 #include "tests/support/suite.h"
 
 #define RUN_ID "11111111-1111-4111-8111-111111111111"
@@ -99,56 +100,19 @@ static void forget(struct asker *a)
     free(a->type);
 }
 
-/* The orchestrator's sleep: one condition for all. */
-static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t opened = PTHREAD_COND_INITIALIZER;
-static unsigned wakes;
-
-static void park(void *ctx)
-{
-    (void)ctx;
-}
-
-static void wake(void *ctx)
-{
-    (void)ctx;
-    pthread_mutex_lock(&gate);
-    wakes++;
-    pthread_cond_broadcast(&opened);
-    pthread_mutex_unlock(&gate);
-}
-
-static unsigned wakes_now(void)
-{
-    pthread_mutex_lock(&gate);
-    unsigned n = wakes;
-    pthread_mutex_unlock(&gate);
-    return n;
-}
-
-static void wait_wake(unsigned seen)
-{
-    pthread_mutex_lock(&gate);
-    while (wakes == seen)
-        pthread_cond_wait(&opened, &gate);
-    pthread_mutex_unlock(&gate);
-}
-
-static const struct relay_sleep sleeper = {.park = park, .wake = wake, .ctx = NULL};
-
 /* Bytes of the call stream, until it holds a line (and its body) more. */
 static void read_frame(struct buf *in)
 {
     char bytes[4096];
     for (;;) {
-        unsigned seen = wakes_now();
+        unsigned seen = sleeper_wakes();
         ssize_t n = relay_reader_take(relay, bytes, sizeof(bytes));
         ASSERT_TRUE(n >= 0);
         if (n > 0) {
             buf_append(in, bytes, (size_t)n);
             return;
         }
-        wait_wake(seen);
+        sleeper_wait(seen);
     }
 }
 
@@ -156,14 +120,14 @@ static void read_frame(struct buf *in)
 static bool feed(struct relay_upload *u, const char *bytes, size_t len)
 {
     while (len > 0) {
-        unsigned seen = wakes_now();
+        unsigned seen = sleeper_wakes();
         ssize_t n = relay_upload_feed(u, bytes, len);
         if (n < 0)
             return false;
         bytes += n;
         len -= (size_t)n;
         if (n == 0)
-            wait_wake(seen);
+            sleeper_wait(seen);
     }
     return true;
 }
@@ -401,10 +365,10 @@ static void second_reader_is_refused_and_a_torn_frame_ends_its_call(void)
     ASSERT_INT(relay_reader_attach(relay, RUN_ID, sleeper, &err), ARP_E_CONFLICT);
     start_asking(&a);
     for (;;) {
-        unsigned seen = wakes_now();
+        unsigned seen = sleeper_wakes();
         if (relay_reader_take(relay, bytes, sizeof(bytes)) > 0)
             break;
-        wait_wake(seen);
+        sleeper_wait(seen);
     }
     relay_reader_detach(relay);
     end_asking(&a);

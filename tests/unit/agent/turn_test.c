@@ -18,6 +18,7 @@
 #include "shared/clock.h"
 #include "shared/fd.h"
 #include "tests/support/lab.h"
+#include "tests/support/relay_sleeper.h"
 #include "tests/support/shim_lab.h"
 
 #define THREAD_LINE "{\"type\":\"thread.started\",\"thread_id\":\"01a200ad-eed8-7f40-bb1f-e881d0e5cb60\"}"
@@ -280,26 +281,6 @@ static void commands_past_a_full_log_are_refused(void)
 
 /* --- the model --- */
 
-static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t opened = PTHREAD_COND_INITIALIZER;
-static unsigned wakes;
-
-static void park(void *ctx)
-{
-    (void)ctx;
-}
-
-static void wake(void *ctx)
-{
-    (void)ctx;
-    pthread_mutex_lock(&gate);
-    wakes++;
-    pthread_cond_broadcast(&opened);
-    pthread_mutex_unlock(&gate);
-}
-
-static const struct relay_sleep sleeper = {.park = park, .wake = wake};
-
 static const char answer_text[] = "event: response.output_text.delta\ndata: "
                                   "{\"type\":\"response.output_text.delta\",\"delta\":\"Hello \"}\n\n"
                                   "event: response.output_text.delta\ndata: "
@@ -314,21 +295,17 @@ static void *orchestrate(void *arg)
 {
     struct arp_err e;
     char bytes[4096];
-    unsigned seen = 0;
     uint64_t call = 0;
     (void)arg;
     if (relay_reader_attach(relay, req.run_id, sleeper, &e) != 0)
         return NULL;
     for (;;) {
+        unsigned seen = sleeper_wakes();
         ssize_t n = relay_reader_take(relay, bytes, sizeof(bytes));
         if (n == RELAY_END)
             break;
         if (n == 0) {
-            pthread_mutex_lock(&gate);
-            while (wakes == seen)
-                pthread_cond_wait(&opened, &gate);
-            seen = wakes;
-            pthread_mutex_unlock(&gate);
+            sleeper_wait(seen);
             continue;
         }
         struct relay_upload *u;
