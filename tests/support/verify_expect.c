@@ -4,6 +4,7 @@
 #include "tests/support/verify_expect.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "tests/support/suite.h"
 
@@ -17,6 +18,14 @@ const char *verify_reasons(const struct verify_report *r)
             at += (size_t)snprintf(
                 text + at, sizeof(text) - at, "%s: %s; ", r->checks[i].name, r->checks[i].reason);
     return text;
+}
+
+const char *verify_reason_of(const struct verify_report *r, const char *name, enum check_verdict verdict)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (strcmp(r->checks[i].name, name) == 0 && r->checks[i].verdict == verdict)
+            return r->checks[i].reason;
+    return "";
 }
 
 void verify_expect(const char *path, const struct keyring *keys, enum verify_exit code, const char *reason,

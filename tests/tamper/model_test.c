@@ -40,14 +40,6 @@ static void expect(const char *path, enum verify_exit code, const char *reason)
     verify_expect(path, keys, code, reason, &report);
 }
 
-static const char *reason_of(const char *name, enum check_verdict verdict)
-{
-    for (size_t i = 0; i < report.count; i++)
-        if (strcmp(report.checks[i].name, name) == 0 && report.checks[i].verdict == verdict)
-            return report.checks[i].reason;
-    return "";
-}
-
 static void expect_changed(struct entries *e, const char *reason)
 {
     fixture_repack(work, FIXTURE_RUN_A, e);
@@ -71,11 +63,13 @@ static void a_lying_engine_makes_a_good_bundle(void)
     ASSERT_INT(report.reconciliation.misreported, 1);
     ASSERT_INT(report.reconciliation.model_calls, 4);
     ASSERT_INT(report.reconciliation.calls_differ, 0);
-    ASSERT_CONTAINS(reason_of("reconciliation", CHECK_PASS), "2 matched, 1 missing, 1 unattributed");
-    ASSERT_CONTAINS(reason_of("model-log", CHECK_PASS), "4 attempts at model calls; ");
-    ASSERT_CONTAINS(reason_of("model-log", CHECK_PASS), "4 requests made up of their parts");
-    ASSERT_CONTAINS(reason_of("engine-log", CHECK_PASS), "bytes that the engine's program printed");
-    ASSERT_CONTAINS(reason_of("files", CHECK_PASS), "the 19 files of a bundle");
+    ASSERT_CONTAINS(
+        verify_reason_of(&report, "reconciliation", CHECK_PASS), "2 matched, 1 missing, 1 unattributed");
+    ASSERT_CONTAINS(verify_reason_of(&report, "model-log", CHECK_PASS), "4 attempts at model calls; ");
+    ASSERT_CONTAINS(verify_reason_of(&report, "model-log", CHECK_PASS), "4 requests made up of their parts");
+    ASSERT_CONTAINS(
+        verify_reason_of(&report, "engine-log", CHECK_PASS), "bytes that the engine's program printed");
+    ASSERT_CONTAINS(verify_reason_of(&report, "files", CHECK_PASS), "the 19 files of a bundle");
 }
 
 static void the_findings_are_printed(void)

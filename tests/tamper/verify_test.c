@@ -75,33 +75,26 @@ static void unclosed_run_is_intact_but_not_established(void)
     ASSERT_TRUE(report.integrity && report.trusted && !report.closed && !report.complete);
 }
 
-/* The reason of the check of that name. */
-static const char *reason_of(const char *name, enum check_verdict verdict)
-{
-    for (size_t i = 0; i < report.count; i++)
-        if (strcmp(report.checks[i].name, name) == 0 && report.checks[i].verdict == verdict)
-            return report.checks[i].reason;
-    return "";
-}
-
 static void processes_over_the_limit_are_told(void)
 {
     expect(dropped, VERIFY_OK, NULL);
     ASSERT_TRUE(report.integrity && report.closed && report.complete);
     ASSERT_INT(report.records_dropped, 7);
-    ASSERT_CONTAINS(reason_of("processes", CHECK_UNABLE), "4 process records agree");
-    ASSERT_CONTAINS(reason_of("processes", CHECK_UNABLE), "7 more were over the limit");
+    ASSERT_CONTAINS(verify_reason_of(&report, "processes", CHECK_UNABLE), "4 process records agree");
+    ASSERT_CONTAINS(verify_reason_of(&report, "processes", CHECK_UNABLE), "7 more were over the limit");
     ASSERT_INT(verify_bundle(dropped, &(struct verify_options){.keys = keys, .strict = true}, &report),
         VERIFY_UNTRUSTED);
     expect(full, VERIFY_OK, NULL);
     ASSERT_INT(report.records_dropped, 0);
-    ASSERT_CONTAINS(reason_of("processes", CHECK_PASS), "13 process records: events, command log");
+    ASSERT_CONTAINS(
+        verify_reason_of(&report, "processes", CHECK_PASS), "13 process records: events, command log");
 }
 
 static void processes_of_a_lost_agent_may_go_on(void)
 {
     expect(unclosed, VERIFY_UNTRUSTED, NULL);
-    ASSERT_CONTAINS(reason_of("processes", CHECK_UNABLE), "7 lines, events.jsonl 5 RunProcess");
+    ASSERT_CONTAINS(
+        verify_reason_of(&report, "processes", CHECK_UNABLE), "7 lines, events.jsonl 5 RunProcess");
 }
 
 static void no_key_or_another_key_gives_no_trust(void)
