@@ -226,7 +226,9 @@ int ledger_blob(struct ledger *l, const void *bytes, size_t len, char ret_sha256
     sha256_hex_of(bytes, len, ret_sha256);
     blob_name(ret_sha256, name);
     *ret_kept = has_blob(l, name);
-    if (*ret_kept)
+    /* What is not kept costs no file: a full run's requests have thousands of parts. */
+    if (*ret_kept || l->blobs >= LEDGER_BLOBS_MAX || len > LIMIT_BLOB ||
+        l->blob_bytes + len > LIMIT_RUN_BLOBS)
         return 0;
     int rc = ledger_spool_open(l, &s, err);
     if (rc != 0 || !s)
