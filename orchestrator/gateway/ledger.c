@@ -184,23 +184,23 @@ static void blob_name(const char *sha256, char ret[BLOB_NAME_MAX])
     snprintf(ret, BLOB_NAME_MAX, "sha256-%s", sha256);
 }
 
-static bool has_blob(const struct ledger *l, const char *name)
+static bool has_blob(const struct ledger *l, const char *sha256)
 {
+    char name[BLOB_NAME_MAX];
+    blob_name(sha256, name);
     return faccessat(l->blobs_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-int ledger_spool_end(struct ledger_spool *s, const char *sha256, bool *ret_kept, struct arp_err *err)
+/* known: such a blob is there already. */
+static int end_spool(
+    struct ledger_spool *s, const char *sha256, bool known, bool *ret_kept, struct arp_err *err)
 {
-    if (!s)
-        return 0;
     struct ledger *l = s->ledger;
-    char name[BLOB_NAME_MAX] = "";
+    char name[BLOB_NAME_MAX];
     int rc = 0;
     bool kept = false;
-    if (sha256)
-        blob_name(sha256, name);
-    bool known = sha256 && has_blob(l, name);
     if (sha256 && !known && !s->over && l->blobs < LEDGER_BLOBS_MAX) {
+        blob_name(sha256, name);
         if (renameat(l->blobs_fd, s->name, l->blobs_fd, name) == 0)
             kept = true;
         else
@@ -218,14 +218,17 @@ int ledger_spool_end(struct ledger_spool *s, const char *sha256, bool *ret_kept,
     return rc;
 }
 
+int ledger_spool_end(struct ledger_spool *s, const char *sha256, bool *ret_kept, struct arp_err *err)
+{
+    return s ? end_spool(s, sha256, sha256 && has_blob(s->ledger, sha256), ret_kept, err) : 0;
+}
+
 int ledger_blob(struct ledger *l, const void *bytes, size_t len, char ret_sha256[SHA256_HEX_LEN + 1],
     bool *ret_kept, struct arp_err *err)
 {
     struct ledger_spool *s = NULL;
-    char name[BLOB_NAME_MAX];
     sha256_hex_of(bytes, len, ret_sha256);
-    blob_name(ret_sha256, name);
-    *ret_kept = has_blob(l, name);
+    *ret_kept = has_blob(l, ret_sha256);
     /* What is not kept costs no file: a full run's requests have thousands of parts. */
     if (*ret_kept || l->blobs >= LEDGER_BLOBS_MAX || len > LIMIT_BLOB ||
         l->blob_bytes + len > LIMIT_RUN_BLOBS)
@@ -234,7 +237,7 @@ int ledger_blob(struct ledger *l, const void *bytes, size_t len, char ret_sha256
     if (rc != 0 || !s)
         return rc;
     rc = ledger_spool_write(s, bytes, len, err);
-    int end = ledger_spool_end(s, rc == 0 ? ret_sha256 : NULL, ret_kept, err);
+    int end = end_spool(s, rc == 0 ? ret_sha256 : NULL, false, ret_kept, err);
     return rc != 0 ? rc : end;
 }
 

@@ -64,28 +64,25 @@ void record_request_done(struct record_request *r)
     buf_done(&r->parts);
 }
 
-static void put_digest(struct json *j, const char *key, const void *bytes, size_t len)
-{
-    char hex[SHA256_HEX_LEN + 1];
-    sha256_hex_of(bytes, len, hex);
-    json_kdigest(j, key, hex);
-}
-
 static void put_result(struct buf *out, const struct model_tool_result *t, const char *name)
 {
     struct model_told told = {0};
+    char hex[SHA256_HEX_LEN + 1];
     struct json j;
     if (out->len > 0)
         buf_append_char(out, ',');
     json_init(&j, out);
     json_obj_open(&j);
     json_kstrn(&j, "id", t->id, strnlen(t->id, ATTEMPT_NAME_MAX));
-    put_digest(&j, "sha256", t->text, strlen(t->text));
+    sha256_hex_of(t->text, strlen(t->text), hex);
+    json_kdigest(&j, "sha256", hex);
     if (model_tool_kind_of(name) == MODEL_TOOL_SHELL) {
         model_tool_told(name, t->text, t->is_error, &told);
         if (told.has_exit_code)
             json_kint(&j, "exitCode", told.exit_code);
-        put_digest(&j, "outputSha256", told.output, told.output_len);
+        if (told.output != t->text) /* else it is the text, no head was known */
+            sha256_hex_of(told.output, told.output_len, hex);
+        json_kdigest(&j, "outputSha256", hex);
     }
     json_obj_close(&j);
 }
