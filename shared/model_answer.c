@@ -98,23 +98,20 @@ int model_emit_error(struct model_answer *a, const cJSON *error, const char *fal
 
 struct model_open_call *model_open_call_find(struct model_answer *a, uint64_t index)
 {
-    for (size_t i = 0; i < a->open_count; i++) {
+    for (size_t i = a->open_count; i-- > 0;) {
         if (a->open[i].index == index)
             return &a->open[i];
     }
     return NULL;
 }
 
-struct model_open_call *model_open_call_at(struct model_answer *a, uint64_t index, struct arp_err *err)
+struct model_open_call *model_open_call_new(struct model_answer *a, uint64_t index, struct arp_err *err)
 {
-    struct model_open_call *c = model_open_call_find(a, index);
-    if (c)
-        return c;
     if (a->open_count >= MODEL_CALLS_MAX) {
         arp_fail(err, ARP_E_TOO_LARGE, 0, "more than %d tool calls in one answer", MODEL_CALLS_MAX);
         return NULL;
     }
-    c = realloc(a->open, (a->open_count + 1) * sizeof(*c));
+    struct model_open_call *c = realloc(a->open, (a->open_count + 1) * sizeof(*c));
     if (!c) {
         arp_fail(err, ARP_E_NOMEM, 0, "tool calls");
         return NULL;
@@ -159,12 +156,6 @@ static void open_calls_done(struct model_answer *a)
     a->open_count = 0;
 }
 
-static int by_index(const void *a, const void *b)
-{
-    uint64_t x = ((const struct model_open_call *)a)->index, y = ((const struct model_open_call *)b)->index;
-    return (x > y) - (x < y);
-}
-
 int model_open_call_emit(struct model_answer *a, struct model_open_call *c, struct arp_err *err)
 {
     if (c->handed)
@@ -176,8 +167,6 @@ int model_open_call_emit(struct model_answer *a, struct model_open_call *c, stru
 int model_open_calls_emit(struct model_answer *a, struct arp_err *err)
 {
     int rc = 0;
-    if (a->open_count > 1)
-        qsort(a->open, a->open_count, sizeof(*a->open), by_index);
     for (size_t i = 0; i < a->open_count && rc == 0; i++)
         rc = model_open_call_emit(a, &a->open[i], err);
     open_calls_done(a);

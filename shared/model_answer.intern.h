@@ -17,7 +17,7 @@
 
 /* One tool call that comes in pieces. */
 struct model_open_call {
-    uint64_t index; /* the provider's */
+    uint64_t index; /* the provider's; some give several the same */
     char *id, *name;
     struct buf arguments;
     bool handed; /* over */
@@ -40,7 +40,7 @@ struct model_answer {
     size_t items;                 /* responses: output items that came whole */
     bool text_shown;              /* responses: deltas of the item that is not whole yet */
     enum model_finish reason;     /* messages: why it stopped; counts from message_stop on */
-    struct model_open_call *open; /* by index as they came */
+    struct model_open_call *open; /* as they came */
     size_t open_count;
 };
 
@@ -68,8 +68,9 @@ void model_answer_name(struct model_answer *a, const char *id);
 /* The provider says that this is the end. What failed stays failed. */
 void model_answer_finish(struct model_answer *a, enum model_finish how);
 
-/* The call of that index; new ones are begun. NULL: out of memory or too many (err filled). */
-struct model_open_call *model_open_call_at(struct model_answer *a, uint64_t index, struct arp_err *err);
+/* Begin a call. NULL: out of memory or too many (err filled). */
+struct model_open_call *model_open_call_new(struct model_answer *a, uint64_t index, struct arp_err *err);
+/* The latest of that index, NULL for none. */
 struct model_open_call *model_open_call_find(struct model_answer *a, uint64_t index);
 /* Copy s into *field, of a call of a, unless there is something already. Errors: ARP_E_NOMEM, ARP_E_TOO_LARGE. */
 int model_open_call_set(struct model_answer *a, char **field, const char *s, struct arp_err *err);
@@ -77,7 +78,7 @@ int model_open_call_set(struct model_answer *a, char **field, const char *s, str
 int model_open_call_add(
     struct model_answer *a, struct model_open_call *c, const char *piece, struct arp_err *err);
 int model_open_call_emit(struct model_answer *a, struct model_open_call *c, struct arp_err *err);
-/* Hand over all that still are not, in the order of their index, and forget them. */
+/* Hand over all that still are not, in the order in which they were begun, and forget them. */
 int model_open_calls_emit(struct model_answer *a, struct arp_err *err);
 
 /* A member's count; absent, negative, broken: 0. */

@@ -37,7 +37,7 @@ static int block_start(struct model_answer *a, const cJSON *doc, struct arp_err 
         return model_emit_text(a, json_get_str(block, "text"), err);
     if (!type || strcmp(type, "tool_use") != 0)
         return 0;
-    struct model_open_call *c = model_open_call_at(a, model_count(doc, "index"), err);
+    struct model_open_call *c = model_open_call_new(a, model_count(doc, "index"), err);
     if (!c)
         return err->code;
     int rc = model_open_call_set(a, &c->id, json_get_str(block, "id"), err);

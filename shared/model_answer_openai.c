@@ -163,20 +163,25 @@ static void chat_usage(struct model_answer *a, const cJSON *usage)
         .reasoning = model_count(model_member(usage, "completion_tokens_details"), "reasoning_tokens")};
 }
 
-/* The call that a piece belongs to: by index; a piece with another id begins another call all the same (some providers give every call index 0),
- * and one without an index goes on with the last. */
+/* Is it a piece of c? A piece with another id is not, whatever its index: some providers give every call index 0. */
+static bool is_of(const struct model_open_call *c, const char *id, const cJSON *index, const cJSON *piece)
+{
+    if (cJSON_IsNumber(index) && c->index != model_count(piece, "index"))
+        return false;
+    return !id || !*id || !c->id || strcmp(c->id, id) == 0;
+}
+
+/* The call that a piece belongs to: the latest that it may be of, else it begins one. */
 static struct model_open_call *call_of_piece(struct model_answer *a, const cJSON *piece, struct arp_err *err)
 {
     const char *id = json_get_str(piece, "id");
-    const struct model_open_call *last = a->open_count > 0 ? &a->open[a->open_count - 1] : NULL;
-    uint64_t index = model_count(piece, "index");
-    bool indexed = cJSON_IsNumber(model_member(piece, "index"));
-    if (!indexed && last)
-        index = last->index;
-    const struct model_open_call *c = model_open_call_find(a, index);
-    if (c && id && *id && c->id && strcmp(c->id, id) != 0 && last)
-        index = last->index + 1;
-    return model_open_call_at(a, index, err);
+    const cJSON *index = model_member(piece, "index");
+    for (size_t i = a->open_count; i-- > 0;) {
+        if (is_of(&a->open[i], id, index, piece))
+            return &a->open[i];
+    }
+    uint64_t next = a->open_count > 0 ? a->open[a->open_count - 1].index + 1 : 0;
+    return model_open_call_new(a, cJSON_IsNumber(index) ? model_count(piece, "index") : next, err);
 }
 
 static int take_piece(struct model_answer *a, const cJSON *piece, struct arp_err *err)

@@ -220,6 +220,17 @@ static void chat_calls_are_assembled_by_index(void)
             C_DELTA("{\"tool_calls\":[{\"function\":{\"arguments\":\"}\"}}]}", "null")
                 C_DELTA("{\"tool_calls\":[{\"id\":\"b\",\"function\":{\"name\":\"y\"}}]}", "\"tool_calls\""),
         "C(a,x,{}) C(b,y,{}) tools - chatcmpl-1");
+    /* Both claim index 0 and come in pieces, the later ones without an id or with it each time. */
+#define C_PIECE(id, arguments)                                                                               \
+    C_DELTA("{\"tool_calls\":[{\"index\":0," id "\"function\":{\"arguments\":\"" arguments "\"}}]}", "null")
+    gives(MODEL_CHAT, true,
+        C_PIECE("\"id\":\"a\",", "") C_PIECE("", "{1}") C_PIECE("\"id\":\"b\",", "") C_PIECE("", "{2}")
+            C_DELTA("{}", "\"tool_calls\""),
+        "C(a,,{1}) C(b,,{2}) tools - chatcmpl-1");
+    gives(MODEL_CHAT, true,
+        C_PIECE("\"id\":\"a\",", "") C_PIECE("\"id\":\"b\",", "{") C_PIECE("\"id\":\"b\",", "}")
+            C_DELTA("{}", "\"tool_calls\""),
+        "C(a,,{}) C(b,,{}) tools - chatcmpl-1");
 }
 
 static void chat_ends(void)
