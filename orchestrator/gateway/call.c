@@ -355,7 +355,12 @@ static bool hands_on(void *ctx, const struct attempt *a)
 static bool put(void *ctx, const char *bytes, size_t len)
 {
     struct call *c = ctx;
-    return upload_waiting(&c->upload) < UPLOAD_QUEUE_HIGH && upload_put(&c->upload, bytes, len);
+    if (upload_waiting(&c->upload) >= UPLOAD_QUEUE_HIGH)
+        return false;
+    if (upload_put(&c->upload, bytes, len))
+        return true;
+    call_gone(c); /* no memory: there never is room again */
+    return false;
 }
 
 static void on_tool(void *ctx, const char *id, const char *name)

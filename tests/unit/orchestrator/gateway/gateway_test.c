@@ -7,6 +7,7 @@
 #include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -360,6 +361,47 @@ static void paused_streams_cost_nothing(void)
     ASSERT_TRUE(json_get_bool(line_of(lines, 0), "cut", false));
     cJSON_Delete(lines);
 }
+
+#ifndef __SANITIZE_ADDRESS__ /* its allocator is not to be stood before */
+
+static _Atomic bool short_of_memory;
+
+/* In libc's place: large blocks can't be had. */
+void *realloc(void *p, size_t size)
+{
+    typedef void *realloc_fn(void *, size_t);
+    static _Atomic(realloc_fn *) next;
+    if (!next) {
+        realloc_fn *found;
+        *(void **)&found = dlsym(RTLD_NEXT, "realloc");
+        next = found;
+    }
+    return short_of_memory && size > 65536 ? NULL : next(p, size);
+}
+
+/* Waiting for room would be waiting for ever, and without rest. */
+static void answer_that_finds_no_memory_is_cut(void)
+{
+    BEGIN({200, "application/octet-stream", .body = "", .mode = REPLY_FLOOD, .flood = 48 << 20});
+    attach();
+    agent->uploads[0].hold = true;
+    short_of_memory = true;
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_PROVIDER_WAIT(provider, p->aborted == 1));
+    short_of_memory = false;
+    pthread_mutex_lock(&agent->lock);
+    agent->uploads[0].hold = false;
+    pthread_cond_broadcast(&agent->changed);
+    pthread_mutex_unlock(&agent->lock);
+    cJSON *lines = end(NULL);
+    ASSERT_TRUE(json_get_bool(line_of(lines, 0), "cut", false));
+    cJSON_Delete(lines);
+}
+
+#define MEMORY_TESTS TEST(answer_that_finds_no_memory_is_cut),
+#else
+#define MEMORY_TESTS
+#endif
 
 static void client_that_leaves_aborts_the_provider(void)
 {
@@ -944,5 +986,5 @@ TEST_SUITE_WITH(gateway_test, set_up, tear_down, TEST(bytes_are_handed_on_as_the
     TEST(what_is_left_early_counts), TEST(metrics_tell_what_happened), TEST(many_values_are_refused),
     TEST(calls_wait_for_a_place), TEST(nonsense_from_the_agent_ends_the_stream_only),
     TEST(calls_that_cannot_be_recorded_are_not_made), TEST(base_url_and_key_are_checked),
-    TEST(hard_requests_of_a_run_are_judged_with_rests), TEST(name_that_hangs_holds_nobody_up),
+    MEMORY_TESTS TEST(hard_requests_of_a_run_are_judged_with_rests), TEST(name_that_hangs_holds_nobody_up),
     TEST(two_hundred_streams_at_once))
