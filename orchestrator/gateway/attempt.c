@@ -93,6 +93,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *ctx)
         return CURL_WRITEFUNC_PAUSE;
     }
     read_along(a, data, len);
+    a->sink.work(a->sink.ctx, a->last_ns);
     if (a->fate == ATTEMPT_DROPPED && a->bytes > DROPPED_MAX) {
         a->too_long = true;
         return CURL_WRITEFUNC_ERROR;
