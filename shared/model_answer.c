@@ -220,14 +220,13 @@ static int take_document(struct model_answer *a, struct arp_err *err)
     return 0;
 }
 
-int model_answer_new(enum model_dialect d, bool streamed, model_event_fn *on_event, void *ctx,
-    struct model_answer **ret, struct arp_err *err)
+int model_answer_new(
+    enum model_dialect d, model_event_fn *on_event, void *ctx, struct model_answer **ret, struct arp_err *err)
 {
     struct model_answer *a = calloc(1, sizeof(*a));
     if (!a)
         return arp_fail(err, ARP_E_NOMEM, 0, "reader of a model's answer");
     a->dialect = d;
-    a->streamed = streamed;
     a->on_event = on_event;
     a->ctx = ctx;
     sse_reader_init(&a->sse, take_event, a);
@@ -248,16 +247,29 @@ static int stick(struct model_answer *a, int rc, const struct arp_err *cause, st
     return a->failed.code;
 }
 
+/* Tell the form by the first byte that is no blank and not of a byte order mark: a brace or a bracket begins a document. Content types are of no use:
+ * some providers give none, or another than what they send. Returns how many bytes stand before that one. */
+static size_t find_form(struct model_answer *a, const char *bytes, size_t len)
+{
+    size_t n = 0;
+    while (n < len && bytes[n] && strchr(" \t\r\n\xef\xbb\xbf", bytes[n]))
+        n++;
+    if (n < len)
+        a->form = bytes[n] == '{' || bytes[n] == '[' ? ANSWER_DOCUMENT : ANSWER_EVENTS;
+    return n;
+}
+
 int model_answer_feed(struct model_answer *a, const char *bytes, size_t len, struct arp_err *err)
 {
     struct arp_err cause = {0};
     if (a->failed.code)
         return stick(a, 0, NULL, err);
-    int rc;
-    if (a->streamed) {
-        rc = sse_reader_feed(&a->sse, bytes, len, &cause);
-    } else {
-        buf_append(&a->doc, bytes, len);
+    int rc = 0;
+    size_t skip = a->form == ANSWER_NONE ? find_form(a, bytes, len) : 0;
+    if (a->form == ANSWER_EVENTS) {
+        rc = sse_reader_feed(&a->sse, bytes + skip, len - skip, &cause);
+    } else if (a->form == ANSWER_DOCUMENT) {
+        buf_append(&a->doc, bytes + skip, len - skip);
         rc = buf_error(&a->doc, &cause);
     }
     return stick(a, rc, &cause, err);
@@ -269,7 +281,7 @@ int model_answer_end(
     struct arp_err cause = {0};
     if (a->failed.code)
         return stick(a, 0, NULL, err);
-    int rc = a->streamed || a->doc.len == 0 ? 0 : take_document(a, &cause);
+    int rc = a->form == ANSWER_DOCUMENT ? take_document(a, &cause) : 0;
     if (rc)
         return stick(a, rc, &cause, err);
     *ret = a->finish == MODEL_STOPPED && a->calls > 0 ? MODEL_CALLS_TOOLS : a->finish;

@@ -23,9 +23,11 @@ struct model_open_call {
     bool handed; /* over */
 };
 
+enum answer_form { ANSWER_NONE /* no byte came that tells */, ANSWER_DOCUMENT, ANSWER_EVENTS };
+
 struct model_answer {
     enum model_dialect dialect;
-    bool streamed;
+    enum answer_form form;
     model_event_fn *on_event;
     void *ctx;
     struct sse_reader sse;

@@ -73,9 +73,8 @@ static void decide(struct attempt *a)
 {
     a->status = transfer_status(&a->t);
     a->fate = a->sink.hands_on(a->sink.ctx, a) ? ATTEMPT_HANDED : ATTEMPT_DROPPED;
-    bool streamed = strncasecmp(a->content_type, "text/event-stream", 17) == 0;
     if (a->reads && a->fate == ATTEMPT_HANDED && a->status == 200 &&
-        model_answer_new(a->dialect, streamed, on_event, a, &a->reader, NULL) != 0)
+        model_answer_new(a->dialect, on_event, a, &a->reader, NULL) != 0)
         a->reads = false;
 }
 
