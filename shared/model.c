@@ -67,9 +67,7 @@ static bool gemini_route(const char *path, struct model_route *ret)
     size_t len = verb ? (size_t)(verb - last - 1) : 0;
     if (len == 0 || len > MODEL_NAME_MAX || folder < 7 || memcmp(last - 7, "/models", 7) != 0)
         return false;
-    if (strcmp(verb, ":streamGenerateContent") == 0)
-        ret->streamed = true;
-    else if (strcmp(verb, ":generateContent") != 0)
+    if (strcmp(verb, ":streamGenerateContent") != 0 && strcmp(verb, ":generateContent") != 0)
         return false;
     ret->dialect = MODEL_GEMINI;
     ret->kind = MODEL_GENERATE;

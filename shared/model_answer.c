@@ -3,7 +3,6 @@
  */
 #include "shared/model_answer.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,12 +19,6 @@ uint64_t model_count(const cJSON *obj, const char *name)
 {
     int64_t v = json_get_int(obj, name, 0);
     return v > 0 ? (uint64_t)v : 0;
-}
-
-void model_answer_name(struct model_answer *a, const char *id)
-{
-    if (id && !a->id[0])
-        snprintf(a->id, sizeof(a->id), "%s", id);
 }
 
 void model_answer_finish(struct model_answer *a, enum model_finish how)
@@ -287,11 +280,6 @@ int model_answer_end(
     *ret = a->finish == MODEL_STOPPED && a->calls > 0 ? MODEL_CALLS_TOOLS : a->finish;
     *ret_usage = a->usage;
     return 0;
-}
-
-const char *model_answer_id(const struct model_answer *a)
-{
-    return a->id;
 }
 
 void model_answer_free(struct model_answer *a)

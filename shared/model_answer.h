@@ -47,8 +47,6 @@ int model_answer_feed(struct model_answer *a, const char *bytes, size_t len, str
 /* No byte more comes; once. How it ended; usage is known or not. Errors: as feed (an unstreamed document is read here). */
 int model_answer_end(
     struct model_answer *a, enum model_finish *ret, struct model_usage *ret_usage, struct arp_err *err);
-/* The id by which a later request can name the answer (responses), "" otherwise. Valid as long as a. */
-const char *model_answer_id(const struct model_answer *a);
 void model_answer_free(struct model_answer *a); /* accepts NULL */
 
 #endif

@@ -33,7 +33,6 @@ struct model_answer {
     struct sse_reader sse;
     struct buf doc;        /* the unstreamed document so far */
     struct arp_err failed; /* sticky */
-    char id[128];
     enum model_finish finish;
     struct model_usage usage;
     uint64_t calls;               /* handed over */
@@ -66,7 +65,6 @@ int model_emit_call_json(
     struct model_answer *a, const char *id, const char *name, const cJSON *arguments, struct arp_err *err);
 /* The provider's error object ({"message"}), or a text of ours when it is none; the answer has failed. */
 int model_emit_error(struct model_answer *a, const cJSON *error, const char *fallback, struct arp_err *err);
-void model_answer_name(struct model_answer *a, const char *id);
 /* The provider says that this is the end. What failed stays failed. */
 void model_answer_finish(struct model_answer *a, enum model_finish how);
 

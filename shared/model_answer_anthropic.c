@@ -84,7 +84,6 @@ int model_messages_event(struct model_answer *a, const cJSON *doc, struct arp_er
         return model_emit_error(a, model_member(doc, "error"), "error", err);
     if (strcmp(type, "message_start") == 0) {
         const cJSON *message = model_member(doc, "message");
-        model_answer_name(a, json_get_str(message, "id"));
         take_usage(a, model_member(message, "usage"));
     } else if (strcmp(type, "message_delta") == 0) {
         const char *reason = json_get_str(model_member(doc, "delta"), "stop_reason");
@@ -100,7 +99,6 @@ int model_messages_whole(struct model_answer *a, const cJSON *doc, struct arp_er
     const char *type = json_get_str(doc, "type");
     if (type && strcmp(type, "error") == 0)
         return model_emit_error(a, model_member(doc, "error"), "error", err);
-    model_answer_name(a, json_get_str(doc, "id"));
     take_usage(a, model_member(doc, "usage"));
     const cJSON *block;
     cJSON_ArrayForEach(block, model_member(doc, "content"))

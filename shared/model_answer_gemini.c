@@ -48,7 +48,6 @@ int model_gemini_event(struct model_answer *a, const cJSON *doc, struct arp_err 
     const char *blocked = json_get_str(model_member(doc, "promptFeedback"), "blockReason");
     if (blocked)
         return model_emit_error(a, NULL, blocked, err);
-    model_answer_name(a, json_get_str(doc, "responseId"));
     take_usage(a, model_member(doc, "usageMetadata"));
     const cJSON *candidate = cJSON_GetArrayItem(model_member(doc, "candidates"), 0);
     const cJSON *part;

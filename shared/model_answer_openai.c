@@ -120,7 +120,6 @@ int model_responses_event(struct model_answer *a, const cJSON *doc, struct arp_e
         const cJSON *error = model_member(doc, "error");
         return model_emit_error(a, cJSON_IsObject(error) ? error : doc, "error", err);
     }
-    model_answer_name(a, json_get_str(response, "id"));
     static const char *const ends[] = {"completed", "incomplete", "failed"};
     for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
         if (strncmp(type, "response.", 9) == 0 && strcmp(type + 9, ends[i]) == 0)
@@ -132,7 +131,6 @@ int model_responses_event(struct model_answer *a, const cJSON *doc, struct arp_e
 int model_responses_whole(struct model_answer *a, const cJSON *doc, struct arp_err *err)
 {
     const char *status = json_get_str(doc, "status");
-    model_answer_name(a, json_get_str(doc, "id"));
     if (status)
         return ended(a, doc, status, err);
     const cJSON *error = model_member(doc, "error");
@@ -232,7 +230,6 @@ static int chat_document(struct model_answer *a, const cJSON *doc, const char *m
     const cJSON *error = model_member(doc, "error");
     if (error && !cJSON_IsNull(error))
         return model_emit_error(a, error, "error", err);
-    model_answer_name(a, json_get_str(doc, "id"));
     chat_usage(a, model_member(doc, "usage"));
     const cJSON *choice;
     cJSON_ArrayForEach(choice, model_member(doc, "choices"))

@@ -352,7 +352,6 @@ int model_request_parse(const struct model_route *route, const char *body, size_
         model_request_done(&r);
         return rc;
     }
-    r.streamed = r.dialect == MODEL_GEMINI ? route->streamed : json_get_bool(r.doc, "stream", false);
     r.has_tools =
         cJSON_GetArraySize(member(r.doc, "tools")) > 0 || cJSON_GetArraySize(member(r.doc, "functions")) > 0;
     r.continues = continues(&r);
