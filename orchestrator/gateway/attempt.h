@@ -15,8 +15,6 @@
 #include "shared/hash.h"
 #include "shared/model_answer.h"
 
-/* Tool calls of one answer that are recorded; a real one has a handful. */
-#define ATTEMPT_TOOLS_MAX 256
 /* Bytes of an id or a name that are recorded. */
 #define ATTEMPT_NAME_MAX 128
 
@@ -58,7 +56,6 @@ struct attempt {
     struct model_answer *reader;
     uint64_t text_bytes; /* of text and arguments that the model wrote */
     struct buf tools;    /* JSON objects, comma between */
-    unsigned tool_count;
     struct ledger_spool *spool;
     bool spool_failed;
     /* Set by attempt_finish. */
