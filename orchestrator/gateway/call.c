@@ -133,8 +133,8 @@ static void prepare(struct call *c)
     c->deferred = false;
     struct request *r = &c->request;
     /* Of a body that was read over there is nothing to say. */
-    if (!r->too_large && record_request_take(&c->record, buf_str(&r->body), r->body.len,
-                             r->has_doc ? &r->doc : NULL, &run->names, run->record, run->ledger, &err) != 0)
+    if (!r->too_large && record_request_take(&c->record, buf_str(&r->body), r->body.len, request_doc(r),
+                             &run->names, run->record, run->ledger, &err) != 0)
         gateway_run_record_failed(run, &err);
     request_drop_source(r);
 }

@@ -1018,6 +1018,7 @@ static void request_that_nobody_waits_for_is_recorded_with_rests(void)
     cJSON *lines = end(NULL);
     ASSERT_INT(json_get_int(line_of(lines, 1), "call", -1), 1);
     ASSERT_TRUE(json_get_int(line_of(lines, 1), "durMs", -1) > 100);
+    ASSERT_STR(json_get_str(line_of(lines, 1), "lane"), "side");
     cJSON_Delete(lines);
 }
 
