@@ -396,8 +396,7 @@ int model_request_rewrite(
 int model_request_digests(const struct model_request *r, char ret_full[SHA256_HEX_LEN + 1],
     char ret_shape[SHA256_HEX_LEN + 1], struct arp_err *err)
 {
-    int rc = model_canonical_digest(r->doc, false, ret_full, err);
-    return rc ? rc : model_canonical_digest(r->doc, true, ret_shape, err);
+    return model_canonical_digests(r->doc, ret_full, ret_shape, err);
 }
 
 struct parts {
