@@ -9,10 +9,14 @@
 #include "shared/json.h"
 #include "shared/limits.h"
 #include "shared/model_tools.h"
+#include "shared/utf8.h"
 
 /* MODEL_PARTS_MAX digests of 67 bytes. */
 #define PARTS_BYTES   (MODEL_PARTS_MAX * 68u)
 #define RESULTS_BYTES (256u << 10)
+/* Bytes of a method and of a path: what passes (gateway/policy.h) is no longer. */
+#define METHOD_MAX        16
+#define PATH_RECORDED_MAX 512
 
 /* --- names --------------------------------------------------------------------------------------------------------------------------- */
 
@@ -157,6 +161,13 @@ static void put_answer(struct json *j, const struct record_line *l)
     model_usage_put(j, a ? &a->usage : &none);
 }
 
+/* A text of the client's: its start is enough of one that is longer than any that passes (LEDGER_SHORT_LINE). */
+static void put_start(struct json *j, const char *key, const char *text, size_t max)
+{
+    size_t len = strlen(text);
+    json_kstrn(j, key, text, utf8_cut(text, len, max));
+}
+
 /* A list, or null when lists are left out or this one overflowed. */
 static void put_list(struct json *j, const char *key, const struct buf *items, bool lists)
 {
@@ -183,8 +194,8 @@ static void put_line(const struct record_line *l, bool lists, struct buf *out)
     json_kstr(&j, "lane", l->side ? "side" : "main");
     json_kstr(&j, "provider", l->provider);
     json_kstr(&j, "dialect", model_dialect_name(l->dialect));
-    json_kstr(&j, "method", l->method);
-    json_kstr(&j, "path", l->path);
+    put_start(&j, "method", l->method, METHOD_MAX);
+    put_start(&j, "path", l->path, PATH_RECORDED_MAX);
     json_kstr(&j, "model", l->model[0] ? l->model : NULL);
     json_kstr(&j, "modelSent", l->model_sent ? l->model_sent : l->model[0] ? l->model : NULL);
     json_kint(&j, "status", l->status);

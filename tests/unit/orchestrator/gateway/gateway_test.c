@@ -671,6 +671,27 @@ static void refusals_make_no_connection(void)
     cJSON_Delete(lines);
 }
 
+/* Or a line could be longer than what a full ledger has room for. */
+static void long_path_is_recorded_by_its_start(void)
+{
+    BEGIN({200, SSE, .body = DONE});
+    attach();
+    char path[9000], want[513] = "";
+    memset(path, 'a', sizeof(path) - 1);
+    path[0] = '/';
+    path[sizeof(path) - 1] = '\0';
+    memcpy(want, path, sizeof(want) - 1);
+    fake_agent_call(agent, path + 1, path, TYPE, "{}");
+    expect_refusal(0, 403, "arp_policy");
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 1, u->whole));
+    cJSON *lines = end(NULL);
+    ASSERT_STR(json_get_str(line_of(lines, 0), "path"), want);
+    ASSERT_STR(json_get_str(line_of(lines, 0), "method"), "aaaaaaaaaaaaaaaa");
+    ASSERT_STR(json_get_str(line_of(lines, 1), "path"), "/v1/responses");
+    cJSON_Delete(lines);
+}
+
 static void body_over_the_limit_is_refused(void)
 {
     BEGIN({200, SSE, .body = DONE});
@@ -1114,11 +1135,11 @@ TEST_SUITE_WITH(gateway_test, set_up, tear_down, TEST(bytes_are_handed_on_as_the
     TEST(last_of_five_failures_is_handed_on), TEST(provider_that_is_not_there_is_told),
     TEST(address_out_of_reach_is_not_called), TEST(hang_ends_at_the_deadline), TEST(redirect_is_not_followed),
     TEST(refused_key_is_told_without_the_providers_words), TEST(garbage_is_no_answer),
-    TEST(refusals_make_no_connection), TEST(body_over_the_limit_is_refused), TEST(budget_is_sticky),
-    TEST(what_is_left_early_counts), TEST(metrics_tell_what_happened), TEST(many_values_are_refused),
-    TEST(calls_wait_for_a_place), TEST(nonsense_from_the_agent_ends_the_stream_only),
-    TEST(calls_that_cannot_be_recorded_are_not_made), TEST(base_url_and_key_are_checked),
-    MEMORY_TESTS TEST(hard_requests_of_a_run_are_judged_with_rests),
+    TEST(refusals_make_no_connection), TEST(long_path_is_recorded_by_its_start),
+    TEST(body_over_the_limit_is_refused), TEST(budget_is_sticky), TEST(what_is_left_early_counts),
+    TEST(metrics_tell_what_happened), TEST(many_values_are_refused), TEST(calls_wait_for_a_place),
+    TEST(nonsense_from_the_agent_ends_the_stream_only), TEST(calls_that_cannot_be_recorded_are_not_made),
+    TEST(base_url_and_key_are_checked), MEMORY_TESTS TEST(hard_requests_of_a_run_are_judged_with_rests),
     TEST(requests_of_a_run_are_counted_together), TEST(recording_counts_as_work),
     TEST(request_that_nobody_waits_for_is_recorded_with_rests), TEST(hard_answers_are_read_with_rests),
     TEST(name_that_hangs_holds_nobody_up), TEST(two_hundred_streams_at_once))
