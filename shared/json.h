@@ -67,8 +67,10 @@ struct json_field {
     enum json_kind kind;
     bool required;
 };
+/* Is a member of that kind? NULL, one that is not there, is of none but JSON_ANY. */
+bool json_is_kind(const cJSON *v, enum json_kind kind);
 /* Check that obj is an object with no members but fields[0..n), each of its kind, all required ones present. path: prefix for
- * names in errors ("" at the top). JSON_INT also refuses fractions and |v| > 2^53. null counts as absent for optional fields.
+ * names in errors ("" at the top). JSON_INT refuses fractions and |v| > 2^53. null counts as absent for optional fields.
  * Errors: ARP_E_UNKNOWN_FIELD, ARP_E_FIELD, both with details.field. */
 int json_check_object(
     const cJSON *obj, const struct json_field *fields, size_t n, const char *path, struct arp_err *err);
