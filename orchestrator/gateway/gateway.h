@@ -51,6 +51,10 @@ struct gateway_limits {
     unsigned concurrent;                    /* calls of the run in progress; more wait */
     int64_t deadline_ms;                    /* of the run's calls, from attach */
 };
+static inline bool gateway_limit_reached(uint64_t used, uint64_t limit)
+{
+    return limit > 0 && used >= limit;
+}
 
 /* The user's day: asked before a call, told after it. Called on a thread that does nothing else, one call at a time; not any more once the run is
  * detached. */

@@ -243,8 +243,14 @@ int ledger_blob(struct ledger *l, const void *bytes, size_t len, char ret_sha256
 
 /* --- end ------------------------------------------------------------------------------------------------------------------------- */
 
-/* Call fn with every file of the directory. Takes fd. */
-static int each_file(int fd, int (*fn)(int dir_fd, const char *name))
+static int sync_file(int dir_fd, const char *name)
+{
+    cleanup_fd int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    return fd >= 0 && fsync(fd) == 0 ? 0 : -1;
+}
+
+/* Every file of the directory. Takes fd. */
+static int sync_files(int fd)
 {
     DIR *dir = fdopendir(fd);
     if (!dir) {
@@ -257,15 +263,9 @@ static int each_file(int fd, int (*fn)(int dir_fd, const char *name))
     /* cppcheck-suppress readdirCalled */
     while (rc == 0 && (entry = readdir(dir)) != NULL)
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            rc = fn(fd, entry->d_name);
+            rc = sync_file(fd, entry->d_name);
     closedir(dir);
     return rc;
-}
-
-static int sync_file(int dir_fd, const char *name)
-{
-    cleanup_fd int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    return fd >= 0 && fsync(fd) == 0 ? 0 : -1;
 }
 
 int ledger_close(struct ledger *l, struct arp_err *err)
@@ -274,7 +274,7 @@ int ledger_close(struct ledger *l, struct arp_err *err)
         return 0;
     int rc = 0;
     int fd = openat(l->dir_fd, "blobs", DIR_FLAGS);
-    if (fd < 0 || each_file(fd, sync_file) != 0 || fsync(l->blobs_fd) != 0 || fsync(l->log_fd) != 0 ||
+    if (fd < 0 || sync_files(fd) != 0 || fsync(l->blobs_fd) != 0 || fsync(l->log_fd) != 0 ||
         fsync(l->dir_fd) != 0)
         rc = fail(err, "sync");
     ledger_free(l);
