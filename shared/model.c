@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "shared/hash.h"
+
 static const char *const dialects[MODEL_DIALECTS] = {"responses", "chat", "messages", "gemini"};
 
 const char *model_dialect_name(enum model_dialect d)
@@ -139,11 +141,10 @@ static int escaped_unit(const char *p, size_t len)
         return -1;
     int v = 0;
     for (int i = 2; i < 6; i++) {
-        static const char digits[] = "0123456789abcdef";
-        const char *d = p[i] ? strchr(digits, p[i] >= 'A' && p[i] <= 'F' ? p[i] + 32 : p[i]) : NULL;
-        if (!d)
+        int digit = hex_digit_value(p[i]);
+        if (digit < 0)
             return -1;
-        v = v * 16 + (int)(d - digits);
+        v = v * 16 + digit;
     }
     return v;
 }
