@@ -442,6 +442,11 @@ int json_check_object(
     return 0;
 }
 
+const cJSON *json_member(const cJSON *obj, const char *name)
+{
+    return cJSON_GetObjectItemCaseSensitive(obj, name);
+}
+
 const char *json_get_str(const cJSON *obj, const char *name)
 {
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(obj, name));

@@ -75,6 +75,8 @@ bool json_is_kind(const cJSON *v, enum json_kind kind);
 int json_check_object(
     const cJSON *obj, const struct json_field *fields, size_t n, const char *path, struct arp_err *err);
 
+/* A member of an object; NULL: there is none, or obj is no object. */
+const cJSON *json_member(const cJSON *obj, const char *name);
 /* Getters for checked objects: NULL / fallback when absent or null. Strings are borrowed from obj. */
 const char *json_get_str(const cJSON *obj, const char *name);
 int64_t json_get_int(const cJSON *obj, const char *name, int64_t fallback);

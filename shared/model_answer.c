@@ -10,11 +10,6 @@
 
 /* --- small readers --- */
 
-const cJSON *model_member(const cJSON *obj, const char *name)
-{
-    return cJSON_GetObjectItemCaseSensitive(obj, name);
-}
-
 uint64_t model_count(const cJSON *obj, const char *name)
 {
     int64_t v = json_get_int(obj, name, 0);

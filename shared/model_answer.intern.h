@@ -83,6 +83,5 @@ int model_open_calls_emit(struct model_answer *a, struct arp_err *err);
 
 /* A member's count; absent, negative, broken: 0. */
 uint64_t model_count(const cJSON *obj, const char *name);
-const cJSON *model_member(const cJSON *obj, const char *name);
 
 #endif

@@ -76,11 +76,11 @@ bool model_tool_command(const char *name, const char *arguments, size_t len, str
     cleanup_cjson cJSON *doc = NULL;
     if (model_tool_kind_of(name) != MODEL_TOOL_SHELL || model_json(arguments, len, &doc, NULL))
         return false;
-    const cJSON *action = cJSON_GetObjectItemCaseSensitive(doc, "action");
+    const cJSON *action = json_member(doc, "action");
     const cJSON *from = cJSON_IsObject(action) ? action : doc;
-    const cJSON *command = cJSON_GetObjectItemCaseSensitive(from, "command");
+    const cJSON *command = json_member(from, "command");
     if (!command)
-        command = cJSON_GetObjectItemCaseSensitive(from, "cmd");
+        command = json_member(from, "cmd");
     if (cJSON_IsString(command)) {
         buf_append_str(out, command->valuestring);
         return true;
@@ -122,7 +122,7 @@ static bool told_by_json(const char *text, struct model_told *ret)
     cleanup_cjson cJSON *doc = NULL;
     if (text[0] != '{' || model_json(text, strlen(text), &doc, NULL))
         return false;
-    const cJSON *metadata = cJSON_GetObjectItemCaseSensitive(doc, "metadata");
+    const cJSON *metadata = json_member(doc, "metadata");
     int64_t code = json_get_int(metadata, "exit_code", INT64_MIN);
     if (code >= -255 && code <= 255)
         take(ret, (int)code);
