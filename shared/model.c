@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "shared/hash.h"
+#include "shared/words.h"
 
 static const char *const dialects[MODEL_DIALECTS] = {"responses", "chat", "messages", "gemini"};
 
@@ -55,12 +56,6 @@ static bool is_plain_path(const char *path)
     return false;
 }
 
-static bool ends_with(const char *path, const char *tail)
-{
-    size_t len = strlen(path), n = strlen(tail);
-    return len >= n && strcmp(path + len - n, tail) == 0;
-}
-
 static bool gemini_route(const char *path, struct model_route *ret)
 {
     const char *last = strrchr(path, '/');
@@ -91,7 +86,7 @@ int model_route_of(const char *method, const char *path, struct model_route *ret
     struct model_route route = {0};
     if (is_plain_path(path)) {
         for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-            if (strcmp(method, routes[i].method) == 0 && ends_with(path, routes[i].tail) &&
+            if (strcmp(method, routes[i].method) == 0 && word_ends_with(path, routes[i].tail) &&
                 !strchr(path, ':')) {
                 ret[0] = (struct model_route){.dialect = routes[i].dialect, .kind = routes[i].kind};
                 return 0;

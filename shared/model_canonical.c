@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "shared/fd.h"
+#include "shared/words.h"
 
 /* --- volatile texts --- */
 
@@ -150,27 +151,17 @@ struct canon {
     int rc;
 };
 
-static bool is_in(const char *name, const char *const *names, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(name, names[i]) == 0)
-            return true;
-    }
-    return false;
-}
-#define IS_IN(name, names) is_in(name, names, sizeof(names) / sizeof((names)[0]))
-
 static bool is_dropped(const cJSON *m, bool top, bool verbatim)
 {
     static const char *const at_top[] = {
         "prompt_cache_key", "client_metadata", "metadata", "user", "safety_identifier"};
     static const char *const anywhere[] = {
         "encrypted_content", "signature", "thoughtSignature", "thought_signature"};
-    if (top && IS_IN(m->string, at_top))
+    if (top && WORD_IS_IN(m->string, at_top))
         return true;
     if (verbatim)
         return false;
-    return IS_IN(m->string, anywhere) ||
+    return WORD_IS_IN(m->string, anywhere) ||
            (strcmp(m->string, "id") == 0 && (cJSON_IsString(m) || cJSON_IsNumber(m)));
 }
 
@@ -179,7 +170,7 @@ static bool begins_verbatim(const cJSON *m)
 {
     static const char *const names[] = {
         "parameters", "input_schema", "args", "input", "parametersJsonSchema"};
-    return cJSON_IsObject(m) && IS_IN(m->string, names);
+    return cJSON_IsObject(m) && WORD_IS_IN(m->string, names);
 }
 
 /* A member that holds what a tool gave, in the object that says so; name: of the object, "" when it has none. */

@@ -10,6 +10,7 @@
 #include "shared/fd.h"
 #include "shared/json.h"
 #include "shared/model_canonical.h"
+#include "shared/words.h"
 
 #define IS(s, word) ((s) && strcmp((s), (word)) == 0)
 
@@ -29,16 +30,6 @@ static const char *history_name(enum model_dialect d)
 
 /* --- tools --- */
 
-static bool is_one_of(const char *s, const char *const *words, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(s, words[i]) == 0)
-            return true;
-    }
-    return false;
-}
-#define IS_ONE_OF(s, words) is_one_of(s, words, sizeof(words) / sizeof((words)[0]))
-
 static const char *hosted_responses(const cJSON *tools)
 {
     static const char *const ours[] = {"function", "custom", "local_shell", "apply_patch"};
@@ -51,7 +42,7 @@ static const char *hosted_responses(const cJSON *tools)
             if (inner)
                 return inner;
         } else if (!(IS(type, "tool_search") && IS(json_get_str(tool, "execution"), "client")) &&
-                   !(type && IS_ONE_OF(type, ours))) {
+                   !WORD_IS_IN(type, ours)) {
             return type ? type : "tools";
         }
     }
@@ -118,7 +109,7 @@ static bool is_opaque(const cJSON *m)
 {
     static const char *const names[] = {
         "input", "args", "arguments", "parameters", "input_schema", "response"};
-    return m->string && cJSON_IsObject(m) && IS_ONE_OF(m->string, names);
+    return cJSON_IsObject(m) && WORD_IS_IN(m->string, names);
 }
 
 /* The member of v by which the provider would fetch something, NULL for none. */
@@ -127,7 +118,7 @@ static const char *fetch_of(const cJSON *v)
     static const char *const names[] = {
         "image_url", "file_url", "video_url", "audio_url", "fileUri", "file_uri"};
     for (const cJSON *m = v->child; m; m = m->next) {
-        if (m->string && IS_ONE_OF(m->string, names)) {
+        if (WORD_IS_IN(m->string, names)) {
             const char *url = cJSON_IsObject(m) ? json_get_str(m, "url") : cJSON_GetStringValue(m);
             if (url && strncmp(url, "data:", 5) != 0)
                 return m->string;
@@ -229,12 +220,6 @@ static int add_result(
     return rc;
 }
 
-static bool ends_with(const char *s, const char *tail)
-{
-    size_t len = s ? strlen(s) : 0, n = strlen(tail);
-    return len >= n && strcmp(s + len - n, tail) == 0;
-}
-
 /* By the model, so the results before it were told to an earlier call. */
 static bool is_models(enum model_dialect d, const cJSON *item)
 {
@@ -243,7 +228,7 @@ static bool is_models(enum model_dialect d, const cJSON *item)
     if (d == MODEL_GEMINI)
         return IS(role, "model");
     if (d == MODEL_RESPONSES && !role)
-        return type && !ends_with(type, "_output");
+        return type && !word_ends_with(type, "_output");
     return IS(role, "assistant");
 }
 
@@ -253,7 +238,7 @@ static int results_of(struct model_request *r, const cJSON *item, struct arp_err
     int rc = 0;
     switch (r->dialect) {
     case MODEL_RESPONSES:
-        if (ends_with(json_get_str(item, "type"), "_output"))
+        if (word_ends_with(json_get_str(item, "type"), "_output"))
             rc = add_result(r, json_get_str(item, "call_id"), json_member(item, "output"), false, err);
         break;
     case MODEL_CHAT:

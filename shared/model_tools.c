@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shared/command_text.h"
 #include "shared/json.h"
 #include "shared/model.h"
+#include "shared/words.h"
 
 /* Names as the CLIs give them; whatever a provider's proxy puts before them is another tool. */
 static const char *const shell_tools[] = {"shell", "shell_command", "exec_command", "local_shell",
@@ -16,38 +18,25 @@ static const char *const edit_tools[] = {"apply_patch", "write_file", "Write", "
     "NotebookEdit", "write", "edit", "multiedit", "patch", "replace", "str_replace_based_edit_tool",
     "str_replace_editor"};
 
-static bool is_one_of(const char *name, const char *const *names, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(name, names[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
 enum model_tool_kind model_tool_kind_of(const char *name)
 {
-    if (is_one_of(name, shell_tools, sizeof(shell_tools) / sizeof(shell_tools[0])))
+    if (WORD_IS_IN(name, shell_tools))
         return MODEL_TOOL_SHELL;
-    if (is_one_of(name, edit_tools, sizeof(edit_tools) / sizeof(edit_tools[0])))
+    if (WORD_IS_IN(name, edit_tools))
         return MODEL_TOOL_EDIT;
     return MODEL_TOOL_OTHER;
 }
 
 /* --- commands --- */
 
-/* ["bash","-lc",text] and the like: the shell's options are short and have a c among them. */
+/* ["bash","-lc",text] and the like. */
 static bool is_shell_argv(const cJSON *argv)
 {
     const char *program = cJSON_GetStringValue(cJSON_GetArrayItem(argv, 0));
     const char *option = cJSON_GetStringValue(cJSON_GetArrayItem(argv, 1));
-    if (!program || !option || cJSON_GetArraySize(argv) != 3)
-        return false;
-    const char *base = strrchr(program, '/');
-    base = base ? base + 1 : program;
-    static const char *const shells[] = {"sh", "bash", "zsh", "dash"};
-    return is_one_of(base, shells, sizeof(shells) / sizeof(shells[0])) && option[0] == '-' &&
-           option[1] != '-' && strchr(option, 'c');
+    return program && option && cJSON_GetArraySize(argv) == 3 &&
+           command_word_is_shell(program, strlen(program)) &&
+           command_word_is_shells_c(option, strlen(option));
 }
 
 static bool put_argv(const cJSON *argv, struct buf *out)
