@@ -6,151 +6,12 @@
 #include <dlfcn.h>
 #include <netdb.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "orchestrator/gateway/ledger.h"
-#include "shared/chain.h"
-#include "shared/fd.h"
 #include "shared/model_request.h"
-#include "tests/support/process.h"
-#include "tests/support/suite.h"
-#include "tests/unit/orchestrator/gateway/fake_agent.h"
-#include "tests/unit/orchestrator/gateway/fake_provider.h"
-
-#define KEY "sk-secret-key-of-the-tenant"
-#define REQUEST                                                                                              \
-    "{\"model\":\"gpt-5.5\",\"stream\":true,\"input\":[{\"type\":\"message\",\"role\":\"user\",\"content\":" \
-    "\"hi\"}],\"tools\":[{\"type\":\"function\",\"name\":\"shell\",\"parameters\":{}}]}"
-#define TYPE "\"content-type\":\"application/json\""
-#define DONE                                                                                                 \
-    "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"r1\","         \
-    "\"status\":\"completed\",\"output\":[],\"usage\":{\"input_tokens\":100,\"input_tokens_details\":"       \
-    "{\"cached_tokens\":40},\"output_tokens\":20,\"output_tokens_details\":{\"reasoning_tokens\":5},"        \
-    "\"total_tokens\":120}}}\n\n"
-#define DELTA(text)                                                                                          \
-    "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"" text    \
-    "\"}\n\n"
-#define SSE "text/event-stream"
-
-static struct metrics *metrics;
-static struct gateway *gateway;
-static struct fake_agent *agent;
-static struct fake_provider *provider;
-static struct gateway_spec spec;
-static struct gateway_run *run;
-static char base_url[128];
-static char root[128];
-static unsigned roots;
-
-static int set_up(void)
-{
-    metrics = metrics_new();
-    return gateway_start(metrics, &gateway, NULL);
-}
-
-static int tear_down(void)
-{
-    gateway_stop(gateway);
-    metrics_free(metrics);
-    return 0;
-}
-
-/* Start both fakes and fill spec; the test may change it before attach(). */
-static void begin(const struct fake_reply *replies, size_t n)
-{
-    agent = fake_agent_start();
-    provider = fake_provider_start(replies, n);
-    snprintf(base_url, sizeof(base_url), "http://%s/v1", provider->address);
-    snprintf(root, sizeof(root), "%s/ledger-%u", temp_dir(), roots++);
-    spec = (struct gateway_spec){.record = GATEWAY_RECORD_DIGEST, .ledger_root = root};
-    snprintf(spec.target.address, sizeof(spec.target.address), "%s", agent->address);
-    memcpy(spec.target.token, AGENT_TOKEN, sizeof(AGENT_TOKEN));
-    memcpy(spec.run_id, AGENT_RUN, sizeof(AGENT_RUN));
-    spec.provider = (struct gateway_provider){.name = "fake",
-        .base_url = base_url,
-        .key = KEY,
-        .auth = GATEWAY_AUTH_BEARER,
-        .reach = CONFIG_REACH_LOOPBACK};
-}
-#define BEGIN(...)                                                                                           \
-    static const struct fake_reply replies_[] = {__VA_ARGS__};                                               \
-    begin(replies_, sizeof(replies_) / sizeof(replies_[0]))
-
-static void attach(void)
-{
-    struct arp_err err = {0};
-    if (gateway_attach(gateway, &spec, &run, &err) != 0)
-        printf("attach: %s\n", err.msg);
-    ASSERT_TRUE(run != NULL);
-}
-
-/* Detach; what the ledger says, one object per line, its chain verified. */
-static cJSON *end(struct gateway_sums *ret_sums)
-{
-    struct gateway_sums sums;
-    char path[256];
-    struct buf text;
-    struct chain chain;
-    cJSON *lines = cJSON_CreateArray();
-    gateway_detach(run, ret_sums ? ret_sums : &sums);
-    run = NULL;
-    fake_agent_stop(agent);
-    fake_provider_stop(provider);
-    snprintf(path, sizeof(path), "%s/" AGENT_RUN "/model_log.jsonl", root);
-    buf_init(&text, 64u << 20);
-    ASSERT_INT(file_read(path, &text, NULL), 0);
-    ASSERT_TRUE(strstr(buf_str(&text), KEY) == NULL);
-    chain_init(&chain, AGENT_RUN, "model_log.jsonl");
-    for (const char *at = buf_str(&text); *at;) {
-        size_t n = strcspn(at, "\n");
-        cJSON *line = NULL;
-        ASSERT_INT(json_parse(at, n, &line, NULL), 0);
-        ASSERT_INT(chain_accept(&chain, at, n, line, NULL), 0);
-        ASSERT_STR(json_get_str(line, "runId"), AGENT_RUN);
-        ASSERT_STR(json_get_str(line, "type"), "model_call");
-        cJSON_AddItemToArray(lines, line);
-        at += n + 1;
-    }
-    buf_done(&text);
-    return lines;
-}
-
-static const cJSON *line_of(const cJSON *lines, int i)
-{
-    const cJSON *line = cJSON_GetArrayItem(lines, i);
-    ASSERT_TRUE(line != NULL);
-    return line;
-}
-
-static void expect_digest(const cJSON *line, const char *member, const char *bytes, size_t len)
-{
-    char want[80] = "sha256:";
-    sha256_hex_of(bytes, len, want + 7);
-    ASSERT_STR(json_get_str(line, member), want);
-}
-
-static uint64_t ask(const char *body)
-{
-    return fake_agent_call(agent, "POST", "/v1/responses", TYPE, body);
-}
-
-/* Requests that reached the provider. */
-static unsigned asked(void)
-{
-    pthread_mutex_lock(&provider->lock);
-    unsigned n = provider->requests;
-    pthread_mutex_unlock(&provider->lock);
-    return n;
-}
-
-static const char *body_of(uint64_t n)
-{
-    return buf_str(&agent->uploads[n].body);
-}
+#include "tests/unit/orchestrator/gateway/gateway_stage.h"
 
 /* --- what passes ----------------------------------------------------------------------------------------------------------------- */
 
@@ -323,13 +184,6 @@ static void slow_reader_stops_the_provider(void)
     cJSON *lines = end(NULL);
     ASSERT_STR(json_get_str(line_of(lines, 0), "respSha256"), digest);
     cJSON_Delete(lines);
-}
-
-static double cpu_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
 /* A connection that is not read must not keep the loop awake, not even when its other end is gone. */
@@ -636,13 +490,6 @@ static void garbage_is_no_answer(void)
 
 /* --- what is refused ------------------------------------------------------------------------------------------------------------------- */
 
-static void expect_refusal(uint64_t n, int status, const char *code)
-{
-    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, n, u->whole));
-    ASSERT_INT(agent->uploads[n].status, status);
-    ASSERT_CONTAINS(body_of(n), code);
-}
-
 static void refusals_make_no_connection(void)
 {
     static const char *const models[] = {"gpt-5.5", NULL};
@@ -906,169 +753,6 @@ static void base_url_and_key_are_checked(void)
     cJSON_Delete(end(NULL));
 }
 
-/* Objects whose members take long to compare. */
-static void put_hard(struct buf *b, int objects)
-{
-    for (int i = 0; i < objects; i++) {
-        buf_append_str(b, ",{\"\":0");
-        for (int k = 0; k < 250; k++)
-            buf_printf(b, ",\"a member among many %d\":0", k);
-        buf_append_char(b, '}');
-    }
-}
-
-static struct buf hard_request(int objects)
-{
-    struct buf b;
-    buf_init(&b, 16u << 20);
-    buf_append_str(&b, "{\"model\":\"gpt-5.5\",\"input\":[0");
-    put_hard(&b, objects);
-    buf_append_str(&b, "]}");
-    return b;
-}
-
-struct stretch {
-    int64_t from_ns;
-    double from_cpu_ms;
-};
-
-static struct stretch begin_stretch(void)
-{
-    return (struct stretch){clock_mono_ns(), cpu_ms()};
-}
-
-/* Nearly all that this process did was one run's work: for most of the time the gateway's thread was there for others. */
-static void expect_rests(struct stretch s)
-{
-    double wall = (double)(clock_mono_ns() - s.from_ns) / 1e6, cpu = cpu_ms() - s.from_cpu_ms;
-    if (wall < 2 * cpu - 100)
-        printf("    %.0f ms of work in %.0f ms\n", cpu, wall);
-    ASSERT_TRUE(wall >= 2 * cpu - 100);
-}
-
-static void refused_with_rests(const struct buf *request, int n)
-{
-    static const char *const models[] = {"another", NULL};
-    BEGIN({200, SSE, .body = DONE});
-    spec.provider.models = models;
-    attach();
-    ask("{\"model\":\"gpt-5.5\",\"input\":\"x\"}");
-    expect_refusal(0, 403, "arp_model_not_allowed");
-    struct stretch s = begin_stretch();
-    for (int i = 0; i < n; i++)
-        ask(buf_str(request));
-    for (int i = 0; i < n; i++)
-        expect_refusal((uint64_t)i + 1, 403, "arp_model_not_allowed");
-    expect_rests(s);
-    cJSON_Delete(end(NULL));
-}
-
-/* Requests that are much work to judge: the run that makes them leaves the thread to others in between. */
-static void hard_requests_of_a_run_are_judged_with_rests(void)
-{
-    struct buf hard = hard_request(400);
-    refused_with_rests(&hard, 8);
-    buf_done(&hard);
-}
-
-/* None of them is long, all of them are. */
-static void requests_of_a_run_are_counted_together(void)
-{
-    struct buf hard = hard_request(25);
-    refused_with_rests(&hard, 120);
-    buf_done(&hard);
-}
-
-/* So far. */
-static int ledger_lines(void)
-{
-    char path[256];
-    struct buf text;
-    int n = 0;
-    snprintf(path, sizeof(path), "%s/" AGENT_RUN "/model_log.jsonl", root);
-    buf_init(&text, 64u << 20);
-    ASSERT_INT(file_read(path, &text, NULL), 0);
-    for (const char *at = buf_str(&text); (at = strchr(at, '\n')) != NULL; at++)
-        n++;
-    buf_done(&text);
-    return n;
-}
-
-/* Each item of the history becomes a file. */
-static void recording_counts_as_work(void)
-{
-    enum { CALLS = 6, ITEMS = 2500 };
-    BEGIN({200, SSE, .body = DONE});
-    spec.record = GATEWAY_RECORD_FULL;
-    attach();
-    struct buf request;
-    buf_init(&request, 1u << 20);
-    struct stretch s = begin_stretch();
-    for (int i = 0; i < CALLS; i++) {
-        buf_reset(&request);
-        buf_append_str(&request, "{\"model\":\"gpt-5.5\",\"input\":[0");
-        for (int k = 0; k < ITEMS; k++)
-            buf_printf(&request, ",%d", i * ITEMS + k);
-        buf_append_str(&request, "]}");
-        ask(buf_str(&request));
-    }
-    int waited = 0;
-    while (ledger_lines() < CALLS && waited++ < 3000)
-        usleep(10000);
-    expect_rests(s);
-    buf_done(&request);
-    cJSON *lines = end(NULL);
-    ASSERT_INT(cJSON_GetArraySize(lines), CALLS);
-    cJSON_Delete(lines);
-}
-
-/* Whoever asks and leaves at once gets no work done before its time. */
-static void request_that_nobody_waits_for_is_recorded_with_rests(void)
-{
-    static const char *const models[] = {"another", NULL};
-    BEGIN({200, SSE, .body = DONE});
-    spec.provider.models = models;
-    attach();
-    struct buf hard = hard_request(1600);
-    ask(buf_str(&hard));
-    expect_refusal(0, 403, "arp_model_not_allowed");
-    fake_agent_gone(agent, ask(REQUEST));
-    ask(REQUEST);
-    expect_refusal(2, 403, "arp_model_not_allowed");
-    buf_done(&hard);
-    cJSON *lines = end(NULL);
-    ASSERT_INT(json_get_int(line_of(lines, 1), "call", -1), 1);
-    ASSERT_TRUE(json_get_int(line_of(lines, 1), "durMs", -1) > 100);
-    ASSERT_STR(json_get_str(line_of(lines, 1), "lane"), "side");
-    cJSON_Delete(lines);
-}
-
-/* Events that are much work to read: the provider waits. */
-static void hard_answers_are_read_with_rests(void)
-{
-    struct buf body;
-    buf_init(&body, 32u << 20);
-    for (int i = 0; i < 20; i++) {
-        buf_append_str(&body, "data: {\"type\":\"response.in_progress\",\"x\":[0");
-        put_hard(&body, 100);
-        buf_append_str(&body, "]}\n\n");
-    }
-    buf_append_str(&body, DONE);
-    struct fake_reply reply = {200, SSE, .body = buf_str(&body)};
-    begin(&reply, 1);
-    attach();
-    struct stretch s = begin_stretch();
-    ask(REQUEST);
-    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
-    expect_rests(s);
-    ASSERT_INT(agent->uploads[0].body.len, body.len);
-    cJSON *lines = end(NULL);
-    expect_digest(line_of(lines, 0), "respSha256", body.data, body.len);
-    ASSERT_INT(json_get_int(cJSON_GetObjectItem(line_of(lines, 0), "usage"), "inputTokens", 0), 100);
-    cJSON_Delete(lines);
-    buf_done(&body);
-}
-
 #define SLOW_NAME "slow.invalid"
 
 /* In libcurl's place: a name server that lets a name hang. */
@@ -1139,7 +823,5 @@ TEST_SUITE_WITH(gateway_test, set_up, tear_down, TEST(bytes_are_handed_on_as_the
     TEST(body_over_the_limit_is_refused), TEST(budget_is_sticky), TEST(what_is_left_early_counts),
     TEST(metrics_tell_what_happened), TEST(many_values_are_refused), TEST(calls_wait_for_a_place),
     TEST(nonsense_from_the_agent_ends_the_stream_only), TEST(calls_that_cannot_be_recorded_are_not_made),
-    TEST(base_url_and_key_are_checked), MEMORY_TESTS TEST(hard_requests_of_a_run_are_judged_with_rests),
-    TEST(requests_of_a_run_are_counted_together), TEST(recording_counts_as_work),
-    TEST(request_that_nobody_waits_for_is_recorded_with_rests), TEST(hard_answers_are_read_with_rests),
-    TEST(name_that_hangs_holds_nobody_up), TEST(two_hundred_streams_at_once))
+    TEST(base_url_and_key_are_checked), MEMORY_TESTS TEST(name_that_hangs_holds_nobody_up),
+    TEST(two_hundred_streams_at_once))
