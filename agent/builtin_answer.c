@@ -20,7 +20,7 @@
 struct asking {
     const struct builtin_spec *spec;
     struct builtin_answer *answer;
-    struct model_answer *reader; /* from the first byte on that is no blank */
+    struct model_answer *reader; /* from the first byte of an answer of 2xx on */
     struct buf error;            /* body of an answer that is none of 2xx */
     int status;
     bool told; /* an error inside the stream, or bytes that can't be read: message is set */
@@ -62,13 +62,6 @@ static int on_event(void *ctx, const struct model_event *e, struct arp_err *err)
     return 0;
 }
 
-/* A provider that was asked for a stream may answer with a document all the same. */
-static int begin_reading(struct asking *q, char first, struct arp_err *err)
-{
-    bool document = first == '{' || first == '[';
-    return model_answer_new(q->spec->dialect, !document, on_event, q, &q->reader, err);
-}
-
 static int on_bytes(void *ctx, int status, const char *bytes, size_t len, struct arp_err *err)
 {
     struct asking *q = ctx;
@@ -77,19 +70,11 @@ static int on_bytes(void *ctx, int status, const char *bytes, size_t len, struct
         size_t room = ERROR_BYTES - q->error.len;
         return buf_append(&q->error, bytes, len < room ? len : room);
     }
-    if (!q->reader) {
-        while (len > 0 && strchr(" \t\r\n", *bytes) && *bytes) {
-            bytes++;
-            len--;
-        }
-        if (len == 0)
-            return 0;
-        int rc = begin_reading(q, *bytes, err);
-        if (rc)
-            return rc;
-    }
+    int rc = q->reader ? 0 : model_answer_new(q->spec->dialect, on_event, q, &q->reader, err);
+    if (rc)
+        return rc;
     struct arp_err cause = {0};
-    int rc = model_answer_feed(q->reader, bytes, len, &cause);
+    rc = model_answer_feed(q->reader, bytes, len, &cause);
     if (rc && !q->told) {
         q->told = true;
         snprintf(q->answer->message, sizeof(q->answer->message), "the model's answer can't be read: %.300s",

@@ -15,6 +15,7 @@
 #include "agent/script.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
+#include "shared/words.h"
 
 #define BUCKETS 1024u
 /* Threads of one process that try to exec at the same time; one of them wins. */
@@ -161,17 +162,10 @@ static void hash_exe(struct proctable *t, pid_t pid, const struct stat *st, char
         ret_hex[0] = 0;
 }
 
-static bool ends_with(const char *s, const char *tail)
-{
-    size_t n = strlen(s);
-    size_t k = strlen(tail);
-    return n >= k && strcmp(s + n - k, tail) == 0;
-}
-
 static unsigned exe_flags(const struct tracee_seen *seen, const char *hex)
 {
     unsigned flags = hex[0] ? 0 : PROCESS_UNHASHED;
-    if (!seen->exe || !ends_with(seen->exe, " (deleted)") || seen->exe_stat.st_nlink > 0)
+    if (!word_ends_with(seen->exe, " (deleted)") || seen->exe_stat.st_nlink > 0)
         return flags;
     return flags | (strncmp(seen->exe, "/memfd:", 7) == 0 ? PROCESS_MEMFD : PROCESS_DELETED);
 }

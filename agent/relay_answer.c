@@ -52,9 +52,8 @@ static struct call *begin_locked(struct relay *r, const char *run_id, uint64_t n
 /* The tap. An answer that can't be read passes all the same. */
 static void open_answer(struct call *c, int status)
 {
-    bool sse = strncmp(c->content_type, "text/event-stream", 17) == 0;
     if (c->record.known && status >= 200 && status < 300)
-        model_answer_new(c->record.dialect, sse, on_answer, c, &c->answer, NULL);
+        model_answer_new(c->record.dialect, on_answer, c, &c->answer, NULL);
 }
 
 int relay_upload_begin(struct relay *r, const char *run_id, uint64_t call, int status,

@@ -11,21 +11,12 @@
 
 #include "shared/hash.h"
 
-static int digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 int secret_key_parse(const char *hex, struct secret_key *ret, struct arp_err *err)
 {
     struct secret_key key = {.present = *hex != '\0'};
     bool ok = !key.present || strlen(hex) == 2 * SECRET_KEY_LEN;
     for (size_t i = 0; ok && key.present && i < SECRET_KEY_LEN; i++) {
-        int high = digit(hex[2 * i]), low = digit(hex[2 * i + 1]);
+        int high = hex_digit_value(hex[2 * i]), low = hex_digit_value(hex[2 * i + 1]);
         ok = high >= 0 && low >= 0;
         key.bytes[i] = (unsigned char)(ok ? high << 4 | low : 0);
     }

@@ -62,7 +62,8 @@ enum address_kind address_kind_v6(const struct in6_addr *a)
     bool global = b[0] >> 5 == 1; /* 2000::/3 */
     bool assigned =
         b[0] == 0x20 && b[1] == 0x01 && (b[2] & 0xfe) == 0; /* 2001::/23: Teredo and other protocols */
-    bool documentation = b[0] == 0x20 && b[1] == 0x01 && b[2] == 0x0d && b[3] == 0xb8;
+    bool documentation = (b[0] == 0x20 && b[1] == 0x01 && b[2] == 0x0d && b[3] == 0xb8) ||
+                         (b[0] == 0x3f && b[1] == 0xff && (b[2] & 0xf0) == 0); /* RFC 3849, RFC 9637 */
     return global && !assigned && !documentation ? ADDRESS_PUBLIC : ADDRESS_PRIVATE;
 }
 

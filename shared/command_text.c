@@ -47,22 +47,29 @@ static const char *unquote(const char *p, struct buf *out)
     return quote ? NULL : p;
 }
 
+bool command_word_is_shell(const char *word, size_t len)
+{
+    static const char *const shells[] = {"bash", "sh", "zsh", "dash"};
+    const char *slash = memrchr(word, '/', len), *base = slash ? slash + 1 : word;
+    size_t n = len - (size_t)(base - word);
+    for (size_t i = 0; i < sizeof(shells) / sizeof(shells[0]); i++)
+        if (strlen(shells[i]) == n && memcmp(base, shells[i], n) == 0)
+            return true;
+    return false;
+}
+
+bool command_word_is_shells_c(const char *word, size_t len)
+{
+    return len >= 2 && word[0] == '-' && word[1] != '-' && memchr(word, 'c', len);
+}
+
 /* Behind "bash -lc " and the like, or NULL. */
 static const char *behind_shell(const char *text)
 {
-    static const char *const shells[] = {"bash", "sh", "zsh", "dash"};
     size_t word = strcspn(text, BLANKS);
-    const char *base = text;
-    for (const char *p = text; p < text + word; p++)
-        if (*p == '/')
-            base = p + 1;
-    bool known = false;
-    for (size_t i = 0; i < sizeof(shells) / sizeof(shells[0]); i++)
-        known = known || (strlen(shells[i]) == (size_t)(text + word - base) &&
-                             strncmp(base, shells[i], strlen(shells[i])) == 0);
     const char *option = text + word + strspn(text + word, BLANKS);
     size_t len = strcspn(option, BLANKS);
-    if (!known || option[0] != '-' || option[1] == '-' || !memchr(option, 'c', len) || !option[len])
+    if (!command_word_is_shell(text, word) || !command_word_is_shells_c(option, len) || !option[len])
         return NULL;
     return option + len + strspn(option + len, BLANKS);
 }

@@ -19,6 +19,10 @@ struct command_texts {
     char v[COMMAND_TEXTS_MAX][SHA256_HEX_LEN + 1];
 };
 
+/* Is a word of a command the name of a shell, or a path to one? */
+bool command_word_is_shell(const char *word, size_t len);
+/* Is it an option behind which the shell's text comes: -c, -lc and the like, short ones with a c among them? */
+bool command_word_is_shells_c(const char *word, size_t len);
 /* SHA-256 of the text as it is, without white space around it, and of what stands inside `bash -lc WORD` (all of the text) and inside the
  * first `eval WORD`, each once. Errors: ARP_E_NOMEM. */
 int command_text_digests(const char *text, struct command_texts *ret, struct arp_err *err);

@@ -119,33 +119,12 @@ static const struct need needs[] = {
     {EVENT_WORKFLOW_COMPLETED, "status", JSON_STRING},
 };
 
-/* 2^53: up to here a double holds every integer. */
-#define WHOLE_MAX 9007199254740992.0
-
-static bool has_kind(const cJSON *v, enum json_kind kind)
-{
-    switch (kind) {
-    case JSON_STRING:
-        return cJSON_IsString(v);
-    case JSON_INT:
-        /* Bounded first: the conversion of a larger double is undefined, and an agent may send any. */
-        return cJSON_IsNumber(v) && v->valuedouble >= -WHOLE_MAX && v->valuedouble <= WHOLE_MAX &&
-               v->valuedouble == (double)(int64_t)v->valuedouble;
-    case JSON_OBJECT:
-        return cJSON_IsObject(v);
-    case JSON_BOOL:
-        return cJSON_IsBool(v);
-    default:
-        return false;
-    }
-}
-
 static int check_fields(enum event_type t, const cJSON *obj, struct arp_err *err)
 {
     for (size_t i = 0; i < sizeof(needs) / sizeof(needs[0]); i++) {
         if (needs[i].type != t)
             continue;
-        if (!has_kind(cJSON_GetObjectItemCaseSensitive(obj, needs[i].name), needs[i].kind))
+        if (!json_is_kind(cJSON_GetObjectItemCaseSensitive(obj, needs[i].name), needs[i].kind))
             return arp_fail_field(err, needs[i].name, "%s has no valid '%s'", type_names[t], needs[i].name);
     }
     if (t == EVENT_RUN_DIFF_READY) {

@@ -126,6 +126,15 @@ void hex_encode(const void *data, size_t len, char *ret)
     ret[2 * len] = '\0';
 }
 
+int hex_digit_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 int base64_encode(const void *data, size_t len, struct buf *out)
 {
     const unsigned char *p = data;

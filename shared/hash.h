@@ -35,6 +35,8 @@ void hmac_sha256_hex(
 bool sha256_hex_ok(const char *s);
 /* ret needs 2*len+1 bytes. */
 void hex_encode(const void *data, size_t len, char *ret);
+/* Of a hex digit of either case, or -1. */
+int hex_digit_value(char c);
 /* Standard alphabet with padding. */
 int base64_encode(const void *data, size_t len, struct buf *out);
 /* Strict: no white space, right padding, canonical tail bits. Errors: ARP_E_INVALID. */

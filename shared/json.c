@@ -379,12 +379,13 @@ int json_parse_line(const char *bytes, size_t len, cJSON **ret, struct arp_err *
     return parse(bytes, len, true, ret, err);
 }
 
-static bool kind_matches(const cJSON *v, enum json_kind kind)
+bool json_is_kind(const cJSON *v, enum json_kind kind)
 {
     switch (kind) {
     case JSON_STRING:
         return cJSON_IsString(v);
     case JSON_INT:
+        /* Bounded first: the conversion of a larger double is undefined, and anybody may send one. */
         return cJSON_IsNumber(v) && v->valuedouble >= -JSON_INT_MAX && v->valuedouble <= JSON_INT_MAX &&
                v->valuedouble == (double)(int64_t)v->valuedouble;
     case JSON_BOOL:
@@ -428,7 +429,7 @@ int json_check_object(
         }
         if (cJSON_IsNull(m) && !f->required)
             continue;
-        if (!kind_matches(m, f->kind))
+        if (!json_is_kind(m, f->kind))
             return arp_fail_field(err, name, "field '%s' must be %s", name, kind_name(f->kind));
     }
     for (size_t i = 0; i < n; i++) {
@@ -441,6 +442,11 @@ int json_check_object(
     return 0;
 }
 
+const cJSON *json_member(const cJSON *obj, const char *name)
+{
+    return cJSON_GetObjectItemCaseSensitive(obj, name);
+}
+
 const char *json_get_str(const cJSON *obj, const char *name)
 {
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(obj, name));
@@ -449,7 +455,7 @@ const char *json_get_str(const cJSON *obj, const char *name)
 int64_t json_get_int(const cJSON *obj, const char *name, int64_t fallback)
 {
     const cJSON *v = cJSON_GetObjectItemCaseSensitive(obj, name);
-    return kind_matches(v, JSON_INT) ? (int64_t)v->valuedouble : fallback;
+    return json_is_kind(v, JSON_INT) ? (int64_t)v->valuedouble : fallback;
 }
 
 bool json_get_bool(const cJSON *obj, const char *name, bool fallback)

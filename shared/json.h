@@ -67,12 +67,16 @@ struct json_field {
     enum json_kind kind;
     bool required;
 };
+/* Is a member of that kind? NULL, one that is not there, is of none but JSON_ANY. */
+bool json_is_kind(const cJSON *v, enum json_kind kind);
 /* Check that obj is an object with no members but fields[0..n), each of its kind, all required ones present. path: prefix for
- * names in errors ("" at the top). JSON_INT also refuses fractions and |v| > 2^53. null counts as absent for optional fields.
+ * names in errors ("" at the top). JSON_INT refuses fractions and |v| > 2^53. null counts as absent for optional fields.
  * Errors: ARP_E_UNKNOWN_FIELD, ARP_E_FIELD, both with details.field. */
 int json_check_object(
     const cJSON *obj, const struct json_field *fields, size_t n, const char *path, struct arp_err *err);
 
+/* A member of an object; NULL: there is none, or obj is no object. */
+const cJSON *json_member(const cJSON *obj, const char *name);
 /* Getters for checked objects: NULL / fallback when absent or null. Strings are borrowed from obj. */
 const char *json_get_str(const cJSON *obj, const char *name);
 int64_t json_get_int(const cJSON *obj, const char *name, int64_t fallback);

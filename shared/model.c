@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+#include "shared/hash.h"
+#include "shared/words.h"
+
 static const char *const dialects[MODEL_DIALECTS] = {"responses", "chat", "messages", "gemini"};
 
 const char *model_dialect_name(enum model_dialect d)
@@ -53,12 +56,6 @@ static bool is_plain_path(const char *path)
     return false;
 }
 
-static bool ends_with(const char *path, const char *tail)
-{
-    size_t len = strlen(path), n = strlen(tail);
-    return len >= n && strcmp(path + len - n, tail) == 0;
-}
-
 static bool gemini_route(const char *path, struct model_route *ret)
 {
     const char *last = strrchr(path, '/');
@@ -67,9 +64,7 @@ static bool gemini_route(const char *path, struct model_route *ret)
     size_t len = verb ? (size_t)(verb - last - 1) : 0;
     if (len == 0 || len > MODEL_NAME_MAX || folder < 7 || memcmp(last - 7, "/models", 7) != 0)
         return false;
-    if (strcmp(verb, ":streamGenerateContent") == 0)
-        ret->streamed = true;
-    else if (strcmp(verb, ":generateContent") != 0)
+    if (strcmp(verb, ":streamGenerateContent") != 0 && strcmp(verb, ":generateContent") != 0)
         return false;
     ret->dialect = MODEL_GEMINI;
     ret->kind = MODEL_GENERATE;
@@ -91,7 +86,7 @@ int model_route_of(const char *method, const char *path, struct model_route *ret
     struct model_route route = {0};
     if (is_plain_path(path)) {
         for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-            if (strcmp(method, routes[i].method) == 0 && ends_with(path, routes[i].tail) &&
+            if (strcmp(method, routes[i].method) == 0 && word_ends_with(path, routes[i].tail) &&
                 !strchr(path, ':')) {
                 ret[0] = (struct model_route){.dialect = routes[i].dialect, .kind = routes[i].kind};
                 return 0;
@@ -141,11 +136,10 @@ static int escaped_unit(const char *p, size_t len)
         return -1;
     int v = 0;
     for (int i = 2; i < 6; i++) {
-        static const char digits[] = "0123456789abcdef";
-        const char *d = p[i] ? strchr(digits, p[i] >= 'A' && p[i] <= 'F' ? p[i] + 32 : p[i]) : NULL;
-        if (!d)
+        int digit = hex_digit_value(p[i]);
+        if (digit < 0)
             return -1;
-        v = v * 16 + (int)(d - digits);
+        v = v * 16 + digit;
     }
     return v;
 }

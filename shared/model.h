@@ -24,7 +24,6 @@ enum model_kind { MODEL_GENERATE, MODEL_COUNT_TOKENS, MODEL_LIST };
 struct model_route {
     enum model_dialect dialect;
     enum model_kind kind;
-    bool streamed; /* by its path (Gemini's streamGenerateContent); the other dialects say it in the body */
     char model[MODEL_NAME_MAX + 1]; /* named by the path (Gemini), else "" */
 };
 /* The known paths and methods; everything else is refused: POST …/responses, …/chat/completions, …/messages, …/messages/count_tokens,

@@ -3,7 +3,6 @@
  */
 #include "shared/model_answer.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,21 +10,10 @@
 
 /* --- small readers --- */
 
-const cJSON *model_member(const cJSON *obj, const char *name)
-{
-    return cJSON_GetObjectItemCaseSensitive(obj, name);
-}
-
 uint64_t model_count(const cJSON *obj, const char *name)
 {
     int64_t v = json_get_int(obj, name, 0);
     return v > 0 ? (uint64_t)v : 0;
-}
-
-void model_answer_name(struct model_answer *a, const char *id)
-{
-    if (id && !a->id[0])
-        snprintf(a->id, sizeof(a->id), "%s", id);
 }
 
 void model_answer_finish(struct model_answer *a, enum model_finish how)
@@ -98,23 +86,20 @@ int model_emit_error(struct model_answer *a, const cJSON *error, const char *fal
 
 struct model_open_call *model_open_call_find(struct model_answer *a, uint64_t index)
 {
-    for (size_t i = 0; i < a->open_count; i++) {
+    for (size_t i = a->open_count; i-- > 0;) {
         if (a->open[i].index == index)
             return &a->open[i];
     }
     return NULL;
 }
 
-struct model_open_call *model_open_call_at(struct model_answer *a, uint64_t index, struct arp_err *err)
+struct model_open_call *model_open_call_new(struct model_answer *a, uint64_t index, struct arp_err *err)
 {
-    struct model_open_call *c = model_open_call_find(a, index);
-    if (c)
-        return c;
     if (a->open_count >= MODEL_CALLS_MAX) {
         arp_fail(err, ARP_E_TOO_LARGE, 0, "more than %d tool calls in one answer", MODEL_CALLS_MAX);
         return NULL;
     }
-    c = realloc(a->open, (a->open_count + 1) * sizeof(*c));
+    struct model_open_call *c = realloc(a->open, (a->open_count + 1) * sizeof(*c));
     if (!c) {
         arp_fail(err, ARP_E_NOMEM, 0, "tool calls");
         return NULL;
@@ -159,12 +144,6 @@ static void open_calls_done(struct model_answer *a)
     a->open_count = 0;
 }
 
-static int by_index(const void *a, const void *b)
-{
-    uint64_t x = ((const struct model_open_call *)a)->index, y = ((const struct model_open_call *)b)->index;
-    return (x > y) - (x < y);
-}
-
 int model_open_call_emit(struct model_answer *a, struct model_open_call *c, struct arp_err *err)
 {
     if (c->handed)
@@ -176,8 +155,6 @@ int model_open_call_emit(struct model_answer *a, struct model_open_call *c, stru
 int model_open_calls_emit(struct model_answer *a, struct arp_err *err)
 {
     int rc = 0;
-    if (a->open_count > 1)
-        qsort(a->open, a->open_count, sizeof(*a->open), by_index);
     for (size_t i = 0; i < a->open_count && rc == 0; i++)
         rc = model_open_call_emit(a, &a->open[i], err);
     open_calls_done(a);
@@ -231,14 +208,13 @@ static int take_document(struct model_answer *a, struct arp_err *err)
     return 0;
 }
 
-int model_answer_new(enum model_dialect d, bool streamed, model_event_fn *on_event, void *ctx,
-    struct model_answer **ret, struct arp_err *err)
+int model_answer_new(
+    enum model_dialect d, model_event_fn *on_event, void *ctx, struct model_answer **ret, struct arp_err *err)
 {
     struct model_answer *a = calloc(1, sizeof(*a));
     if (!a)
         return arp_fail(err, ARP_E_NOMEM, 0, "reader of a model's answer");
     a->dialect = d;
-    a->streamed = streamed;
     a->on_event = on_event;
     a->ctx = ctx;
     sse_reader_init(&a->sse, take_event, a);
@@ -259,16 +235,29 @@ static int stick(struct model_answer *a, int rc, const struct arp_err *cause, st
     return a->failed.code;
 }
 
+/* Tell the form by the first byte that is no blank and not of a byte order mark: a brace or a bracket begins a document. Content types are of no use:
+ * some providers give none, or another than what they send. Returns how many bytes stand before that one. */
+static size_t find_form(struct model_answer *a, const char *bytes, size_t len)
+{
+    size_t n = 0;
+    while (n < len && bytes[n] && strchr(" \t\r\n\xef\xbb\xbf", bytes[n]))
+        n++;
+    if (n < len)
+        a->form = bytes[n] == '{' || bytes[n] == '[' ? ANSWER_DOCUMENT : ANSWER_EVENTS;
+    return n;
+}
+
 int model_answer_feed(struct model_answer *a, const char *bytes, size_t len, struct arp_err *err)
 {
     struct arp_err cause = {0};
     if (a->failed.code)
         return stick(a, 0, NULL, err);
-    int rc;
-    if (a->streamed) {
-        rc = sse_reader_feed(&a->sse, bytes, len, &cause);
-    } else {
-        buf_append(&a->doc, bytes, len);
+    int rc = 0;
+    size_t skip = a->form == ANSWER_NONE ? find_form(a, bytes, len) : 0;
+    if (a->form == ANSWER_EVENTS) {
+        rc = sse_reader_feed(&a->sse, bytes + skip, len - skip, &cause);
+    } else if (a->form == ANSWER_DOCUMENT) {
+        buf_append(&a->doc, bytes + skip, len - skip);
         rc = buf_error(&a->doc, &cause);
     }
     return stick(a, rc, &cause, err);
@@ -280,17 +269,12 @@ int model_answer_end(
     struct arp_err cause = {0};
     if (a->failed.code)
         return stick(a, 0, NULL, err);
-    int rc = a->streamed || a->doc.len == 0 ? 0 : take_document(a, &cause);
+    int rc = a->form == ANSWER_DOCUMENT ? take_document(a, &cause) : 0;
     if (rc)
         return stick(a, rc, &cause, err);
     *ret = a->finish == MODEL_STOPPED && a->calls > 0 ? MODEL_CALLS_TOOLS : a->finish;
     *ret_usage = a->usage;
     return 0;
-}
-
-const char *model_answer_id(const struct model_answer *a)
-{
-    return a->id;
 }
 
 void model_answer_free(struct model_answer *a)

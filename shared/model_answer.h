@@ -38,16 +38,15 @@ enum model_finish {
 
 struct model_answer;
 
-/* streamed: text/event-stream, else one JSON document (at most SSE_EVENT_MAX). Errors: ARP_E_NOMEM. */
-int model_answer_new(enum model_dialect d, bool streamed, model_event_fn *on_event, void *ctx,
-    struct model_answer **ret, struct arp_err *err);
+/* Whether the answer is a stream of events or one JSON document (at most SSE_EVENT_MAX) its first byte tells: all who read it agree.
+ * Errors: ARP_E_NOMEM. */
+int model_answer_new(enum model_dialect d, model_event_fn *on_event, void *ctx, struct model_answer **ret,
+    struct arp_err *err);
 /* Errors: ARP_E_TOO_LARGE, ARP_E_JSON (an event's data is no JSON), ARP_E_NOMEM, those of on_event. Sticky. */
 int model_answer_feed(struct model_answer *a, const char *bytes, size_t len, struct arp_err *err);
 /* No byte more comes; once. How it ended; usage is known or not. Errors: as feed (an unstreamed document is read here). */
 int model_answer_end(
     struct model_answer *a, enum model_finish *ret, struct model_usage *ret_usage, struct arp_err *err);
-/* The id by which a later request can name the answer (responses), "" otherwise. Valid as long as a. */
-const char *model_answer_id(const struct model_answer *a);
 void model_answer_free(struct model_answer *a); /* accepts NULL */
 
 #endif

@@ -12,13 +12,13 @@ static void take_usage(struct model_answer *a, const cJSON *usage)
     if (!cJSON_IsObject(usage))
         return;
     a->usage.known = true;
-    if (cJSON_IsNumber(model_member(usage, "input_tokens"))) {
+    if (cJSON_IsNumber(json_member(usage, "input_tokens"))) {
         /* input_tokens are those that came from no cache and went into none. */
         a->usage.cached_input = model_count(usage, "cache_read_input_tokens");
         a->usage.input = model_count(usage, "input_tokens") + a->usage.cached_input +
                          model_count(usage, "cache_creation_input_tokens");
     }
-    if (cJSON_IsNumber(model_member(usage, "output_tokens")))
+    if (cJSON_IsNumber(json_member(usage, "output_tokens")))
         a->usage.output = model_count(usage, "output_tokens");
 }
 
@@ -31,13 +31,13 @@ static enum model_finish finish_of(const char *reason)
 
 static int block_start(struct model_answer *a, const cJSON *doc, struct arp_err *err)
 {
-    const cJSON *block = model_member(doc, "content_block");
+    const cJSON *block = json_member(doc, "content_block");
     const char *type = json_get_str(block, "type");
     if (type && strcmp(type, "text") == 0)
         return model_emit_text(a, json_get_str(block, "text"), err);
     if (!type || strcmp(type, "tool_use") != 0)
         return 0;
-    struct model_open_call *c = model_open_call_at(a, model_count(doc, "index"), err);
+    struct model_open_call *c = model_open_call_new(a, model_count(doc, "index"), err);
     if (!c)
         return err->code;
     int rc = model_open_call_set(a, &c->id, json_get_str(block, "id"), err);
@@ -46,7 +46,7 @@ static int block_start(struct model_answer *a, const cJSON *doc, struct arp_err 
 
 static int block_delta(struct model_answer *a, const cJSON *doc, struct arp_err *err)
 {
-    const cJSON *delta = model_member(doc, "delta");
+    const cJSON *delta = json_member(doc, "delta");
     const char *piece = json_get_str(delta, "partial_json");
     struct model_open_call *c = piece ? model_open_call_find(a, model_count(doc, "index")) : NULL;
     if (c)
@@ -81,16 +81,15 @@ int model_messages_event(struct model_answer *a, const cJSON *doc, struct arp_er
     if (strcmp(type, "message_stop") == 0)
         return message_stop(a, err);
     if (strcmp(type, "error") == 0)
-        return model_emit_error(a, model_member(doc, "error"), "error", err);
+        return model_emit_error(a, json_member(doc, "error"), "error", err);
     if (strcmp(type, "message_start") == 0) {
-        const cJSON *message = model_member(doc, "message");
-        model_answer_name(a, json_get_str(message, "id"));
-        take_usage(a, model_member(message, "usage"));
+        const cJSON *message = json_member(doc, "message");
+        take_usage(a, json_member(message, "usage"));
     } else if (strcmp(type, "message_delta") == 0) {
-        const char *reason = json_get_str(model_member(doc, "delta"), "stop_reason");
+        const char *reason = json_get_str(json_member(doc, "delta"), "stop_reason");
         if (reason)
             a->reason = finish_of(reason);
-        take_usage(a, model_member(doc, "usage"));
+        take_usage(a, json_member(doc, "usage"));
     }
     return 0;
 }
@@ -99,11 +98,10 @@ int model_messages_whole(struct model_answer *a, const cJSON *doc, struct arp_er
 {
     const char *type = json_get_str(doc, "type");
     if (type && strcmp(type, "error") == 0)
-        return model_emit_error(a, model_member(doc, "error"), "error", err);
-    model_answer_name(a, json_get_str(doc, "id"));
-    take_usage(a, model_member(doc, "usage"));
+        return model_emit_error(a, json_member(doc, "error"), "error", err);
+    take_usage(a, json_member(doc, "usage"));
     const cJSON *block;
-    cJSON_ArrayForEach(block, model_member(doc, "content"))
+    cJSON_ArrayForEach(block, json_member(doc, "content"))
     {
         const char *kind = json_get_str(block, "type");
         int rc = 0;
@@ -111,7 +109,7 @@ int model_messages_whole(struct model_answer *a, const cJSON *doc, struct arp_er
             rc = model_emit_text(a, json_get_str(block, "text"), err);
         else if (kind && strcmp(kind, "tool_use") == 0)
             rc = model_emit_call_json(
-                a, json_get_str(block, "id"), json_get_str(block, "name"), model_member(block, "input"), err);
+                a, json_get_str(block, "id"), json_get_str(block, "name"), json_member(block, "input"), err);
         if (rc)
             return rc;
     }

@@ -8,11 +8,11 @@
 
 static int take_part(struct model_answer *a, const cJSON *part, struct arp_err *err)
 {
-    const cJSON *call = model_member(part, "functionCall");
+    const cJSON *call = json_member(part, "functionCall");
     if (call) {
         const char *name = json_get_str(call, "name");
         const char *id = json_get_str(call, "id");
-        return model_emit_call_json(a, id ? id : name, name, model_member(call, "args"), err);
+        return model_emit_call_json(a, id ? id : name, name, json_member(call, "args"), err);
     }
     return json_get_bool(part, "thought", false) ? 0 : model_emit_text(a, json_get_str(part, "text"), err);
 }
@@ -42,17 +42,16 @@ static void take_usage(struct model_answer *a, const cJSON *usage)
 
 int model_gemini_event(struct model_answer *a, const cJSON *doc, struct arp_err *err)
 {
-    const cJSON *error = model_member(doc, "error");
+    const cJSON *error = json_member(doc, "error");
     if (error && !cJSON_IsNull(error))
         return model_emit_error(a, error, "error", err);
-    const char *blocked = json_get_str(model_member(doc, "promptFeedback"), "blockReason");
+    const char *blocked = json_get_str(json_member(doc, "promptFeedback"), "blockReason");
     if (blocked)
         return model_emit_error(a, NULL, blocked, err);
-    model_answer_name(a, json_get_str(doc, "responseId"));
-    take_usage(a, model_member(doc, "usageMetadata"));
-    const cJSON *candidate = cJSON_GetArrayItem(model_member(doc, "candidates"), 0);
+    take_usage(a, json_member(doc, "usageMetadata"));
+    const cJSON *candidate = cJSON_GetArrayItem(json_member(doc, "candidates"), 0);
     const cJSON *part;
-    cJSON_ArrayForEach(part, model_member(model_member(candidate, "content"), "parts"))
+    cJSON_ArrayForEach(part, json_member(json_member(candidate, "content"), "parts"))
     {
         int rc = take_part(a, part, err);
         if (rc)

@@ -17,7 +17,7 @@ static bool says(const cJSON *obj, const char *name, const char *word)
 static int message_text(struct model_answer *a, const cJSON *item, struct arp_err *err)
 {
     const cJSON *part;
-    cJSON_ArrayForEach(part, model_member(item, "content"))
+    cJSON_ArrayForEach(part, json_member(item, "content"))
     {
         const char *text = json_get_str(part, says(part, "type", "refusal") ? "refusal" : "text");
         int rc = model_emit_text(a, text, err);
@@ -47,7 +47,7 @@ static int take_item(struct model_answer *a, const cJSON *item, struct arp_err *
     if (strcmp(type, "custom_tool_call") == 0)
         return model_emit_call(a, id, name, json_get_str(item, "input"), err);
     if (strcmp(type, "local_shell_call") == 0)
-        return model_emit_call_json(a, id, "local_shell", model_member(item, "action"), err);
+        return model_emit_call_json(a, id, "local_shell", json_member(item, "action"), err);
     return 0;
 }
 
@@ -70,27 +70,27 @@ static void responses_usage(struct model_answer *a, const cJSON *usage)
         return;
     a->usage = (struct model_usage){.known = true,
         .input = model_count(usage, "input_tokens"),
-        .cached_input = model_count(model_member(usage, "input_tokens_details"), "cached_tokens"),
+        .cached_input = model_count(json_member(usage, "input_tokens_details"), "cached_tokens"),
         .output = model_count(usage, "output_tokens"),
-        .reasoning = model_count(model_member(usage, "output_tokens_details"), "reasoning_tokens")};
+        .reasoning = model_count(json_member(usage, "output_tokens_details"), "reasoning_tokens")};
 }
 
 static int incomplete(struct model_answer *a, const cJSON *response, struct arp_err *err)
 {
-    const cJSON *details = model_member(response, "incomplete_details");
+    const cJSON *details = json_member(response, "incomplete_details");
     if (says(details, "reason", "max_output_tokens")) {
         model_answer_finish(a, MODEL_LENGTH);
         return 0;
     }
-    return model_emit_error(a, model_member(details, "reason"), "the answer is incomplete", err);
+    return model_emit_error(a, json_member(details, "reason"), "the answer is incomplete", err);
 }
 
 /* A response object at its end. */
 static int ended(struct model_answer *a, const cJSON *response, const char *status, struct arp_err *err)
 {
-    responses_usage(a, model_member(response, "usage"));
+    responses_usage(a, json_member(response, "usage"));
     /* Some providers send no item events: then this is the first time that the items come whole. */
-    int rc = a->items == 0 ? take_items(a, model_member(response, "output"), err) : 0;
+    int rc = a->items == 0 ? take_items(a, json_member(response, "output"), err) : 0;
     if (rc)
         return rc;
     if (strcmp(status, "completed") == 0)
@@ -98,29 +98,28 @@ static int ended(struct model_answer *a, const cJSON *response, const char *stat
     else if (strcmp(status, "incomplete") == 0)
         return incomplete(a, response, err);
     else
-        return model_emit_error(a, model_member(response, "error"), "the response failed", err);
+        return model_emit_error(a, json_member(response, "error"), "the response failed", err);
     return 0;
 }
 
 int model_responses_event(struct model_answer *a, const cJSON *doc, struct arp_err *err)
 {
     const char *type = json_get_str(doc, "type");
-    const cJSON *response = model_member(doc, "response");
+    const cJSON *response = json_member(doc, "response");
     if (!type)
-        return cJSON_IsObject(model_member(doc, "error"))
-                   ? model_emit_error(a, model_member(doc, "error"), "error", err)
+        return cJSON_IsObject(json_member(doc, "error"))
+                   ? model_emit_error(a, json_member(doc, "error"), "error", err)
                    : 0;
     if (strcmp(type, "response.output_text.delta") == 0 || strcmp(type, "response.refusal.delta") == 0) {
         a->text_shown = true;
         return model_emit_text(a, json_get_str(doc, "delta"), err);
     }
     if (strcmp(type, "response.output_item.done") == 0)
-        return take_item(a, model_member(doc, "item"), err);
+        return take_item(a, json_member(doc, "item"), err);
     if (strcmp(type, "error") == 0) {
-        const cJSON *error = model_member(doc, "error");
+        const cJSON *error = json_member(doc, "error");
         return model_emit_error(a, cJSON_IsObject(error) ? error : doc, "error", err);
     }
-    model_answer_name(a, json_get_str(response, "id"));
     static const char *const ends[] = {"completed", "incomplete", "failed"};
     for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
         if (strncmp(type, "response.", 9) == 0 && strcmp(type + 9, ends[i]) == 0)
@@ -132,10 +131,9 @@ int model_responses_event(struct model_answer *a, const cJSON *doc, struct arp_e
 int model_responses_whole(struct model_answer *a, const cJSON *doc, struct arp_err *err)
 {
     const char *status = json_get_str(doc, "status");
-    model_answer_name(a, json_get_str(doc, "id"));
     if (status)
         return ended(a, doc, status, err);
-    const cJSON *error = model_member(doc, "error");
+    const cJSON *error = json_member(doc, "error");
     return error && !cJSON_IsNull(error) ? model_emit_error(a, error, "error", err) : 0;
 }
 
@@ -158,32 +156,37 @@ static void chat_usage(struct model_answer *a, const cJSON *usage)
         return;
     a->usage = (struct model_usage){.known = true,
         .input = model_count(usage, "prompt_tokens"),
-        .cached_input = model_count(model_member(usage, "prompt_tokens_details"), "cached_tokens"),
+        .cached_input = model_count(json_member(usage, "prompt_tokens_details"), "cached_tokens"),
         .output = model_count(usage, "completion_tokens"),
-        .reasoning = model_count(model_member(usage, "completion_tokens_details"), "reasoning_tokens")};
+        .reasoning = model_count(json_member(usage, "completion_tokens_details"), "reasoning_tokens")};
 }
 
-/* The call that a piece belongs to: by index; a piece with another id begins another call all the same (some providers give every call index 0),
- * and one without an index goes on with the last. */
+/* Is it a piece of c? A piece with another id is not, whatever its index: some providers give every call index 0. */
+static bool is_of(const struct model_open_call *c, const char *id, const cJSON *index, const cJSON *piece)
+{
+    if (cJSON_IsNumber(index) && c->index != model_count(piece, "index"))
+        return false;
+    return !id || !*id || !c->id || strcmp(c->id, id) == 0;
+}
+
+/* The call that a piece belongs to: the latest that it may be of, else it begins one. */
 static struct model_open_call *call_of_piece(struct model_answer *a, const cJSON *piece, struct arp_err *err)
 {
     const char *id = json_get_str(piece, "id");
-    const struct model_open_call *last = a->open_count > 0 ? &a->open[a->open_count - 1] : NULL;
-    uint64_t index = model_count(piece, "index");
-    bool indexed = cJSON_IsNumber(model_member(piece, "index"));
-    if (!indexed && last)
-        index = last->index;
-    const struct model_open_call *c = model_open_call_find(a, index);
-    if (c && id && *id && c->id && strcmp(c->id, id) != 0 && last)
-        index = last->index + 1;
-    return model_open_call_at(a, index, err);
+    const cJSON *index = json_member(piece, "index");
+    for (size_t i = a->open_count; i-- > 0;) {
+        if (is_of(&a->open[i], id, index, piece))
+            return &a->open[i];
+    }
+    uint64_t next = a->open_count > 0 ? a->open[a->open_count - 1].index + 1 : 0;
+    return model_open_call_new(a, cJSON_IsNumber(index) ? model_count(piece, "index") : next, err);
 }
 
 static int take_piece(struct model_answer *a, const cJSON *piece, struct arp_err *err)
 {
     struct model_open_call *c = call_of_piece(a, piece, err);
-    const cJSON *function = model_member(piece, "function");
-    const cJSON *custom = model_member(piece, "custom");
+    const cJSON *function = json_member(piece, "function");
+    const cJSON *custom = json_member(piece, "custom");
     if (!c)
         return err->code;
     int rc = model_open_call_set(a, &c->id, json_get_str(piece, "id"), err);
@@ -202,7 +205,7 @@ static int take_message(struct model_answer *a, const cJSON *message, struct arp
     if (rc == 0)
         rc = model_emit_text(a, json_get_str(message, "refusal"), err);
     const cJSON *piece;
-    cJSON_ArrayForEach(piece, model_member(message, "tool_calls"))
+    cJSON_ArrayForEach(piece, json_member(message, "tool_calls"))
     {
         if (rc)
             break;
@@ -215,7 +218,7 @@ static int take_message(struct model_answer *a, const cJSON *message, struct arp
 static int take_choice(struct model_answer *a, const cJSON *choice, const char *member, struct arp_err *err)
 {
     const char *reason = json_get_str(choice, "finish_reason");
-    int rc = take_message(a, model_member(choice, member), err);
+    int rc = take_message(a, json_member(choice, member), err);
     if (rc || !reason || !*reason)
         return rc;
     rc = model_open_calls_emit(a, err);
@@ -224,13 +227,12 @@ static int take_choice(struct model_answer *a, const cJSON *choice, const char *
 
 static int chat_document(struct model_answer *a, const cJSON *doc, const char *member, struct arp_err *err)
 {
-    const cJSON *error = model_member(doc, "error");
+    const cJSON *error = json_member(doc, "error");
     if (error && !cJSON_IsNull(error))
         return model_emit_error(a, error, "error", err);
-    model_answer_name(a, json_get_str(doc, "id"));
-    chat_usage(a, model_member(doc, "usage"));
+    chat_usage(a, json_member(doc, "usage"));
     const cJSON *choice;
-    cJSON_ArrayForEach(choice, model_member(doc, "choices"))
+    cJSON_ArrayForEach(choice, json_member(doc, "choices"))
     {
         if (model_count(choice, "index") == 0)
             return take_choice(a, choice, member, err);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "shared/fd.h"
+#include "shared/words.h"
 
 /* --- volatile texts --- */
 
@@ -145,20 +146,10 @@ void model_canonical_text(const char *text, struct buf *out)
 struct canon {
     struct json j;
     struct buf out, text;
-    struct sha256 *hash;
-    bool shape;
+    struct sha256 *full, *shape;
+    bool only_full; /* within what a tool gave */
     int rc;
 };
-
-static bool is_in(const char *name, const char *const *names, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(name, names[i]) == 0)
-            return true;
-    }
-    return false;
-}
-#define IS_IN(name, names) is_in(name, names, sizeof(names) / sizeof((names)[0]))
 
 static bool is_dropped(const cJSON *m, bool top, bool verbatim)
 {
@@ -166,11 +157,11 @@ static bool is_dropped(const cJSON *m, bool top, bool verbatim)
         "prompt_cache_key", "client_metadata", "metadata", "user", "safety_identifier"};
     static const char *const anywhere[] = {
         "encrypted_content", "signature", "thoughtSignature", "thought_signature"};
-    if (top && IS_IN(m->string, at_top))
+    if (top && WORD_IS_IN(m->string, at_top))
         return true;
     if (verbatim)
         return false;
-    return IS_IN(m->string, anywhere) ||
+    return WORD_IS_IN(m->string, anywhere) ||
            (strcmp(m->string, "id") == 0 && (cJSON_IsString(m) || cJSON_IsNumber(m)));
 }
 
@@ -179,7 +170,7 @@ static bool begins_verbatim(const cJSON *m)
 {
     static const char *const names[] = {
         "parameters", "input_schema", "args", "input", "parametersJsonSchema"};
-    return cJSON_IsObject(m) && IS_IN(m->string, names);
+    return cJSON_IsObject(m) && WORD_IS_IN(m->string, names);
 }
 
 /* A member that holds what a tool gave, in the object that says so; name: of the object, "" when it has none. */
@@ -204,7 +195,9 @@ static void flush(struct canon *c, size_t keep)
         c->rc = c->out.error;
     if (c->out.len <= keep)
         return;
-    sha256_update(c->hash, c->out.data, c->out.len);
+    sha256_update(c->full, c->out.data, c->out.len);
+    if (!c->only_full)
+        sha256_update(c->shape, c->out.data, c->out.len);
     buf_reset(&c->out);
 }
 
@@ -215,6 +208,17 @@ static int by_name(const void *a, const void *b)
 }
 
 static void put(struct canon *c, const cJSON *v, const char *name, bool verbatim);
+
+/* What a tool gave: null in the shape. */
+static void put_result(struct canon *c, const cJSON *v, const char *name, bool verbatim)
+{
+    flush(c, 0);
+    sha256_update(c->shape, "null", 4);
+    c->only_full = true;
+    put(c, v, name, verbatim);
+    flush(c, 0);
+    c->only_full = false;
+}
 
 static void put_object(struct canon *c, const cJSON *v, const char *name, bool verbatim)
 {
@@ -233,13 +237,15 @@ static void put_object(struct canon *c, const cJSON *v, const char *name, bool v
     json_obj_open(&c->j);
     for (size_t i = 0; i < count; i++) {
         const cJSON *m = members[i];
+        const char *inner = *m->string ? m->string : "-";
+        bool own = verbatim || begins_verbatim(m);
         json_key(&c->j, m->string);
-        if (c->shape && !verbatim && is_result(name, v, m))
-            json_null(&c->j);
-        else if (top && strcmp(m->string, "model") == 0)
+        if (top && strcmp(m->string, "model") == 0)
             json_value(&c->j, m);
+        else if (!c->only_full && !verbatim && is_result(name, v, m))
+            put_result(c, m, inner, own);
         else
-            put(c, m, *m->string ? m->string : "-", verbatim || begins_verbatim(m));
+            put(c, m, inner, own);
     }
     json_obj_close(&c->j);
 }
@@ -268,11 +274,12 @@ static void put(struct canon *c, const cJSON *v, const char *name, bool verbatim
     flush(c, FLUSH_BYTES);
 }
 
-int model_canonical_digest(const cJSON *doc, bool shape, char ret[SHA256_HEX_LEN + 1], struct arp_err *err)
+int model_canonical_digests(const cJSON *doc, char ret_full[SHA256_HEX_LEN + 1],
+    char ret_shape[SHA256_HEX_LEN + 1], struct arp_err *err)
 {
-    cleanup_sha256 struct sha256 *hash = sha256_new();
-    struct canon c = {.shape = shape, .hash = hash};
-    if (!hash)
+    cleanup_sha256 struct sha256 *full = sha256_new(), *shape = sha256_new();
+    struct canon c = {.full = full, .shape = shape};
+    if (!full || !shape)
         return arp_fail(err, ARP_E_NOMEM, 0, "digest of a request");
     buf_init(&c.out, SIZE_MAX / 2);
     buf_init(&c.text, SIZE_MAX / 2);
@@ -283,6 +290,7 @@ int model_canonical_digest(const cJSON *doc, bool shape, char ret[SHA256_HEX_LEN
     buf_done(&c.text);
     if (c.rc)
         return arp_fail(err, ARP_E_NOMEM, 0, "canonical form of a request");
-    sha256_hex(hash, ret);
+    sha256_hex(full, ret_full);
+    sha256_hex(shape, ret_shape);
     return 0;
 }

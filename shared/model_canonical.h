@@ -13,7 +13,9 @@
 
 /* Append a text with what is different each time (ids, times, durations) replaced by its kind in angle brackets. */
 void model_canonical_text(const char *text, struct buf *out);
-/* Digest of a request's canonical form; shape: without the results of tools. doc is what model_json or json_parse gave. Errors: ARP_E_NOMEM. */
-int model_canonical_digest(const cJSON *doc, bool shape, char ret[SHA256_HEX_LEN + 1], struct arp_err *err);
+/* Digests of a request's canonical form and of its shape, which is without the results of tools. doc is what model_json or json_parse gave.
+ * Errors: ARP_E_NOMEM. */
+int model_canonical_digests(const cJSON *doc, char ret_full[SHA256_HEX_LEN + 1],
+    char ret_shape[SHA256_HEX_LEN + 1], struct arp_err *err);
 
 #endif

@@ -10,18 +10,14 @@
 #include "shared/fd.h"
 #include "shared/json.h"
 #include "shared/model_canonical.h"
+#include "shared/words.h"
 
 #define IS(s, word) ((s) && strcmp((s), (word)) == 0)
-
-static const cJSON *member(const cJSON *obj, const char *name)
-{
-    return cJSON_GetObjectItemCaseSensitive(obj, name);
-}
 
 /* There, and not null. */
 static bool has(const cJSON *obj, const char *name)
 {
-    const cJSON *m = member(obj, name);
+    const cJSON *m = json_member(obj, name);
     return m && !cJSON_IsNull(m);
 }
 
@@ -34,16 +30,6 @@ static const char *history_name(enum model_dialect d)
 
 /* --- tools --- */
 
-static bool is_one_of(const char *s, const char *const *words, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(s, words[i]) == 0)
-            return true;
-    }
-    return false;
-}
-#define IS_ONE_OF(s, words) is_one_of(s, words, sizeof(words) / sizeof((words)[0]))
-
 static const char *hosted_responses(const cJSON *tools)
 {
     static const char *const ours[] = {"function", "custom", "local_shell", "apply_patch"};
@@ -52,11 +38,11 @@ static const char *hosted_responses(const cJSON *tools)
     {
         const char *type = json_get_str(tool, "type");
         if (IS(type, "namespace")) {
-            const char *inner = hosted_responses(member(tool, "tools"));
+            const char *inner = hosted_responses(json_member(tool, "tools"));
             if (inner)
                 return inner;
         } else if (!(IS(type, "tool_search") && IS(json_get_str(tool, "execution"), "client")) &&
-                   !(type && IS_ONE_OF(type, ours))) {
+                   !WORD_IS_IN(type, ours)) {
             return type ? type : "tools";
         }
     }
@@ -72,7 +58,7 @@ static const char *hosted_chat(const cJSON *doc)
             return members[i];
     }
     const cJSON *tool;
-    cJSON_ArrayForEach(tool, member(doc, "tools"))
+    cJSON_ArrayForEach(tool, json_member(doc, "tools"))
     {
         const char *type = json_get_str(tool, "type");
         if (!IS(type, "function") && !IS(type, "custom"))
@@ -85,12 +71,12 @@ static const char *hosted_messages(const cJSON *doc)
 {
     /* Anthropic's own tools that the client works off; their names end in a date. */
     static const char *const ours[] = {"bash_", "text_editor_", "computer_", "memory_"};
-    if (cJSON_GetArraySize(member(doc, "mcp_servers")) > 0)
+    if (cJSON_GetArraySize(json_member(doc, "mcp_servers")) > 0)
         return "mcp_servers";
     if (has(doc, "container"))
         return "container";
     const cJSON *tool;
-    cJSON_ArrayForEach(tool, member(doc, "tools"))
+    cJSON_ArrayForEach(tool, json_member(doc, "tools"))
     {
         const char *type = json_get_str(tool, "type");
         bool ok = type ? strcmp(type, "custom") == 0 : !has(tool, "type");
@@ -105,7 +91,7 @@ static const char *hosted_messages(const cJSON *doc)
 static const char *hosted_gemini(const cJSON *doc)
 {
     const cJSON *tool;
-    cJSON_ArrayForEach(tool, member(doc, "tools"))
+    cJSON_ArrayForEach(tool, json_member(doc, "tools"))
     {
         if (!cJSON_IsObject(tool))
             return "tools";
@@ -123,7 +109,7 @@ static bool is_opaque(const cJSON *m)
 {
     static const char *const names[] = {
         "input", "args", "arguments", "parameters", "input_schema", "response"};
-    return m->string && cJSON_IsObject(m) && IS_ONE_OF(m->string, names);
+    return cJSON_IsObject(m) && WORD_IS_IN(m->string, names);
 }
 
 /* The member of v by which the provider would fetch something, NULL for none. */
@@ -132,7 +118,7 @@ static const char *fetch_of(const cJSON *v)
     static const char *const names[] = {
         "image_url", "file_url", "video_url", "audio_url", "fileUri", "file_uri"};
     for (const cJSON *m = v->child; m; m = m->next) {
-        if (m->string && IS_ONE_OF(m->string, names)) {
+        if (WORD_IS_IN(m->string, names)) {
             const char *url = cJSON_IsObject(m) ? json_get_str(m, "url") : cJSON_GetStringValue(m);
             if (url && strncmp(url, "data:", 5) != 0)
                 return m->string;
@@ -148,7 +134,7 @@ static const char *fetch_of(const cJSON *v)
 
 static const char *find_hosted(const struct model_request *r)
 {
-    const cJSON *history = member(r->doc, history_name(r->dialect));
+    const cJSON *history = json_member(r->doc, history_name(r->dialect));
     const char *name = NULL;
     if (r->dialect == MODEL_CHAT)
         name = hosted_chat(r->doc);
@@ -157,15 +143,15 @@ static const char *find_hosted(const struct model_request *r)
     else if (r->dialect == MODEL_GEMINI)
         name = hosted_gemini(r->doc);
     else
-        name = hosted_responses(member(r->doc, "tools"));
+        name = hosted_responses(json_member(r->doc, "tools"));
     const cJSON *item = r->dialect == MODEL_RESPONSES && history ? history->child : NULL;
     for (; item && !name; item = item->next) /* tools that a search on the client's side found */
-        name = hosted_responses(member(item, "tools"));
+        name = hosted_responses(json_member(item, "tools"));
     if (!name && history)
         name = fetch_of(history);
     static const char *const systems[] = {"system", "systemInstruction", "system_instruction"};
     for (size_t i = 0; !name && i < sizeof(systems) / sizeof(systems[0]); i++) {
-        const cJSON *system = member(r->doc, systems[i]);
+        const cJSON *system = json_member(r->doc, systems[i]);
         name = system ? fetch_of(system) : NULL;
     }
     return name;
@@ -179,11 +165,11 @@ static bool continues(const struct model_request *r)
         if (has(r->doc, members[i]))
             return true;
     }
-    const cJSON *background = member(r->doc, "background");
+    const cJSON *background = json_member(r->doc, "background");
     if (background && !cJSON_IsNull(background) && !cJSON_IsFalse(background))
         return true;
     const cJSON *item;
-    cJSON_ArrayForEach(item, member(r->doc, "input"))
+    cJSON_ArrayForEach(item, json_member(r->doc, "input"))
     {
         if (IS(json_get_str(item, "type"), "item_reference"))
             return true;
@@ -234,12 +220,6 @@ static int add_result(
     return rc;
 }
 
-static bool ends_with(const char *s, const char *tail)
-{
-    size_t len = s ? strlen(s) : 0, n = strlen(tail);
-    return len >= n && strcmp(s + len - n, tail) == 0;
-}
-
 /* By the model, so the results before it were told to an earlier call. */
 static bool is_models(enum model_dialect d, const cJSON *item)
 {
@@ -248,7 +228,7 @@ static bool is_models(enum model_dialect d, const cJSON *item)
     if (d == MODEL_GEMINI)
         return IS(role, "model");
     if (d == MODEL_RESPONSES && !role)
-        return type && !ends_with(type, "_output");
+        return type && !word_ends_with(type, "_output");
     return IS(role, "assistant");
 }
 
@@ -258,27 +238,27 @@ static int results_of(struct model_request *r, const cJSON *item, struct arp_err
     int rc = 0;
     switch (r->dialect) {
     case MODEL_RESPONSES:
-        if (ends_with(json_get_str(item, "type"), "_output"))
-            rc = add_result(r, json_get_str(item, "call_id"), member(item, "output"), false, err);
+        if (word_ends_with(json_get_str(item, "type"), "_output"))
+            rc = add_result(r, json_get_str(item, "call_id"), json_member(item, "output"), false, err);
         break;
     case MODEL_CHAT:
         if (IS(json_get_str(item, "role"), "tool"))
-            rc = add_result(r, json_get_str(item, "tool_call_id"), member(item, "content"), false, err);
+            rc = add_result(r, json_get_str(item, "tool_call_id"), json_member(item, "content"), false, err);
         break;
     case MODEL_MESSAGES:
-        cJSON_ArrayForEach(part, member(item, "content"))
+        cJSON_ArrayForEach(part, json_member(item, "content"))
         {
             if (rc == 0 && IS(json_get_str(part, "type"), "tool_result"))
-                rc = add_result(r, json_get_str(part, "tool_use_id"), member(part, "content"),
+                rc = add_result(r, json_get_str(part, "tool_use_id"), json_member(part, "content"),
                     json_get_bool(part, "is_error", false), err);
         }
         break;
     default:
-        cJSON_ArrayForEach(part, member(item, "parts"))
+        cJSON_ArrayForEach(part, json_member(item, "parts"))
         {
-            const cJSON *f = member(part, "functionResponse");
-            const cJSON *response = member(f, "response");
-            const cJSON *output = member(response, "output");
+            const cJSON *f = json_member(part, "functionResponse");
+            const cJSON *response = json_member(f, "response");
+            const cJSON *output = json_member(response, "output");
             const char *id = json_get_str(f, "id");
             if (rc == 0 && f)
                 rc = add_result(r, id ? id : json_get_str(f, "name"),
@@ -290,7 +270,7 @@ static int results_of(struct model_request *r, const cJSON *item, struct arp_err
 
 static int find_results(struct model_request *r, struct arp_err *err)
 {
-    const cJSON *history = member(r->doc, history_name(r->dialect));
+    const cJSON *history = json_member(r->doc, history_name(r->dialect));
     const cJSON *from = cJSON_IsArray(history) ? history->child : NULL;
     for (const cJSON *item = from; item; item = item->next) {
         if (is_models(r->dialect, item))
@@ -307,9 +287,9 @@ static int find_results(struct model_request *r, struct arp_err *err)
 /* Members whose kind the rest relies on. */
 static int check_kinds(const struct model_request *r, struct arp_err *err)
 {
-    const cJSON *history = member(r->doc, history_name(r->dialect));
-    const cJSON *stream = member(r->doc, "stream");
-    const cJSON *tools = member(r->doc, "tools");
+    const cJSON *history = json_member(r->doc, history_name(r->dialect));
+    const cJSON *stream = json_member(r->doc, "stream");
+    const cJSON *tools = json_member(r->doc, "tools");
     bool text = r->dialect == MODEL_RESPONSES && cJSON_IsString(history);
     if (history && !cJSON_IsNull(history) && !cJSON_IsArray(history) && !text)
         return arp_fail_field(
@@ -323,7 +303,7 @@ static int check_kinds(const struct model_request *r, struct arp_err *err)
 
 static int read_model(struct model_request *r, const struct model_route *route, struct arp_err *err)
 {
-    const cJSON *m = member(r->doc, "model");
+    const cJSON *m = json_member(r->doc, "model");
     const char *name = r->dialect == MODEL_GEMINI ? route->model : cJSON_GetStringValue(m);
     if (r->dialect != MODEL_GEMINI && m && !cJSON_IsNull(m) && !name)
         return arp_fail_field(err, "model", "field 'model' must be a string");
@@ -352,9 +332,8 @@ int model_request_parse(const struct model_route *route, const char *body, size_
         model_request_done(&r);
         return rc;
     }
-    r.streamed = r.dialect == MODEL_GEMINI ? route->streamed : json_get_bool(r.doc, "stream", false);
-    r.has_tools =
-        cJSON_GetArraySize(member(r.doc, "tools")) > 0 || cJSON_GetArraySize(member(r.doc, "functions")) > 0;
+    r.has_tools = cJSON_GetArraySize(json_member(r.doc, "tools")) > 0 ||
+                  cJSON_GetArraySize(json_member(r.doc, "functions")) > 0;
     r.continues = continues(&r);
     r.hosted_tool = find_hosted(&r);
     *ret = r;
@@ -397,8 +376,7 @@ int model_request_rewrite(
 int model_request_digests(const struct model_request *r, char ret_full[SHA256_HEX_LEN + 1],
     char ret_shape[SHA256_HEX_LEN + 1], struct arp_err *err)
 {
-    int rc = model_canonical_digest(r->doc, false, ret_full, err);
-    return rc ? rc : model_canonical_digest(r->doc, true, ret_shape, err);
+    return model_canonical_digests(r->doc, ret_full, ret_shape, err);
 }
 
 struct parts {
@@ -452,8 +430,8 @@ static int give_frame(struct parts *p, const struct model_request *r, struct arp
 
 int model_request_parts(const struct model_request *r, model_part_fn *on_part, void *ctx, struct arp_err *err)
 {
-    const cJSON *tools = member(r->doc, "tools");
-    const cJSON *history = member(r->doc, history_name(r->dialect));
+    const cJSON *tools = json_member(r->doc, "tools");
+    const cJSON *history = json_member(r->doc, history_name(r->dialect));
     size_t n = 1 + (size_t)cJSON_GetArraySize(tools) +
                (cJSON_IsArray(history) ? (size_t)cJSON_GetArraySize(history) : 0);
     if (n > MODEL_PARTS_MAX)

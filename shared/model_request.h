@@ -30,7 +30,6 @@ struct model_request {
     enum model_dialect dialect;
     cJSON *doc;                     /* owned */
     char model[MODEL_NAME_MAX + 1]; /* asked for; "" for none */
-    bool streamed;
     bool has_tools;
     /* It builds on what the provider keeps (previous_response_id, conversation, prompt, cachedContent …) or is not answered here (background):
      * not on the record, so not replayable. */

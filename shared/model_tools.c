@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shared/command_text.h"
 #include "shared/json.h"
 #include "shared/model.h"
+#include "shared/words.h"
 
 /* Names as the CLIs give them; whatever a provider's proxy puts before them is another tool. */
 static const char *const shell_tools[] = {"shell", "shell_command", "exec_command", "local_shell",
@@ -16,38 +18,25 @@ static const char *const edit_tools[] = {"apply_patch", "write_file", "Write", "
     "NotebookEdit", "write", "edit", "multiedit", "patch", "replace", "str_replace_based_edit_tool",
     "str_replace_editor"};
 
-static bool is_one_of(const char *name, const char *const *names, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(name, names[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
 enum model_tool_kind model_tool_kind_of(const char *name)
 {
-    if (is_one_of(name, shell_tools, sizeof(shell_tools) / sizeof(shell_tools[0])))
+    if (WORD_IS_IN(name, shell_tools))
         return MODEL_TOOL_SHELL;
-    if (is_one_of(name, edit_tools, sizeof(edit_tools) / sizeof(edit_tools[0])))
+    if (WORD_IS_IN(name, edit_tools))
         return MODEL_TOOL_EDIT;
     return MODEL_TOOL_OTHER;
 }
 
 /* --- commands --- */
 
-/* ["bash","-lc",text] and the like: the shell's options are short and have a c among them. */
+/* ["bash","-lc",text] and the like. */
 static bool is_shell_argv(const cJSON *argv)
 {
     const char *program = cJSON_GetStringValue(cJSON_GetArrayItem(argv, 0));
     const char *option = cJSON_GetStringValue(cJSON_GetArrayItem(argv, 1));
-    if (!program || !option || cJSON_GetArraySize(argv) != 3)
-        return false;
-    const char *base = strrchr(program, '/');
-    base = base ? base + 1 : program;
-    static const char *const shells[] = {"sh", "bash", "zsh", "dash"};
-    return is_one_of(base, shells, sizeof(shells) / sizeof(shells[0])) && option[0] == '-' &&
-           option[1] != '-' && strchr(option, 'c');
+    return program && option && cJSON_GetArraySize(argv) == 3 &&
+           command_word_is_shell(program, strlen(program)) &&
+           command_word_is_shells_c(option, strlen(option));
 }
 
 static bool put_argv(const cJSON *argv, struct buf *out)
@@ -76,11 +65,11 @@ bool model_tool_command(const char *name, const char *arguments, size_t len, str
     cleanup_cjson cJSON *doc = NULL;
     if (model_tool_kind_of(name) != MODEL_TOOL_SHELL || model_json(arguments, len, &doc, NULL))
         return false;
-    const cJSON *action = cJSON_GetObjectItemCaseSensitive(doc, "action");
+    const cJSON *action = json_member(doc, "action");
     const cJSON *from = cJSON_IsObject(action) ? action : doc;
-    const cJSON *command = cJSON_GetObjectItemCaseSensitive(from, "command");
+    const cJSON *command = json_member(from, "command");
     if (!command)
-        command = cJSON_GetObjectItemCaseSensitive(from, "cmd");
+        command = json_member(from, "cmd");
     if (cJSON_IsString(command)) {
         buf_append_str(out, command->valuestring);
         return true;
@@ -122,7 +111,7 @@ static bool told_by_json(const char *text, struct model_told *ret)
     cleanup_cjson cJSON *doc = NULL;
     if (text[0] != '{' || model_json(text, strlen(text), &doc, NULL))
         return false;
-    const cJSON *metadata = cJSON_GetObjectItemCaseSensitive(doc, "metadata");
+    const cJSON *metadata = json_member(doc, "metadata");
     int64_t code = json_get_int(metadata, "exit_code", INT64_MIN);
     if (code >= -255 && code <= 255)
         take(ret, (int)code);

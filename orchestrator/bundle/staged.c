@@ -14,6 +14,7 @@
 #include "shared/chain.h"
 #include "shared/fd.h"
 #include "shared/limits.h"
+#include "shared/words.h"
 
 #define BLOB_PREFIX "sha256-"
 
@@ -37,14 +38,6 @@ static void closedir_ptr(DIR **d)
         closedir(*d);
 }
 #define cleanup_dir __attribute__((cleanup(closedir_ptr)))
-
-static bool is_one_of(const char *name, const char *const *names, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(name, names[i]) == 0)
-            return true;
-    return false;
-}
 
 /* Open dir/name as a regular file, hash it and add it as entry_name. */
 static int add_file(
@@ -114,8 +107,8 @@ int staged_read(const char *staging_dir, bool engine, struct entries *out, struc
     for (struct dirent *e; (e = readdir(d));) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || strcmp(e->d_name, "blobs") == 0)
             continue;
-        if (!is_one_of(e->d_name, staged_names, STAGED_COUNT) &&
-            !is_one_of(e->d_name, engine_names, engine_count))
+        if (!word_is_in(e->d_name, staged_names, STAGED_COUNT) &&
+            !word_is_in(e->d_name, engine_names, engine_count))
             return arp_fail(err, ARP_E_EVIDENCE, 0, "the staging directory holds a file of another name");
     }
     int rc = add_files(staging_dir, staged_names, STAGED_COUNT, out, err);

@@ -31,8 +31,6 @@ static void take_tool(struct attempt *a, const struct model_event *e)
     struct buf command;
     struct json j;
     a->sink.tool(a->sink.ctx, e->id, e->name);
-    if (a->tool_count++ >= ATTEMPT_TOOLS_MAX)
-        return;
     if (a->tools.len > 0)
         buf_append_char(&a->tools, ',');
     json_init(&j, &a->tools);
@@ -41,8 +39,7 @@ static void take_tool(struct attempt *a, const struct model_event *e)
     json_kstrn(&j, "name", e->name, strnlen(e->name, ATTEMPT_NAME_MAX));
     put_digest(&j, "argsSha256", e->text, e->len);
     buf_init(&command, e->len + 1);
-    if (model_tool_kind_of(e->name) == MODEL_TOOL_SHELL &&
-        model_tool_command(e->name, e->text, e->len, &command))
+    if (model_tool_command(e->name, e->text, e->len, &command))
         put_digest(&j, "commandSha256", command.data ? command.data : "", command.len);
     buf_done(&command);
     json_obj_close(&j);
@@ -61,8 +58,8 @@ static int on_event(void *ctx, const struct model_event *e, struct arp_err *err)
 /* What can't be read is handed on all the same; its record says that nothing is known of it. */
 static void read_along(struct attempt *a, const char *data, size_t len)
 {
-    if (a->reader && model_answer_feed(a->reader, data, len, NULL) != 0)
-        a->reads = false;
+    if (a->reader)
+        model_answer_feed(a->reader, data, len, NULL);
     if (a->spool && !a->spool_failed && ledger_spool_write(a->spool, data, len, NULL) != 0)
         a->spool_failed = true;
     sha256_update(a->hash, data, len);
@@ -73,10 +70,8 @@ static void decide(struct attempt *a)
 {
     a->status = transfer_status(&a->t);
     a->fate = a->sink.hands_on(a->sink.ctx, a) ? ATTEMPT_HANDED : ATTEMPT_DROPPED;
-    bool streamed = strncasecmp(a->content_type, "text/event-stream", 17) == 0;
-    if (a->reads && a->fate == ATTEMPT_HANDED && a->status == 200 &&
-        model_answer_new(a->dialect, streamed, on_event, a, &a->reader, NULL) != 0)
-        a->reads = false;
+    if (a->reads && a->fate == ATTEMPT_HANDED && a->status == 200)
+        model_answer_new(a->dialect, on_event, a, &a->reader, NULL);
 }
 
 static size_t on_body(char *data, size_t size, size_t n, void *ctx)
@@ -93,6 +88,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *ctx)
         return CURL_WRITEFUNC_PAUSE;
     }
     read_along(a, data, len);
+    a->sink.work(a->sink.ctx, a->last_ns);
     if (a->fate == ATTEMPT_DROPPED && a->bytes > DROPPED_MAX) {
         a->too_long = true;
         return CURL_WRITEFUNC_ERROR;

@@ -15,8 +15,6 @@
 #include "shared/hash.h"
 #include "shared/model_answer.h"
 
-/* Tool calls of one answer that are recorded; a real one has a handful. */
-#define ATTEMPT_TOOLS_MAX 256
 /* Bytes of an id or a name that are recorded. */
 #define ATTEMPT_NAME_MAX 128
 
@@ -30,8 +28,10 @@ struct attempt;
 struct attempt_sink {
     /* The head is there and the first byte of the body has come, or the end: are its bytes handed on? */
     bool (*hands_on)(void *ctx, const struct attempt *a);
-    /* Take bytes. False: no room, they come again after attempt_resume. */
+    /* Take bytes. False: not now, they come again after attempt_resume. */
     bool (*put)(void *ctx, const char *bytes, size_t len);
+    /* Reading some of the answer took the thread since began_ns. */
+    void (*work)(void *ctx, int64_t began_ns);
     /* The model calls a tool. */
     void (*tool)(void *ctx, const char *id, const char *name);
     void *ctx;
@@ -46,7 +46,7 @@ struct attempt {
     enum config_reach reach;
     bool barred;   /* the provider's name leads to an address that is out of reach */
     bool reads;    /* the answer is a model's: worth reading */
-    bool resting;  /* paused: put had no room */
+    bool resting;  /* paused: put took nothing */
     bool too_long; /* dropped, and more came than an error text has */
     int status;
     char content_type[128], retry_after[64], retry_after_ms[32];
@@ -56,7 +56,6 @@ struct attempt {
     struct model_answer *reader;
     uint64_t text_bytes; /* of text and arguments that the model wrote */
     struct buf tools;    /* JSON objects, comma between */
-    unsigned tool_count;
     struct ledger_spool *spool;
     bool spool_failed;
     /* Set by attempt_finish. */

@@ -18,11 +18,6 @@ static bool exceed(struct budget *b, const char *what, uint64_t limit)
     return refuse(&b->why, REFUSED_BUDGET, 400, "budget exceeded: %" PRIu64 " %s", limit, what);
 }
 
-static bool over(uint64_t used, uint64_t limit)
-{
-    return limit > 0 && used >= limit;
-}
-
 bool budget_is_late(struct budget *b, int64_t now_ns)
 {
     if (b->deadline_ns == 0 || now_ns < b->deadline_ns)
@@ -42,9 +37,9 @@ int64_t budget_left_ms(const struct budget *b, int64_t now_ns)
 static bool run_allows(struct budget *b)
 {
     const struct gateway_limits *l = &b->limits;
-    if (over(b->calls, l->calls_per_run))
+    if (gateway_limit_reached(b->calls, l->calls_per_run))
         return exceed(b, "model calls per run", l->calls_per_run);
-    if (over(b->tokens, l->tokens_per_run))
+    if (gateway_limit_reached(b->tokens, l->tokens_per_run))
         return exceed(b, "tokens per run", l->tokens_per_run);
     return true;
 }

@@ -19,9 +19,6 @@
 #define PREPARE_AT_ONCE (512u << 10)
 #define UNPREPARED_MAX  16
 #define MS_NS           1000000ll
-/* Who made the gateway's thread work for so long at one request rests for REST_TIMES as long before the next: a run can't keep the thread from others. */
-#define LONG_WORK_NS (20 * MS_NS)
-#define REST_TIMES   4
 
 enum call_state {
     CALL_NEW,       /* to be judged */
@@ -124,10 +121,10 @@ bool call_is_over(const struct call *c)
 
 bool call_prepares(const struct call *c)
 {
-    return !c->prepared && c->state != CALL_NEW && c->state != CALL_OVER;
+    return c->deferred;
 }
 
-void call_prepare(struct call *c)
+static void prepare(struct call *c)
 {
     struct arp_err err = {0};
     struct gateway_run *run = c->run;
@@ -136,10 +133,17 @@ void call_prepare(struct call *c)
     c->deferred = false;
     struct request *r = &c->request;
     /* Of a body that was read over there is nothing to say. */
-    if (!r->too_large && record_request_take(&c->record, buf_str(&r->body), r->body.len,
-                             r->has_doc ? &r->doc : NULL, &run->names, run->record, run->ledger, &err) != 0)
+    if (!r->too_large && record_request_take(&c->record, buf_str(&r->body), r->body.len, request_doc(r),
+                             &run->names, run->record, run->ledger, &err) != 0)
         gateway_run_record_failed(run, &err);
     request_drop_source(r);
+}
+
+void call_prepare(struct call *c)
+{
+    int64_t began = clock_mono_ns();
+    prepare(c);
+    gateway_run_charge(c->run, began);
 }
 
 /* The line of the attempt at hand, or of none when the provider was not asked. */
@@ -149,8 +153,9 @@ static void write_line(struct call *c, int status, bool cut)
     struct gateway_run *run = c->run;
     struct attempt *a = c->has_attempt ? &c->attempt : NULL;
     bool kept = false;
+    int64_t began = clock_mono_ns();
     if (!c->prepared)
-        call_prepare(c);
+        prepare(c);
     if (a && a->spool &&
         ledger_spool_end(a->spool, a->spool_failed || c->refused ? NULL : a->sha256, &kept, &err) != 0)
         gateway_run_record_failed(run, &err);
@@ -179,6 +184,7 @@ static void write_line(struct call *c, int status, bool cut)
     run->lines++;
     if (record_write(&line, run->ledger, &err) != 0)
         gateway_run_record_failed(run, &err);
+    gateway_run_charge(run, began);
 }
 
 /* Tokens of the attempt. What the provider did not tell (a stream without usage; of an answer that was left before its end or its beginning: all or
@@ -232,6 +238,14 @@ static void count(struct call *c, bool cut)
         metrics_count(run->metrics, METRIC_MODEL_REFUSED, 1, METRIC_LABELS(refusal_word(c->refusal.kind)));
 }
 
+/* An answer that is one document is read only now. */
+static void end_attempt(struct call *c)
+{
+    int64_t began = clock_mono_ns();
+    attempt_finish(&c->attempt);
+    gateway_run_charge(c->run, began);
+}
+
 /* The client has all that it will get. */
 static void finish(struct call *c)
 {
@@ -257,7 +271,7 @@ void call_abort(struct call *c)
     if (c->state == CALL_OVER)
         return;
     if (c->has_attempt)
-        attempt_finish(&c->attempt);
+        end_attempt(c);
     finish(c);
 }
 
@@ -298,33 +312,25 @@ static int64_t answering(struct call *c)
     return upload_turn(&c->upload) ? 0 : INT64_MAX;
 }
 
-static int64_t judge_now(struct call *c)
+static int64_t judge(struct call *c)
 {
-    bool passes = request_judge(&c->request, &c->run->provider, &c->refusal);
-    if (passes && c->run->ledger_failed)
+    struct gateway_run *run = c->run;
+    int64_t began = clock_mono_ns();
+    bool passes = request_judge(&c->request, &run->provider, &c->refusal);
+    if (passes && run->ledger_failed)
         passes = refuse(&c->refusal, REFUSED_UNAVAILABLE, 503, "model calls can't be recorded");
     /* A parsed document takes several times its text: many of them, or a large one, are not kept until there is time. */
-    if (c->request.body.len > PREPARE_AT_ONCE || c->run->unprepared >= UNPREPARED_MAX) {
-        call_prepare(c);
+    if (c->request.body.len > PREPARE_AT_ONCE || run->unprepared >= UNPREPARED_MAX) {
+        prepare(c);
     } else {
         c->deferred = true;
-        c->run->unprepared++;
+        run->unprepared++;
     }
+    gateway_run_charge(run, began);
     if (!passes)
         return answer_refusal(c);
     c->state = CALL_WAITING;
     return 0;
-}
-
-static int64_t judge(struct call *c, int64_t now_ns)
-{
-    struct gateway_run *run = c->run;
-    if (now_ns < run->rests_until_ns)
-        return run->rests_until_ns;
-    int64_t began = clock_mono_ns(), next = judge_now(c), ended = clock_mono_ns();
-    if (ended - began > LONG_WORK_NS)
-        run->rests_until_ns = ended + REST_TIMES * (ended - began);
-    return next;
 }
 
 /* --- ask --------------------------------------------------------------------------------------------------------------------------- */
@@ -355,7 +361,18 @@ static bool hands_on(void *ctx, const struct attempt *a)
 static bool put(void *ctx, const char *bytes, size_t len)
 {
     struct call *c = ctx;
-    return upload_waiting(&c->upload) < UPLOAD_QUEUE_HIGH && upload_put(&c->upload, bytes, len);
+    if (upload_waiting(&c->upload) >= UPLOAD_QUEUE_HIGH || gateway_run_rests(c->run, c->attempt.last_ns))
+        return false;
+    if (upload_put(&c->upload, bytes, len))
+        return true;
+    call_gone(c); /* no memory: there never is room again */
+    return false;
+}
+
+static void on_work(void *ctx, int64_t began_ns)
+{
+    struct call *c = ctx;
+    gateway_run_charge(c->run, began_ns);
 }
 
 static void on_tool(void *ctx, const char *id, const char *name)
@@ -367,7 +384,7 @@ static void on_tool(void *ctx, const char *id, const char *name)
 static int64_t ask(struct call *c)
 {
     struct gateway_run *run = c->run;
-    struct attempt_sink sink = {hands_on, put, on_tool, c};
+    struct attempt_sink sink = {hands_on, put, on_work, on_tool, c};
     const struct request *q = &c->request;
     struct attempt_request r = {.provider = &run->provider,
         .url = buf_str(&q->url),
@@ -471,7 +488,7 @@ static void start_answer(struct call *c)
 static int64_t on_attempt_over(struct call *c, int64_t now_ns)
 {
     struct attempt *a = &c->attempt;
-    attempt_finish(a);
+    end_attempt(c);
     if (a->fate != ATTEMPT_HANDED)
         return on_nothing(c, now_ns);
     start_answer(c);
@@ -487,7 +504,7 @@ static int64_t on_attempt_over(struct call *c, int64_t now_ns)
 static int64_t on_late(struct call *c)
 {
     struct attempt *a = &c->attempt;
-    attempt_finish(a);
+    end_attempt(c);
     if (a->fate == ATTEMPT_HANDED)
         return on_attempt_over(c, 0);
     c->refusal = c->run->budget.why;
@@ -528,27 +545,39 @@ static int64_t asking(struct call *c, int64_t now_ns)
         drop_sent(c);
         return 0;
     }
-    if (a->resting && upload_waiting(&c->upload) <= UPLOAD_QUEUE_LOW) {
+    int64_t rests = a->resting ? gateway_run_rests(c->run, now_ns) : 0;
+    if (a->resting && !rests && upload_waiting(&c->upload) <= UPLOAD_QUEUE_LOW) {
         attempt_resume(a);
         return 0;
     }
     if (upload_turn(&c->upload))
         return 0;
-    int64_t silence = silence_ns(a), deadline = c->run->budget.deadline_ns;
-    return deadline && deadline < silence ? deadline : silence;
+    int64_t next = rests ? rests : silence_ns(a), deadline = c->run->budget.deadline_ns;
+    return deadline && deadline < next ? deadline : next;
 }
 
 /* --- turns ------------------------------------------------------------------------------------------------------------------------- */
 
+/* Is its request to be read now, or the end of its answer, or its record to be made? Also when nobody waits for it any more. */
+static bool is_work(const struct call *c)
+{
+    bool asking = c->state == CALL_ASKING;
+    bool over = c->gone || c->upload.t.over || (asking && attempt_is_over(&c->attempt));
+    return c->state == CALL_NEW || (over && (asking || c->deferred));
+}
+
 int64_t call_turn(struct call *c, int64_t now_ns)
 {
+    int64_t rests = is_work(c) ? gateway_run_rests(c->run, now_ns) : 0;
+    if (rests)
+        return rests;
     if (c->gone && c->state != CALL_OVER) {
         call_abort(c);
         return 0;
     }
     switch (c->state) {
     case CALL_NEW:
-        return judge(c, now_ns);
+        return judge(c);
     case CALL_WAITING:
         return wait_for_place(c, now_ns);
     case CALL_ADMITTING:

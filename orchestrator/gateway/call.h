@@ -23,7 +23,7 @@ void call_gone(struct call *c);
 /* End it now; what there was is recorded as cut. */
 void call_abort(struct call *c);
 bool call_is_over(const struct call *c);
-/* Digests of a request take longer than its way to the provider: they are made while the provider thinks. */
+/* Digests of a request take longer than its way to the provider: they are made while the provider thinks. prepares: it is judged, and they wait. */
 bool call_prepares(const struct call *c);
 void call_prepare(struct call *c);
 void call_free(struct call *c);

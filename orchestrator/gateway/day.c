@@ -28,11 +28,6 @@ struct day_desk {
     void *ctx;
 };
 
-static bool over(uint64_t used, uint64_t limit)
-{
-    return limit > 0 && used >= limit;
-}
-
 static enum day_verdict judge(const struct day_job *job)
 {
     static const struct model_usage none;
@@ -40,9 +35,9 @@ static enum day_verdict judge(const struct day_job *job)
     uint64_t calls = 0, tokens = 0;
     if (day->used && day->used(day->ctx, &calls, &tokens, NULL) != 0)
         return DAY_UNKNOWN;
-    if (over(calls, job->limits.calls_per_day))
+    if (gateway_limit_reached(calls, job->limits.calls_per_day))
         return DAY_CALLS_USED;
-    if (over(tokens, job->limits.tokens_per_day))
+    if (gateway_limit_reached(tokens, job->limits.tokens_per_day))
         return DAY_TOKENS_USED;
     if (day->add)
         day->add(day->ctx, 1, &none);

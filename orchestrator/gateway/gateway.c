@@ -134,10 +134,24 @@ static int64_t turn_all(struct gateway *g)
 
 static struct gateway_run *who_prepares(const struct gateway *g)
 {
-    for (struct gateway_run *run = g->runs; run; run = run->next)
-        if (gateway_run_prepares(run))
-            return run;
-    return NULL;
+    struct gateway_run *run = g->runs;
+    while (run && !gateway_run_prepares(run))
+        run = run->next;
+    return run;
+}
+
+/* Make one part of run's record. It stands last then: the others have their turn before it. */
+static void prepare(struct gateway *g, struct gateway_run *run)
+{
+    struct gateway_run **at = &g->runs;
+    gateway_run_prepare(run);
+    while (*at != run)
+        at = &(*at)->next;
+    *at = run->next;
+    while (*at)
+        at = &(*at)->next;
+    *at = run;
+    run->next = NULL;
 }
 
 static int sleep_ms(const struct gateway *g, int64_t next)
@@ -159,7 +173,7 @@ static void *serve(void *ctx)
         int ready = drive(g, later ? 0 : sleep_ms(g, next));
         busy = later && ready > 0 ? busy + 1 : 0;
         if (later && (ready == 0 || busy > BUSY_ROUNDS))
-            gateway_run_prepare(later);
+            prepare(g, later);
     }
     return NULL;
 }

@@ -51,6 +51,10 @@ struct gateway_limits {
     unsigned concurrent;                    /* calls of the run in progress; more wait */
     int64_t deadline_ms;                    /* of the run's calls, from attach */
 };
+static inline bool gateway_limit_reached(uint64_t used, uint64_t limit)
+{
+    return limit > 0 && used >= limit;
+}
 
 /* The user's day: asked before a call, told after it. Called on a thread that does nothing else, one call at a time; not any more once the run is
  * detached. */
@@ -88,7 +92,8 @@ int gateway_start(struct metrics *metrics, struct gateway **ret, struct arp_err 
 /* No run may be attached. Accepts NULL. */
 void gateway_stop(struct gateway *g);
 /* Serve a run's calls from now on: call it before agent_run, the agent's stream is opened (and opened again while it answers 404) until the run
- * is detached. Errors: ARP_E_IO (ledger), ARP_E_INVALID (base URL, key), ARP_E_NOMEM, ARP_E_UNAVAILABLE (stopping). */
+ * is detached. Errors: ARP_E_IO (ledger), ARP_E_CONFLICT (the run has a ledger), ARP_E_INVALID (base URL, key), ARP_E_NOMEM, ARP_E_UNAVAILABLE
+ * (stopping). */
 int gateway_attach(
     struct gateway *g, const struct gateway_spec *spec, struct gateway_run **ret, struct arp_err *err);
 /* The run is over: calls in progress are cut and recorded as such, the ledger is synced and closed. Blocks until it is. Frees run. */

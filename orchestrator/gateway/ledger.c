@@ -184,23 +184,23 @@ static void blob_name(const char *sha256, char ret[BLOB_NAME_MAX])
     snprintf(ret, BLOB_NAME_MAX, "sha256-%s", sha256);
 }
 
-static bool has_blob(const struct ledger *l, const char *name)
+static bool has_blob(const struct ledger *l, const char *sha256)
 {
+    char name[BLOB_NAME_MAX];
+    blob_name(sha256, name);
     return faccessat(l->blobs_fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-int ledger_spool_end(struct ledger_spool *s, const char *sha256, bool *ret_kept, struct arp_err *err)
+/* known: such a blob is there already. */
+static int end_spool(
+    struct ledger_spool *s, const char *sha256, bool known, bool *ret_kept, struct arp_err *err)
 {
-    if (!s)
-        return 0;
     struct ledger *l = s->ledger;
-    char name[BLOB_NAME_MAX] = "";
+    char name[BLOB_NAME_MAX];
     int rc = 0;
     bool kept = false;
-    if (sha256)
-        blob_name(sha256, name);
-    bool known = sha256 && has_blob(l, name);
     if (sha256 && !known && !s->over && l->blobs < LEDGER_BLOBS_MAX) {
+        blob_name(sha256, name);
         if (renameat(l->blobs_fd, s->name, l->blobs_fd, name) == 0)
             kept = true;
         else
@@ -218,28 +218,39 @@ int ledger_spool_end(struct ledger_spool *s, const char *sha256, bool *ret_kept,
     return rc;
 }
 
+int ledger_spool_end(struct ledger_spool *s, const char *sha256, bool *ret_kept, struct arp_err *err)
+{
+    return s ? end_spool(s, sha256, sha256 && has_blob(s->ledger, sha256), ret_kept, err) : 0;
+}
+
 int ledger_blob(struct ledger *l, const void *bytes, size_t len, char ret_sha256[SHA256_HEX_LEN + 1],
     bool *ret_kept, struct arp_err *err)
 {
     struct ledger_spool *s = NULL;
-    char name[BLOB_NAME_MAX];
     sha256_hex_of(bytes, len, ret_sha256);
-    blob_name(ret_sha256, name);
-    *ret_kept = has_blob(l, name);
-    if (*ret_kept)
+    *ret_kept = has_blob(l, ret_sha256);
+    /* What is not kept costs no file: a full run's requests have thousands of parts. */
+    if (*ret_kept || l->blobs >= LEDGER_BLOBS_MAX || len > LIMIT_BLOB ||
+        l->blob_bytes + len > LIMIT_RUN_BLOBS)
         return 0;
     int rc = ledger_spool_open(l, &s, err);
     if (rc != 0 || !s)
         return rc;
     rc = ledger_spool_write(s, bytes, len, err);
-    int end = ledger_spool_end(s, rc == 0 ? ret_sha256 : NULL, ret_kept, err);
+    int end = end_spool(s, rc == 0 ? ret_sha256 : NULL, false, ret_kept, err);
     return rc != 0 ? rc : end;
 }
 
 /* --- end ------------------------------------------------------------------------------------------------------------------------- */
 
-/* Call fn with every file of the directory. Takes fd. */
-static int each_file(int fd, int (*fn)(int dir_fd, const char *name))
+static int sync_file(int dir_fd, const char *name)
+{
+    cleanup_fd int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    return fd >= 0 && fsync(fd) == 0 ? 0 : -1;
+}
+
+/* Every file of the directory. Takes fd. */
+static int sync_files(int fd)
 {
     DIR *dir = fdopendir(fd);
     if (!dir) {
@@ -252,15 +263,9 @@ static int each_file(int fd, int (*fn)(int dir_fd, const char *name))
     /* cppcheck-suppress readdirCalled */
     while (rc == 0 && (entry = readdir(dir)) != NULL)
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            rc = fn(fd, entry->d_name);
+            rc = sync_file(fd, entry->d_name);
     closedir(dir);
     return rc;
-}
-
-static int sync_file(int dir_fd, const char *name)
-{
-    cleanup_fd int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    return fd >= 0 && fsync(fd) == 0 ? 0 : -1;
 }
 
 int ledger_close(struct ledger *l, struct arp_err *err)
@@ -269,7 +274,7 @@ int ledger_close(struct ledger *l, struct arp_err *err)
         return 0;
     int rc = 0;
     int fd = openat(l->dir_fd, "blobs", DIR_FLAGS);
-    if (fd < 0 || each_file(fd, sync_file) != 0 || fsync(l->blobs_fd) != 0 || fsync(l->log_fd) != 0 ||
+    if (fd < 0 || sync_files(fd) != 0 || fsync(l->blobs_fd) != 0 || fsync(l->log_fd) != 0 ||
         fsync(l->dir_fd) != 0)
         rc = fail(err, "sync");
     ledger_free(l);

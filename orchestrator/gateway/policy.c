@@ -123,11 +123,6 @@ static bool listed(const char *const *list, const char *name)
     return false;
 }
 
-const char *policy_model(const struct model_request *r, const struct model_route *route)
-{
-    return route->model[0] || !r ? route->model : r->model;
-}
-
 static const char *mapped(const struct gateway_provider *p, const char *model)
 {
     for (size_t i = 0; p->map_from && p->map_to && p->map_from[i] && p->map_to[i]; i++)
@@ -136,10 +131,10 @@ static const char *mapped(const struct gateway_provider *p, const char *model)
     return NULL;
 }
 
-bool policy_request(const struct gateway_provider *p, const struct model_request *r,
-    const struct model_route *route, const char **ret_sent, struct refusal *why)
+bool policy_request(const struct gateway_provider *p, const struct model_request *r, const char **ret_sent,
+    struct refusal *why)
 {
-    const char *model = policy_model(r, route);
+    const char *model = r ? r->model : "";
     const char *sent = mapped(p, model);
     *ret_sent = sent;
     if (!r)

@@ -22,10 +22,8 @@ bool policy_head(const char *method, const char *path, struct model_route *ret, 
 bool policy_header(const char *name, const char *value);
 /* Judge a request. *ret_sent: the model's name to send, NULL when it stays as asked; borrowed from p. r NULL: a call without a body (a list of
  * models). */
-bool policy_request(const struct gateway_provider *p, const struct model_request *r,
-    const struct model_route *route, const char **ret_sent, struct refusal *why);
-/* The name of the model that is asked for: the path's or the body's. "" for none. */
-const char *policy_model(const struct model_request *r, const struct model_route *route);
+bool policy_request(const struct gateway_provider *p, const struct model_request *r, const char **ret_sent,
+    struct refusal *why);
 /* Append the URL: the base, the version (once: the base may end with one), the tail, the known members of the query. sent: as above. */
 bool policy_url(const struct gateway_provider *p, const struct model_route *route, const char *path,
     const char *query, const char *sent, struct buf *out, struct refusal *why);

@@ -9,10 +9,14 @@
 #include "shared/json.h"
 #include "shared/limits.h"
 #include "shared/model_tools.h"
+#include "shared/utf8.h"
 
 /* MODEL_PARTS_MAX digests of 67 bytes. */
 #define PARTS_BYTES   (MODEL_PARTS_MAX * 68u)
 #define RESULTS_BYTES (256u << 10)
+/* Bytes of a method and of a path: what passes (gateway/policy.h) is no longer. */
+#define METHOD_MAX        16
+#define PATH_RECORDED_MAX 512
 
 /* --- names --------------------------------------------------------------------------------------------------------------------------- */
 
@@ -64,28 +68,25 @@ void record_request_done(struct record_request *r)
     buf_done(&r->parts);
 }
 
-static void put_digest(struct json *j, const char *key, const void *bytes, size_t len)
-{
-    char hex[SHA256_HEX_LEN + 1];
-    sha256_hex_of(bytes, len, hex);
-    json_kdigest(j, key, hex);
-}
-
 static void put_result(struct buf *out, const struct model_tool_result *t, const char *name)
 {
     struct model_told told = {0};
+    char hex[SHA256_HEX_LEN + 1];
     struct json j;
     if (out->len > 0)
         buf_append_char(out, ',');
     json_init(&j, out);
     json_obj_open(&j);
     json_kstrn(&j, "id", t->id, strnlen(t->id, ATTEMPT_NAME_MAX));
-    put_digest(&j, "sha256", t->text, strlen(t->text));
+    sha256_hex_of(t->text, strlen(t->text), hex);
+    json_kdigest(&j, "sha256", hex);
     if (model_tool_kind_of(name) == MODEL_TOOL_SHELL) {
         model_tool_told(name, t->text, t->is_error, &told);
         if (told.has_exit_code)
             json_kint(&j, "exitCode", told.exit_code);
-        put_digest(&j, "outputSha256", told.output, told.output_len);
+        if (told.output != t->text) /* else it is the text, no head was known */
+            sha256_hex_of(told.output, told.output_len, hex);
+        json_kdigest(&j, "outputSha256", hex);
     }
     json_obj_close(&j);
 }
@@ -160,6 +161,13 @@ static void put_answer(struct json *j, const struct record_line *l)
     model_usage_put(j, a ? &a->usage : &none);
 }
 
+/* A text of the client's: its start is enough of one that is longer than any that passes (LEDGER_SHORT_LINE). */
+static void put_start(struct json *j, const char *key, const char *text, size_t max)
+{
+    size_t len = strlen(text);
+    json_kstrn(j, key, text, utf8_cut(text, len, max));
+}
+
 /* A list, or null when lists are left out or this one overflowed. */
 static void put_list(struct json *j, const char *key, const struct buf *items, bool lists)
 {
@@ -186,8 +194,8 @@ static void put_line(const struct record_line *l, bool lists, struct buf *out)
     json_kstr(&j, "lane", l->side ? "side" : "main");
     json_kstr(&j, "provider", l->provider);
     json_kstr(&j, "dialect", model_dialect_name(l->dialect));
-    json_kstr(&j, "method", l->method);
-    json_kstr(&j, "path", l->path);
+    put_start(&j, "method", l->method, METHOD_MAX);
+    put_start(&j, "path", l->path, PATH_RECORDED_MAX);
     json_kstr(&j, "model", l->model[0] ? l->model : NULL);
     json_kstr(&j, "modelSent", l->model_sent ? l->model_sent : l->model[0] ? l->model : NULL);
     json_kint(&j, "status", l->status);

@@ -42,7 +42,7 @@ static int take_headers(struct request *r, const cJSON *headers)
 
 int request_init(struct request *r, const struct frame *f, struct arp_err *err)
 {
-    *r = (struct request){.too_large = f->too_large};
+    *r = (struct request){.too_large = f->too_large, .side = true};
     buf_init(&r->sent, MODEL_REQUEST_MAX + SENT_EXTRA);
     buf_init(&r->url, URL_BYTES);
     r->body = *f->body;
@@ -55,11 +55,14 @@ int request_init(struct request *r, const struct frame *f, struct arp_err *err)
     return 0;
 }
 
+const struct model_request *request_doc(const struct request *r)
+{
+    return r->doc.doc ? &r->doc : NULL;
+}
+
 void request_drop_source(struct request *r)
 {
-    if (r->has_doc)
-        model_request_done(&r->doc);
-    r->has_doc = false;
+    model_request_done(&r->doc);
     buf_done(&r->body);
 }
 
@@ -93,7 +96,6 @@ static bool read_document(struct request *r, struct refusal *why)
         return true;
     if (model_request_parse(&r->route, buf_str(&r->body), r->body.len, &r->doc, &err) != 0)
         return refuse(why, REFUSED_POLICY, 400, "the request can't be read: %.180s", err.msg);
-    r->has_doc = true;
     r->side = !r->doc.has_tools;
     return true;
 }
@@ -102,7 +104,7 @@ static bool write_anew(struct request *r, const struct gateway_provider *p, stru
 {
     if (!policy_url(p, &r->route, r->path, r->query, r->model_sent, &r->url, why))
         return false;
-    if (r->has_doc)
+    if (r->doc.doc)
         model_request_rewrite(&r->doc, r->model_sent, &r->sent, NULL);
     if (r->url.error || r->sent.error)
         return refuse(why, REFUSED_POLICY, 400, "the request is too large to be sent on");
@@ -112,7 +114,6 @@ static bool write_anew(struct request *r, const struct gateway_provider *p, stru
 bool request_judge(struct request *r, const struct gateway_provider *p, struct refusal *why)
 {
     r->dialect = list_dialect(p);
-    r->side = true;
     if (r->too_large)
         return refuse(why, REFUSED_POLICY, 400, "the request is over %u bytes", MODEL_REQUEST_MAX);
     if (!policy_head(r->method, r->path, &r->route, why))
@@ -121,7 +122,6 @@ bool request_judge(struct request *r, const struct gateway_provider *p, struct r
         r->dialect = r->route.dialect;
     if (!read_document(r, why))
         return false;
-    const struct model_request *doc = r->has_doc ? &r->doc : NULL;
-    snprintf(r->model, sizeof(r->model), "%s", policy_model(doc, &r->route));
-    return policy_request(p, doc, &r->route, &r->model_sent, why) && write_anew(r, p, why);
+    memcpy(r->model, r->doc.model, sizeof(r->model));
+    return policy_request(p, request_doc(r), &r->model_sent, why) && write_anew(r, p, why);
 }

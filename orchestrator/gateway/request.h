@@ -21,8 +21,8 @@ struct request {
     /* Set by request_judge, as far as it came. */
     enum model_dialect dialect;
     struct model_route route;
-    bool has_doc, side; /* side: a request without tools */
-    struct model_request doc;
+    bool side;                      /* a request without tools, or none that could be read */
+    struct model_request doc;       /* request_doc */
     char model[MODEL_NAME_MAX + 1]; /* asked for; "" for none */
     const char *model_sent;         /* borrowed from the provider; NULL: as asked */
     struct buf url, sent;           /* where it goes, and with what body */
@@ -32,6 +32,8 @@ struct request {
 int request_init(struct request *r, const struct frame *f, struct arp_err *err);
 /* May it pass? Then url and sent are filled. */
 bool request_judge(struct request *r, const struct gateway_provider *p, struct refusal *why);
+/* The parsed document, NULL when there is none (a list of models, or it could not be read). */
+const struct model_request *request_doc(const struct request *r);
 /* The parsed document and the client's bytes are of no more use. */
 void request_drop_source(struct request *r);
 void request_done(struct request *r); /* accepts a zeroed struct */

@@ -12,6 +12,10 @@
 #include "shared/limits.h"
 #include "shared/model_request.h"
 
+/* One run gets a SHARE-th of the thread at most, so that it can't keep it from others; what it may owe before it has to wait. */
+#define SHARE    5
+#define OWED_MAX (100 * 1000000ll)
+
 /* --- the provider's copy --------------------------------------------------------------------------------------------------------- */
 
 static void free_list(const char *const *list)
@@ -194,26 +198,37 @@ int64_t gateway_run_turn(struct gateway_run *run, int64_t now_ns)
         int64_t at = call_turn(c, now_ns);
         next = at < next ? at : next;
     }
+    int64_t rests = run->unprepared > 0 ? gateway_run_rests(run, now_ns) : 0;
+    next = rests && rests < next ? rests : next;
     /* Somebody may have waited for what is free now. */
     return sweep(run) ? 0 : next;
 }
 
 bool gateway_run_prepares(const struct gateway_run *run)
 {
-    for (struct call *c = run->calls; c; c = call_next(c))
-        if (call_prepares(c))
-            return true;
-    return false;
+    return run->unprepared > 0 && !gateway_run_rests(run, clock_mono_ns());
 }
 
 void gateway_run_prepare(struct gateway_run *run)
 {
-    for (struct call *c = run->calls; c; c = call_next(c)) {
-        if (call_prepares(c)) {
-            call_prepare(c);
-            return;
-        }
-    }
+    struct call *c = run->calls;
+    while (c && !call_prepares(c))
+        c = call_next(c);
+    if (c)
+        call_prepare(c);
+}
+
+void gateway_run_charge(struct gateway_run *run, int64_t began_ns)
+{
+    if (run->busy_until_ns < began_ns)
+        run->busy_until_ns = began_ns;
+    run->busy_until_ns += SHARE * (clock_mono_ns() - began_ns);
+}
+
+int64_t gateway_run_rests(const struct gateway_run *run, int64_t now_ns)
+{
+    int64_t until = run->busy_until_ns - OWED_MAX;
+    return now_ns < until ? until : 0;
 }
 
 void gateway_run_leave(struct gateway_run *run)

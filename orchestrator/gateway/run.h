@@ -41,7 +41,7 @@ struct gateway_run {
     unsigned active;     /* calls that have a place */
     unsigned unprepared; /* calls whose parsed document is kept */
     unsigned lines;
-    int64_t rests_until_ns; /* no call is judged before */
+    int64_t busy_until_ns; /* monotonic; gateway_run_charge */
     bool full, feed_told;
     struct record_names names;
     struct gateway_sums sums;
@@ -53,9 +53,13 @@ int gateway_run_new(struct gateway *g, CURLM *multi, struct metrics *m, struct d
     const struct gateway_spec *spec, struct gateway_run **ret, struct arp_err *err);
 /* Serve it. Returns when it wants its next turn, monotonic ns; 0: at once. */
 int64_t gateway_run_turn(struct gateway_run *run, int64_t now_ns);
-/* Make one part of the record that can wait until nothing else is to be done; false when there is none. */
+/* Is there a part of the record that can wait until nothing else is to be done? Make one. */
 bool gateway_run_prepares(const struct gateway_run *run);
 void gateway_run_prepare(struct gateway_run *run);
+/* The thread worked for the run since began_ns: that is paid off when several times as long is over (the run's share of it, run.c). */
+void gateway_run_charge(struct gateway_run *run, int64_t began_ns);
+/* The run has had more than its share of the thread: until when (monotonic ns) nothing that is work is done for it; 0: it may go on. */
+int64_t gateway_run_rests(const struct gateway_run *run, int64_t now_ns);
 /* Something could not be recorded. */
 void gateway_run_record_failed(struct gateway_run *run, const struct arp_err *err);
 /* End and record all calls, close the stream. */

@@ -6,18 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shared/hash.h"
 #include "shared/utf8.h"
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
 
 int percent_decode(char *text, size_t len, const char *what, struct arp_err *err)
 {
@@ -25,8 +15,8 @@ int percent_decode(char *text, size_t len, const char *what, struct arp_err *err
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
         if (c == '%') {
-            int high = len - i > 2 ? hex_value(text[i + 1]) : -1;
-            int low = len - i > 2 ? hex_value(text[i + 2]) : -1;
+            int high = len - i > 2 ? hex_digit_value(text[i + 1]) : -1;
+            int low = len - i > 2 ? hex_digit_value(text[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return arp_fail(err, ARP_E_INVALID, 0, "%s has a bad percent-escape", what);
             c = (unsigned char)(high << 4 | low);

@@ -25,7 +25,7 @@ struct model_calls {
     struct gateway_run *run;
 };
 
-/* --- the user's day, on the gateway's thread ---------------------------------------------------------------------------------- */
+/* --- the user's day, on the day desk's thread (gateway/day.h) --------------------------------------------------------------------- */
 
 static int day_used(void *ctx, uint64_t *ret_calls, uint64_t *ret_tokens, struct arp_err *err)
 {

@@ -57,6 +57,16 @@ static void base64_round_trips_and_is_strict(void)
     }
 }
 
+static void hex_digits_have_their_values(void)
+{
+    static const char digits[] = "0123456789abcdefABCDEF";
+    for (int c = -128; c < 128; c++) {
+        const char *at = c ? strchr(digits, c) : NULL;
+        int value = at ? (int)(at - digits) : -1;
+        ASSERT_INT(hex_digit_value((char)c), value > 15 ? value - 6 : value);
+    }
+}
+
 static void key_is_made_once_with_mode_0600_and_signs(void)
 {
     char dir[] = "/tmp/arp-sign-XXXXXX";
@@ -123,5 +133,5 @@ static void time_prints_and_parses_as_the_spec_shows(void)
 }
 
 TEST_SUITE(hash_test, TEST(digests_match_published_vectors), TEST(base64_round_trips_and_is_strict),
-    TEST(key_is_made_once_with_mode_0600_and_signs), TEST(uuid_has_version_and_form),
-    TEST(time_prints_and_parses_as_the_spec_shows))
+    TEST(hex_digits_have_their_values), TEST(key_is_made_once_with_mode_0600_and_signs),
+    TEST(uuid_has_version_and_form), TEST(time_prints_and_parses_as_the_spec_shows))

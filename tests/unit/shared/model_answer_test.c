@@ -25,13 +25,13 @@ static int log_event(void *ctx, const struct model_event *e, struct arp_err *err
 enum pieces { WHOLE, SPLIT, BYTES };
 
 /* Read the answer; everything it gave, as one text. */
-static void read_answer(enum model_dialect d, bool streamed, const char *bytes, size_t len, enum pieces how,
-    size_t split, struct buf *log)
+static void read_answer(
+    enum model_dialect d, const char *bytes, size_t len, enum pieces how, size_t split, struct buf *log)
 {
     static const char *const finishes[] = {"unfinished", "stopped", "tools", "length", "failed"};
     struct model_answer *a = NULL;
     struct arp_err err;
-    ASSERT_INT(model_answer_new(d, streamed, log_event, log, &a, &err), 0);
+    ASSERT_INT(model_answer_new(d, log_event, log, &a, &err), 0);
     int rc = 0;
     for (size_t at = 0; at < len && rc == 0;) {
         size_t n = how == BYTES ? 1 : how == SPLIT && at < split ? split : len - at;
@@ -46,26 +46,26 @@ static void read_answer(enum model_dialect d, bool streamed, const char *bytes, 
     if (end)
         buf_printf(log, "error %s", arp_err_public_code(end));
     else if (u.known)
-        buf_printf(log, "%s %d/%d/%d/%d %s", finishes[finish], (int)u.input, (int)u.cached_input,
-            (int)u.output, (int)u.reasoning, model_answer_id(a));
+        buf_printf(log, "%s %d/%d/%d/%d", finishes[finish], (int)u.input, (int)u.cached_input, (int)u.output,
+            (int)u.reasoning);
     else
-        buf_printf(log, "%s - %s", finishes[finish], model_answer_id(a));
+        buf_printf(log, "%s -", finishes[finish]);
     model_answer_free(a);
 }
 
-static void gives(enum model_dialect d, bool streamed, const char *text, const char *want)
+static void gives(enum model_dialect d, const char *text, const char *want)
 {
     size_t len = strlen(text);
     cleanup_buf struct buf log;
     buf_init(&log, 1 << 20);
-    read_answer(d, streamed, text, len, WHOLE, 0, &log);
+    read_answer(d, text, len, WHOLE, 0, &log);
     ASSERT_STR(buf_str(&log), want);
     buf_reset(&log);
-    read_answer(d, streamed, text, len, BYTES, 0, &log);
+    read_answer(d, text, len, BYTES, 0, &log);
     ASSERT_STR(buf_str(&log), want);
     for (size_t i = 1; i < len; i++) {
         buf_reset(&log);
-        read_answer(d, streamed, text, len, SPLIT, i, &log);
+        read_answer(d, text, len, SPLIT, i, &log);
         if (strcmp(buf_str(&log), want) != 0) {
             ASSERT_STR(buf_str(&log), want);
             return;
@@ -107,73 +107,71 @@ static void gives(enum model_dialect d, bool streamed, const char *text, const c
 
 static void responses_text_calls_usage(void)
 {
-    gives(MODEL_RESPONSES, true,
+    gives(MODEL_RESPONSES,
         ": hello\r\n\r\n" R_CREATED R_DELTA("Gr\xc3\xbc") R_DELTA("\\u00dfe") R_MESSAGE R_CALL R_COMPLETED,
         "T(Gr\xc3\xbc) T(\xc3\x9f"
-        "e) C(call_1,shell,{\"command\":\"ls\"}) tools 120/100/15/5 resp_1");
+        "e) C(call_1,shell,{\"command\":\"ls\"}) tools 120/100/15/5");
 }
 
 static void responses_without_deltas_show_the_whole_item(void)
 {
-    gives(MODEL_RESPONSES, true, R_CREATED R_MESSAGE R_COMPLETED,
+    gives(MODEL_RESPONSES, R_CREATED R_MESSAGE R_COMPLETED,
         "T(Gr\xc3\xbc\xc3\x9f"
-        "e) stopped 120/100/15/5 resp_1");
+        "e) stopped 120/100/15/5");
     /* One whose items come with its end only. */
-    gives(MODEL_RESPONSES, true,
+    gives(MODEL_RESPONSES,
         DATA("{\"type\":\"response.completed\",\"response\":{\"id\":\"r\",\"output\":[{\"type\":\"custom_"
              "tool_call\",\"call_id\":\"c\",\"name\":"
              "\"apply_patch\",\"input\":\"*** Begin Patch\"}]}}"),
-        "C(c,apply_patch,*** Begin Patch) tools - r");
+        "C(c,apply_patch,*** Begin Patch) tools -");
 }
 
 static void responses_other_items(void)
 {
-    gives(MODEL_RESPONSES, true,
+    gives(MODEL_RESPONSES,
         DATA("{\"type\":\"response.output_item.done\",\"item\":{\"type\":\"local_shell_call\",\"call_id\":"
              "\"c\",\"action\":{\"type\":\"exec\","
              "\"command\":[\"ls\"]}}}") DATA("{\"type\":\"response.output_item.done\",\"item\":{\"type\":"
                                              "\"web_search_call\",\"id\":\"w\"}}")
             DATA("{\"type\":\"response.output_item.done\",\"item\":{\"type\":\"reasoning\",\"summary\":[]}}")
                 DATA("{\"type\":\"response.future.event\",\"x\":[1]}") R_COMPLETED,
-        "C(c,local_shell,{\"type\":\"exec\",\"command\":[\"ls\"]}) tools 120/100/15/5 resp_1");
+        "C(c,local_shell,{\"type\":\"exec\",\"command\":[\"ls\"]}) tools 120/100/15/5");
 }
 
 static void responses_ends(void)
 {
-    gives(MODEL_RESPONSES, true, R_CREATED R_DELTA("x"), "T(x) unfinished - resp_1");
-    gives(
-        MODEL_RESPONSES, true, R_CREATED R_CALL, "C(call_1,shell,{\"command\":\"ls\"}) unfinished - resp_1");
-    gives(MODEL_RESPONSES, true,
+    gives(MODEL_RESPONSES, R_CREATED R_DELTA("x"), "T(x) unfinished -");
+    gives(MODEL_RESPONSES, R_CREATED R_CALL, "C(call_1,shell,{\"command\":\"ls\"}) unfinished -");
+    gives(MODEL_RESPONSES,
         DATA("{\"type\":\"response.incomplete\",\"response\":{\"incomplete_details\":{\"reason\":\"max_"
              "output_tokens\"}," R_USAGE "}}"),
-        "length 120/100/15/5 ");
-    gives(MODEL_RESPONSES, true,
+        "length 120/100/15/5");
+    gives(MODEL_RESPONSES,
         DATA("{\"type\":\"response.incomplete\",\"response\":{\"incomplete_details\":{\"reason\":\"content_"
              "filter\"}}}"),
-        "E(content_filter) failed - ");
-    gives(MODEL_RESPONSES, true,
+        "E(content_filter) failed -");
+    gives(MODEL_RESPONSES,
         DATA("{\"type\":\"response.failed\",\"response\":{\"id\":\"r\",\"error\":{\"code\":\"server_error\","
              "\"message\":\"oh\"}}}"),
-        "E(oh) failed - r");
-    gives(MODEL_RESPONSES, true, DATA("{\"type\":\"error\",\"code\":\"x\",\"message\":\"flat\"}"),
-        "E(flat) failed - ");
-    gives(MODEL_RESPONSES, true, DATA("{\"type\":\"error\",\"error\":{\"message\":\"deep\"}}") R_COMPLETED,
-        "E(deep) failed 120/100/15/5 resp_1");
-    gives(MODEL_RESPONSES, true, DATA("{\"error\":{\"message\":\"bare\"}}"), "E(bare) failed - ");
+        "E(oh) failed -");
+    gives(MODEL_RESPONSES, DATA("{\"type\":\"error\",\"code\":\"x\",\"message\":\"flat\"}"),
+        "E(flat) failed -");
+    gives(MODEL_RESPONSES, DATA("{\"type\":\"error\",\"error\":{\"message\":\"deep\"}}") R_COMPLETED,
+        "E(deep) failed 120/100/15/5");
+    gives(MODEL_RESPONSES, DATA("{\"error\":{\"message\":\"bare\"}}"), "E(bare) failed -");
 }
 
 static void responses_unstreamed(void)
 {
-    gives(MODEL_RESPONSES, false,
+    gives(MODEL_RESPONSES,
         "{\"id\":\"resp_2\",\"status\":\"completed\",\"error\":null,\"output\":[{\"type\":\"message\","
         "\"content\":[{\"type\":\"output_text\","
         "\"text\":\"a\"},{\"type\":\"refusal\",\"refusal\":\"b\"}]},{\"type\":\"function_call\",\"call_id\":"
         "\"c\",\"name\":\"n\",\"arguments\":\"{}\"}]," R_USAGE "}",
-        "T(a) T(b) C(c,n,{}) tools 120/100/15/5 resp_2");
-    gives(
-        MODEL_RESPONSES, false, "{\"error\":{\"message\":\"no such model\"}}", "E(no such model) failed - ");
-    gives(MODEL_RESPONSES, false, "{}", "unfinished - ");
-    gives(MODEL_RESPONSES, false, "", "unfinished - ");
+        "T(a) T(b) C(c,n,{}) tools 120/100/15/5");
+    gives(MODEL_RESPONSES, "{\"error\":{\"message\":\"no such model\"}}", "E(no such model) failed -");
+    gives(MODEL_RESPONSES, "{}", "unfinished -");
+    gives(MODEL_RESPONSES, "", "unfinished -");
 }
 
 /* --- Chat --- */
@@ -189,15 +187,15 @@ static void responses_unstreamed(void)
 
 static void chat_text_and_usage(void)
 {
-    gives(MODEL_CHAT, true,
+    gives(MODEL_CHAT,
         C_DELTA("{\"role\":\"assistant\",\"content\":\"\"}", "null") C_DELTA("{\"content\":\"Hel\"}", "null")
             C_DELTA("{\"content\":\"lo\"}", "null") C_DELTA("{}", "\"stop\"") C_USAGE C_DONE,
-        "T(Hel) T(lo) stopped 20/4/9/2 chatcmpl-1");
+        "T(Hel) T(lo) stopped 20/4/9/2");
 }
 
 static void chat_calls_are_assembled_by_index(void)
 {
-    gives(MODEL_CHAT, true,
+    gives(MODEL_CHAT,
         C_DELTA("{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":"
                 "\"shell\",\"arguments\":\"\"}}]}",
             "null") C_DELTA("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\\\"com\"}}]}",
@@ -206,54 +204,64 @@ static void chat_calls_are_assembled_by_index(void)
             "null") C_DELTA("{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"mand\\\":1}\"}},{"
                             "\"index\":1,\"function\":{\"arguments\":\"}\"}}]}",
             "null") C_DELTA("{}", "\"tool_calls\"") C_USAGE C_DONE,
-        "C(a,shell,{\"command\":1}) C(b,read_file,{}) tools 20/4/9/2 chatcmpl-1");
+        "C(a,shell,{\"command\":1}) C(b,read_file,{}) tools 20/4/9/2");
     /* Two calls that both claim index 0; and without any index. */
-    gives(MODEL_CHAT, true,
+    gives(MODEL_CHAT,
         C_DELTA("{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"x\",\"arguments\":\"{}"
                 "\"}}]}",
             "null") C_DELTA("{\"tool_calls\":[{\"index\":0,\"id\":\"b\",\"function\":{\"name\":\"y\","
                             "\"arguments\":\"{}\"}}]}",
             "\"tool_calls\"") C_DONE,
-        "C(a,x,{}) C(b,y,{}) tools - chatcmpl-1");
-    gives(MODEL_CHAT, true,
+        "C(a,x,{}) C(b,y,{}) tools -");
+    gives(MODEL_CHAT,
         C_DELTA("{\"tool_calls\":[{\"id\":\"a\",\"function\":{\"name\":\"x\",\"arguments\":\"{\"}}]}", "null")
             C_DELTA("{\"tool_calls\":[{\"function\":{\"arguments\":\"}\"}}]}", "null")
                 C_DELTA("{\"tool_calls\":[{\"id\":\"b\",\"function\":{\"name\":\"y\"}}]}", "\"tool_calls\""),
-        "C(a,x,{}) C(b,y,{}) tools - chatcmpl-1");
+        "C(a,x,{}) C(b,y,{}) tools -");
+    /* Both claim index 0 and come in pieces, the later ones without an id or with it each time. */
+#define C_PIECE(id, arguments)                                                                               \
+    C_DELTA("{\"tool_calls\":[{\"index\":0," id "\"function\":{\"arguments\":\"" arguments "\"}}]}", "null")
+    gives(MODEL_CHAT,
+        C_PIECE("\"id\":\"a\",", "") C_PIECE("", "{1}") C_PIECE("\"id\":\"b\",", "") C_PIECE("", "{2}")
+            C_DELTA("{}", "\"tool_calls\""),
+        "C(a,,{1}) C(b,,{2}) tools -");
+    gives(MODEL_CHAT,
+        C_PIECE("\"id\":\"a\",", "") C_PIECE("\"id\":\"b\",", "{") C_PIECE("\"id\":\"b\",", "}")
+            C_DELTA("{}", "\"tool_calls\""),
+        "C(a,,{}) C(b,,{}) tools -");
 }
 
 static void chat_ends(void)
 {
-    gives(MODEL_CHAT, true, C_DELTA("{\"content\":\"x\"}", "null"), "T(x) unfinished - chatcmpl-1");
+    gives(MODEL_CHAT, C_DELTA("{\"content\":\"x\"}", "null"), "T(x) unfinished -");
     /* What was cut was not asked for. */
-    gives(MODEL_CHAT, true,
+    gives(MODEL_CHAT,
         C_DELTA(
             "{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"x\",\"arguments\":\"{\"}}]}",
             "null"),
-        "unfinished - chatcmpl-1");
-    gives(MODEL_CHAT, true, C_DELTA("{\"content\":\"x\"}", "\"length\"") C_DONE, "T(x) length - chatcmpl-1");
-    gives(MODEL_CHAT, true, C_DELTA("{\"content\":\"x\"}", "null") C_DONE, "T(x) stopped - chatcmpl-1");
-    gives(MODEL_CHAT, true, C_DELTA("{}", "\"content_filter\"") C_DONE,
-        "E(content_filter) failed - chatcmpl-1");
-    gives(MODEL_CHAT, true, DATA("{\"error\":{\"message\":\"overloaded\",\"code\":502}}") C_DONE,
-        "E(overloaded) failed - ");
-    gives(MODEL_CHAT, true, DATA("{\"error\":\"plain\"}"), "E(plain) failed - ");
+        "unfinished -");
+    gives(MODEL_CHAT, C_DELTA("{\"content\":\"x\"}", "\"length\"") C_DONE, "T(x) length -");
+    gives(MODEL_CHAT, C_DELTA("{\"content\":\"x\"}", "null") C_DONE, "T(x) stopped -");
+    gives(MODEL_CHAT, C_DELTA("{}", "\"content_filter\"") C_DONE, "E(content_filter) failed -");
+    gives(MODEL_CHAT, DATA("{\"error\":{\"message\":\"overloaded\",\"code\":502}}") C_DONE,
+        "E(overloaded) failed -");
+    gives(MODEL_CHAT, DATA("{\"error\":\"plain\"}"), "E(plain) failed -");
     /* Others than the first choice are not looked at. */
-    gives(MODEL_CHAT, true,
+    gives(MODEL_CHAT,
         DATA("{\"choices\":[{\"index\":1,\"delta\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}]}"),
-        "unfinished - ");
+        "unfinished -");
 }
 
 static void chat_unstreamed(void)
 {
-    gives(MODEL_CHAT, false,
+    gives(MODEL_CHAT,
         "{\"id\":\"c\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"hi\","
         "\"tool_calls\":[{\"id\":\"a\",\"type\":"
         "\"function\",\"function\":{\"name\":\"x\",\"arguments\":\"{}\"}},{\"id\":\"b\",\"type\":"
         "\"function\",\"function\":{\"name\":\"y\",\"arguments\":"
         "\"{}\"}}]},\"finish_reason\":\"tool_calls\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":"
         "2}}",
-        "T(hi) C(a,x,{}) C(b,y,{}) tools 1/0/2/0 c");
+        "T(hi) C(a,x,{}) C(b,y,{}) tools 1/0/2/0");
 }
 
 /* --- Messages --- */
@@ -288,14 +296,14 @@ static void chat_unstreamed(void)
 
 static void messages_text_calls_usage(void)
 {
-    gives(MODEL_MESSAGES, true, M_START M_TEXT M_CALL M_CALL_STOP M_DELTA("tool_use") M_STOP,
-        "T(Hi) C(toolu_1,Bash,{\"a\":1}) tools 20/7/25/0 msg_1");
-    gives(MODEL_MESSAGES, true, M_START M_TEXT M_DELTA("end_turn") M_STOP, "T(Hi) stopped 20/7/25/0 msg_1");
+    gives(MODEL_MESSAGES, M_START M_TEXT M_CALL M_CALL_STOP M_DELTA("tool_use") M_STOP,
+        "T(Hi) C(toolu_1,Bash,{\"a\":1}) tools 20/7/25/0");
+    gives(MODEL_MESSAGES, M_START M_TEXT M_DELTA("end_turn") M_STOP, "T(Hi) stopped 20/7/25/0");
 }
 
 static void messages_reasoning_and_hosted_tools_are_passed_over(void)
 {
-    gives(MODEL_MESSAGES, true,
+    gives(MODEL_MESSAGES,
         M_START DATA("{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"thinking\","
                      "\"thinking\":\"\"}}") DATA("{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{"
                                                  "\"type\":\"thinking_delta\",\"thinking\":\"hm\"}}")
@@ -304,35 +312,35 @@ static void messages_reasoning_and_hosted_tools_are_passed_over(void)
                 DATA("{\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"input_json_delta\","
                      "\"partial_json\":\"{}\"}}") DATA("{\"type\":\"content_block_stop\",\"index\":1}")
                     M_DELTA("end_turn") M_STOP,
-        "stopped 20/7/25/0 msg_1");
+        "stopped 20/7/25/0");
 }
 
 static void messages_ends(void)
 {
-    gives(MODEL_MESSAGES, true, M_START M_CALL, "unfinished 20/7/1/0 msg_1");
-    gives(MODEL_MESSAGES, true, M_START M_CALL M_CALL_STOP M_DELTA("tool_use"),
-        "C(toolu_1,Bash,{\"a\":1}) unfinished 20/7/25/0 msg_1");
-    gives(MODEL_MESSAGES, true, M_START M_DELTA("max_tokens") M_STOP, "length 20/7/25/0 msg_1");
-    gives(MODEL_MESSAGES, true,
+    gives(MODEL_MESSAGES, M_START M_CALL, "unfinished 20/7/1/0");
+    gives(MODEL_MESSAGES, M_START M_CALL M_CALL_STOP M_DELTA("tool_use"),
+        "C(toolu_1,Bash,{\"a\":1}) unfinished 20/7/25/0");
+    gives(MODEL_MESSAGES, M_START M_DELTA("max_tokens") M_STOP, "length 20/7/25/0");
+    gives(MODEL_MESSAGES,
         M_START EV("error",
             "{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}"),
-        "E(Overloaded) failed 20/7/1/0 msg_1");
+        "E(Overloaded) failed 20/7/1/0");
     /* A block whose end did not come, in a message that ended. */
-    gives(MODEL_MESSAGES, true, M_START M_CALL M_DELTA("tool_use") M_STOP,
-        "C(toolu_1,Bash,{\"a\":1}) tools 20/7/25/0 msg_1");
+    gives(MODEL_MESSAGES, M_START M_CALL M_DELTA("tool_use") M_STOP,
+        "C(toolu_1,Bash,{\"a\":1}) tools 20/7/25/0");
 }
 
 static void messages_unstreamed(void)
 {
-    gives(MODEL_MESSAGES, false,
+    gives(MODEL_MESSAGES,
         "{\"id\":\"m\",\"type\":\"message\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"x\"},{"
         "\"type\":\"text\",\"text\":\"a\"},{\"type\":"
         "\"tool_use\",\"id\":\"t\",\"name\":\"Bash\",\"input\":{\"command\":\"ls\",\"n\":9007199254740991}}],"
         "\"stop_reason\":\"tool_"
         "use\",\"usage\":{\"input_tokens\":5,"
         "\"output_tokens\":6}}",
-        "T(a) C(t,Bash,{\"command\":\"ls\",\"n\":9007199254740991}) tools 5/0/6/0 m");
-    gives(MODEL_MESSAGES, false, "{\"type\":\"error\",\"error\":{\"message\":\"bad\"}}", "E(bad) failed - ");
+        "T(a) C(t,Bash,{\"command\":\"ls\",\"n\":9007199254740991}) tools 5/0/6/0");
+    gives(MODEL_MESSAGES, "{\"type\":\"error\",\"error\":{\"message\":\"bad\"}}", "E(bad) failed -");
 }
 
 /* --- Gemini --- */
@@ -348,28 +356,37 @@ static void messages_unstreamed(void)
 
 static void gemini_text_calls_usage(void)
 {
-    gives(MODEL_GEMINI, true,
+    gives(MODEL_GEMINI,
         DATA(G_PART("{\"text\":\"thinking\",\"thought\":true}")) DATA(G_PART("{\"text\":\"Hi\"}"))
             DATA(G_PART("{\"functionCall\":{\"name\":\"run_shell_command\",\"args\":{\"command\":\"ls\"}}},{"
                         "\"functionCall\":{\"id\":\"i\",\"name\":\"n\"}}")) DATA(G_END("STOP")),
-        "T(Hi) C(run_shell_command,run_shell_command,{\"command\":\"ls\"}) C(i,n,{}) tools 30/12/12/4 g1");
+        "T(Hi) C(run_shell_command,run_shell_command,{\"command\":\"ls\"}) C(i,n,{}) tools 30/12/12/4");
 }
 
 static void gemini_ends(void)
 {
-    gives(MODEL_GEMINI, true, DATA(G_PART("{\"text\":\"Hi\"}")), "T(Hi) unfinished - g1");
-    gives(MODEL_GEMINI, true, DATA(G_END("MAX_TOKENS")), "length 30/12/12/4 ");
-    gives(MODEL_GEMINI, true, DATA(G_END("SAFETY")), "E(SAFETY) failed 30/12/12/4 ");
-    gives(MODEL_GEMINI, true, DATA("{\"promptFeedback\":{\"blockReason\":\"OTHER\"}}"), "E(OTHER) failed - ");
-    gives(MODEL_GEMINI, true, DATA("{\"error\":{\"code\":503,\"message\":\"busy\"}}"), "E(busy) failed - ");
+    gives(MODEL_GEMINI, DATA(G_PART("{\"text\":\"Hi\"}")), "T(Hi) unfinished -");
+    gives(MODEL_GEMINI, DATA(G_END("MAX_TOKENS")), "length 30/12/12/4");
+    gives(MODEL_GEMINI, DATA(G_END("SAFETY")), "E(SAFETY) failed 30/12/12/4");
+    gives(MODEL_GEMINI, DATA("{\"promptFeedback\":{\"blockReason\":\"OTHER\"}}"), "E(OTHER) failed -");
+    gives(MODEL_GEMINI, DATA("{\"error\":{\"code\":503,\"message\":\"busy\"}}"), "E(busy) failed -");
 }
 
 static void gemini_unstreamed(void)
 {
-    gives(MODEL_GEMINI, false, G_END("STOP"), "stopped 30/12/12/4 ");
-    gives(MODEL_GEMINI, false,
-        "[" G_PART("{\"text\":\"a\"}") ",\n" G_PART("{\"text\":\"b\"}") "," G_END("STOP") "]",
-        "T(a) T(b) stopped 30/12/12/4 g1");
+    gives(MODEL_GEMINI, G_END("STOP"), "stopped 30/12/12/4");
+    gives(MODEL_GEMINI, "[" G_PART("{\"text\":\"a\"}") ",\n" G_PART("{\"text\":\"b\"}") "," G_END("STOP") "]",
+        "T(a) T(b) stopped 30/12/12/4");
+}
+
+/* Whatever a head says or does not say. */
+static void first_byte_tells_documents_from_events(void)
+{
+    gives(MODEL_GEMINI, " \r\n\t" G_END("STOP"), "stopped 30/12/12/4");
+    gives(MODEL_GEMINI, "\xef\xbb\xbf" G_END("STOP"), "stopped 30/12/12/4");
+    gives(MODEL_GEMINI, "\xef\xbb\xbf\r\n\r\n" DATA(G_END("STOP")), "stopped 30/12/12/4");
+    gives(MODEL_GEMINI, ": {\n" DATA(G_END("STOP")), "stopped 30/12/12/4");
+    gives(MODEL_GEMINI, " \n", "unfinished -");
 }
 
 /* --- hostile --- */
@@ -378,13 +395,13 @@ static void what_is_no_json_fails_and_goes_on_failing(void)
 {
     for (int d = 0; d < MODEL_DIALECTS; d++) {
         enum model_dialect dialect = (enum model_dialect)d;
-        gives(dialect, true, DATA("{\"a\":") DATA("{}"), "error invalid_json");
-        gives(dialect, true, DATA("\xff"), "error invalid_utf8");
-        gives(dialect, false, "<html>", "error invalid_json");
-        gives(dialect, true, "<html>\n\n", "unfinished - ");
-        gives(dialect, true, "data:\n\n" DATA("[]") DATA("7") DATA("null") DATA("\"x\""), "unfinished - ");
-        gives(dialect, false, "[]", "unfinished - ");
-        gives(dialect, false, "7", "unfinished - ");
+        gives(dialect, DATA("{\"a\":") DATA("{}"), "error invalid_json");
+        gives(dialect, DATA("\xff"), "error invalid_utf8");
+        gives(dialect, "{<html>", "error invalid_json");
+        gives(dialect, "<html>\n\n", "unfinished -");
+        gives(dialect, "data:\n\n" DATA("[]") DATA("7") DATA("null") DATA("\"x\""), "unfinished -");
+        gives(dialect, "[]", "unfinished -");
+        gives(dialect, "7", "unfinished -");
     }
 }
 
@@ -414,9 +431,9 @@ static void wrong_kinds_are_passed_over(void)
                 snprintf(event, sizeof(event), "data: %s\n\n", doc);
                 cleanup_buf struct buf log;
                 buf_init(&log, 1000);
-                read_answer((enum model_dialect)d, true, event, strlen(event), WHOLE, 0, &log);
+                read_answer((enum model_dialect)d, event, strlen(event), WHOLE, 0, &log);
                 ASSERT_TRUE(!strstr(buf_str(&log), "error "));
-                read_answer((enum model_dialect)d, false, doc, strlen(doc), WHOLE, 0, &log);
+                read_answer((enum model_dialect)d, doc, strlen(doc), WHOLE, 0, &log);
                 ASSERT_TRUE(!strstr(buf_str(&log), "error "));
             }
         }
@@ -431,15 +448,15 @@ static void bounds_hold(void)
     static char blank[65536];
     memset(blank, ' ', sizeof(blank));
     buf_init(&log, 1 << 20);
-    ASSERT_INT(model_answer_new(MODEL_CHAT, false, log_event, &log, &a, &err), 0);
-    int rc = 0;
+    ASSERT_INT(model_answer_new(MODEL_CHAT, log_event, &log, &a, &err), 0);
+    int rc = model_answer_feed(a, "{", 1, &err);
     for (int i = 0; i < 300 && rc == 0; i++)
         rc = model_answer_feed(a, blank, sizeof(blank), &err);
     ASSERT_INT(rc, ARP_E_TOO_LARGE);
     ASSERT_INT(model_answer_feed(a, "x", 1, &err), ARP_E_TOO_LARGE);
     model_answer_free(a);
     /* More calls than anyone asks for at once. */
-    ASSERT_INT(model_answer_new(MODEL_CHAT, true, log_event, &log, &a, &err), 0);
+    ASSERT_INT(model_answer_new(MODEL_CHAT, log_event, &log, &a, &err), 0);
     rc = 0;
     for (int i = 0; i < 300 && rc == 0; i++) {
         char event[200];
@@ -501,7 +518,7 @@ static int feed_large_calls(enum model_dialect d, const char *head, const char *
     memset(arguments, 'x', 1u << 20);
     arguments[1u << 20] = '\0';
     buf_init(&event, 2u << 20);
-    ASSERT_INT(model_answer_new(d, true, take_none, NULL, &a, &err), 0);
+    ASSERT_INT(model_answer_new(d, take_none, NULL, &a, &err), 0);
     int rc = 0;
     for (int i = 0; i < 48 && rc == 0; i++) {
         buf_reset(&event);
@@ -544,8 +561,8 @@ static void damaged_answers_do_no_harm(void)
         cleanup_buf struct buf log, again;
         buf_init(&log, 1 << 20);
         buf_init(&again, 1 << 20);
-        read_answer((enum model_dialect)d, true, bytes, len, WHOLE, 0, &log);
-        read_answer((enum model_dialect)d, true, bytes, len, BYTES, 0, &again);
+        read_answer((enum model_dialect)d, bytes, len, WHOLE, 0, &log);
+        read_answer((enum model_dialect)d, bytes, len, BYTES, 0, &again);
         ASSERT_STR(buf_str(&log), buf_str(&again));
         free(bytes);
     }
@@ -563,7 +580,7 @@ static void listeners_refusal_is_sticky(void)
     struct arp_err err;
     enum model_finish finish;
     struct model_usage u;
-    ASSERT_INT(model_answer_new(MODEL_RESPONSES, true, refuse, NULL, &a, &err), 0);
+    ASSERT_INT(model_answer_new(MODEL_RESPONSES, refuse, NULL, &a, &err), 0);
     const char *text = R_DELTA("x");
     ASSERT_INT(model_answer_feed(a, text, strlen(text), &err), ARP_E_CONFLICT);
     err.msg[0] = '\0';
@@ -578,5 +595,6 @@ TEST_SUITE(model_answer_test, TEST(responses_text_calls_usage),
     TEST(chat_ends), TEST(chat_unstreamed), TEST(messages_text_calls_usage),
     TEST(messages_reasoning_and_hosted_tools_are_passed_over), TEST(messages_ends), TEST(messages_unstreamed),
     TEST(gemini_text_calls_usage), TEST(gemini_ends), TEST(gemini_unstreamed),
-    TEST(what_is_no_json_fails_and_goes_on_failing), TEST(wrong_kinds_are_passed_over), TEST(bounds_hold),
-    TEST(calls_are_bounded_together), TEST(damaged_answers_do_no_harm), TEST(listeners_refusal_is_sticky))
+    TEST(first_byte_tells_documents_from_events), TEST(what_is_no_json_fails_and_goes_on_failing),
+    TEST(wrong_kinds_are_passed_over), TEST(bounds_hold), TEST(calls_are_bounded_together),
+    TEST(damaged_answers_do_no_harm), TEST(listeners_refusal_is_sticky))

@@ -48,7 +48,8 @@ static void digest_of(const char *text, bool shape, char ret[SHA256_HEX_LEN + 1]
     cleanup_cjson cJSON *doc = NULL;
     struct arp_err err;
     ASSERT_INT(json_parse(text, strlen(text), &doc, &err), 0);
-    ASSERT_INT(model_canonical_digest(doc, shape, ret, &err), 0);
+    char other[SHA256_HEX_LEN + 1];
+    ASSERT_INT(model_canonical_digests(doc, shape ? other : ret, shape ? ret : other, &err), 0);
 }
 
 static void is_digest_of_text(const char *doc, bool shape, const char *canonical)
@@ -103,6 +104,23 @@ static void shape_has_no_results_of_tools(void)
         "{\"messages\":[{\"input\":{\"content\":\"x\",\"type\":\"tool_result\"}}]}");
 }
 
+/* Both digests are of one walk: what is left out of the shape must not be missing in the full form, nor anything behind it in either. */
+static void full_form_has_the_results_of_tools(void)
+{
+    static const char doc[] =
+        "{\"messages\":[{\"content\":[{\"type\":\"tool_result\",\"content\":[{\"type\":\"tool_result\","
+        "\"content\":"
+        "\"13:42:53\",\"id\":\"i\"}],\"is_error\":true,\"z\":1}],\"role\":\"user\"},{\"role\":\"tool\","
+        "\"content\":\"\"}],\"z\":2}";
+    is_digest_of_text(doc, false,
+        "{\"messages\":[{\"content\":[{\"content\":[{\"content\":\"<time>\",\"type\":\"tool_result\"}],"
+        "\"is_error\":true,\"type\":\"tool_result\",\"z\":1}],\"role\":\"user\"},{\"content\":\"\",\"role\":"
+        "\"tool\"}],\"z\":2}");
+    is_digest_of_text(doc, true,
+        "{\"messages\":[{\"content\":[{\"content\":null,\"is_error\":null,\"type\":\"tool_result\",\"z\":1}],"
+        "\"role\":\"user\"},{\"content\":null,\"role\":\"tool\"}],\"z\":2}");
+}
+
 static void digests_differ_where_requests_do(void)
 {
     static const char *const docs[] = {"{\"input\":\"a\"}", "{\"input\":\"b\"}", "{\"input\":[\"a\"]}",
@@ -141,4 +159,5 @@ static void large_document_is_hashed_whole(void)
 
 TEST_SUITE(model_canonical_test, TEST(what_differs_each_time_is_replaced),
     TEST(document_is_written_as_the_format_says), TEST(shape_has_no_results_of_tools),
-    TEST(digests_differ_where_requests_do), TEST(large_document_is_hashed_whole))
+    TEST(full_form_has_the_results_of_tools), TEST(digests_differ_where_requests_do),
+    TEST(large_document_is_hashed_whole))

@@ -10,7 +10,7 @@
 
 static const struct model_route responses = {.dialect = MODEL_RESPONSES}, chat = {.dialect = MODEL_CHAT},
                                 messages = {.dialect = MODEL_MESSAGES},
-                                gemini = {.dialect = MODEL_GEMINI, .streamed = true, .model = "gemini-x"};
+                                gemini = {.dialect = MODEL_GEMINI, .model = "gemini-x"};
 
 static int parse(const struct model_route *route, const char *body, struct model_request *ret)
 {
@@ -26,15 +26,14 @@ static void request_says_what_the_gateway_asks(void)
             "{\"model\":\"gpt\",\"stream\":true,\"tools\":[{\"type\":\"function\"}],\"input\":\"hi\"}", &r),
         0);
     ASSERT_STR(r.model, "gpt");
-    ASSERT_TRUE(r.streamed && r.has_tools && !r.continues && !r.hosted_tool);
+    ASSERT_TRUE(r.has_tools && !r.continues && !r.hosted_tool);
     model_request_done(&r);
     ASSERT_INT(parse(&chat, "{\"model\":null,\"messages\":[],\"tools\":[]}", &r), 0);
     ASSERT_STR(r.model, "");
-    ASSERT_TRUE(!r.streamed && !r.has_tools);
+    ASSERT_TRUE(!r.has_tools);
     model_request_done(&r);
     ASSERT_INT(parse(&gemini, "{\"model\":\"models/other\",\"contents\":[]}", &r), 0);
     ASSERT_STR(r.model, "gemini-x");
-    ASSERT_TRUE(r.streamed);
     model_request_done(&r);
 }
 

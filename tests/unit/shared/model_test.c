@@ -13,18 +13,17 @@ static void known_calls_have_their_dialect(void)
         const char *method, *path;
         enum model_dialect dialect;
         enum model_kind kind;
-        bool streamed;
         const char *model;
     } rows[] = {
-        {"POST", "/v1/responses", MODEL_RESPONSES, MODEL_GENERATE, false, ""},
-        {"POST", "/responses", MODEL_RESPONSES, MODEL_GENERATE, false, ""},
-        {"POST", "/api/openai/v1/chat/completions", MODEL_CHAT, MODEL_GENERATE, false, ""},
-        {"POST", "/v1/messages", MODEL_MESSAGES, MODEL_GENERATE, false, ""},
-        {"POST", "/v1/messages/count_tokens", MODEL_MESSAGES, MODEL_COUNT_TOKENS, false, ""},
-        {"POST", "/v1beta/models/gemini-2.5-pro:generateContent", MODEL_GEMINI, MODEL_GENERATE, false,
+        {"POST", "/v1/responses", MODEL_RESPONSES, MODEL_GENERATE, ""},
+        {"POST", "/responses", MODEL_RESPONSES, MODEL_GENERATE, ""},
+        {"POST", "/api/openai/v1/chat/completions", MODEL_CHAT, MODEL_GENERATE, ""},
+        {"POST", "/v1/messages", MODEL_MESSAGES, MODEL_GENERATE, ""},
+        {"POST", "/v1/messages/count_tokens", MODEL_MESSAGES, MODEL_COUNT_TOKENS, ""},
+        {"POST", "/v1beta/models/gemini-2.5-pro:generateContent", MODEL_GEMINI, MODEL_GENERATE,
             "gemini-2.5-pro"},
-        {"POST", "/models/m:streamGenerateContent", MODEL_GEMINI, MODEL_GENERATE, true, "m"},
-        {"GET", "/v1/models", MODEL_RESPONSES, MODEL_LIST, false, ""},
+        {"POST", "/models/m:streamGenerateContent", MODEL_GEMINI, MODEL_GENERATE, "m"},
+        {"GET", "/v1/models", MODEL_RESPONSES, MODEL_LIST, ""},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct model_route r;
@@ -32,7 +31,6 @@ static void known_calls_have_their_dialect(void)
         ASSERT_INT(model_route_of(rows[i].method, rows[i].path, &r, &err), 0);
         ASSERT_INT(r.dialect, rows[i].dialect);
         ASSERT_INT(r.kind, rows[i].kind);
-        ASSERT_INT(r.streamed, rows[i].streamed);
         ASSERT_STR(r.model, rows[i].model);
     }
 }

@@ -179,6 +179,25 @@ static void blobs_over_the_limit_are_not_kept(void)
     free(bytes);
 }
 
+/* A full run's requests have thousands of parts. */
+static void blob_that_is_not_kept_costs_no_file(void)
+{
+    struct ledger *l = open_new();
+    struct rlimit was;
+    char *bytes = calloc(1, LIMIT_BLOB + 1), hex[SHA256_HEX_LEN + 1], want[SHA256_HEX_LEN + 1];
+    bool kept = true;
+    sha256_hex_of(bytes, LIMIT_BLOB + 1, want);
+    ASSERT_INT(getrlimit(RLIMIT_NOFILE, &was), 0);
+    setrlimit(RLIMIT_NOFILE, &(struct rlimit){0, was.rlim_max});
+    int rc = ledger_blob(l, bytes, LIMIT_BLOB + 1, hex, &kept, NULL);
+    setrlimit(RLIMIT_NOFILE, &was);
+    ASSERT_INT(rc, 0);
+    ASSERT_TRUE(!kept);
+    ASSERT_STR(hex, want);
+    ASSERT_INT(ledger_close(l, NULL), 0);
+    free(bytes);
+}
+
 /* More could not be collected, and the run never be finished. */
 static void a_full_ledger_has_room_for_short_lines(void)
 {
@@ -206,4 +225,5 @@ static void a_full_ledger_has_room_for_short_lines(void)
 TEST_SUITE(ledger_test, TEST(lines_are_chained_and_on_disk_at_once),
     TEST(lines_over_the_limit_leave_no_trace), TEST(a_full_disk_leaves_whole_lines),
     TEST(a_run_has_one_ledger), TEST(blobs_are_kept_once_under_their_digest),
-    TEST(blobs_over_the_limit_are_not_kept), TEST(a_full_ledger_has_room_for_short_lines))
+    TEST(blobs_over_the_limit_are_not_kept), TEST(blob_that_is_not_kept_costs_no_file),
+    TEST(a_full_ledger_has_room_for_short_lines))

@@ -119,7 +119,7 @@ static bool request(const char *body, const char **ret_sent, struct refusal *why
     struct model_request r;
     ASSERT_INT(model_route_of("POST", "/v1/responses", &route, NULL), 0);
     ASSERT_INT(model_request_parse(&route, body, strlen(body), &r, NULL), 0);
-    bool ok = policy_request(&provider, &r, &route, ret_sent, why);
+    bool ok = policy_request(&provider, &r, ret_sent, why);
     model_request_done(&r);
     return ok;
 }
