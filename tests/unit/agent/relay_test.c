@@ -562,7 +562,7 @@ static void built_in_engine_is_told_of_a_cut(void)
     ask_inside(false, ARP_E_IO);
 }
 
-static void built_in_engine_gives_up_at_its_deadline(void)
+static void built_in_engine_gives_up_at_its_deadline_and_not_before(void)
 {
     struct arp_err err = {0};
     int status = 0;
@@ -575,6 +575,7 @@ static void built_in_engine_gives_up_at_its_deadline(void)
         .on_bytes = on_bytes,
         .idle = idle};
     ASSERT_INT(relay_ask(relay, &q, &status, &err), ARP_E_TIMEOUT);
+    ASSERT_TRUE(clock_mono_ns() >= q.deadline_ns);
     ASSERT_TRUE(take_record(NULL).cut);
     close_run();
 }
@@ -650,7 +651,7 @@ TEST_SUITE_WITH(relay_test, set_up, tear_down, TEST(call_passes_both_ways_and_is
     TEST(client_that_leaves_while_it_waits_is_told_to_the_orchestrator),
     TEST(slow_client_holds_the_upload_back), TEST(second_reader_is_refused_and_a_torn_frame_ends_its_call),
     TEST(end_of_the_run_cuts_what_is_open), TEST(built_in_engine_asks_the_same_way),
-    TEST(built_in_engine_is_told_of_a_cut), TEST(built_in_engine_gives_up_at_its_deadline),
+    TEST(built_in_engine_is_told_of_a_cut), TEST(built_in_engine_gives_up_at_its_deadline_and_not_before),
     TEST(built_in_engine_gives_up_on_an_answer_without_end),
     TEST(reader_of_an_earlier_run_gets_nothing_of_the_next), TEST(requests_that_come_in_are_bounded_together),
     TEST(calls_of_a_run_are_counted))
