@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent/engine.intern.h"
+#include "agent/filerights.h"
 #include "shared/fd.h"
 #include "shared/hash.h"
 #include "shared/utf8.h"
@@ -180,16 +180,10 @@ static int replace_file(int dir_fd, const char *name, const struct buf *content,
 int engine_put_file(
     const struct engine_context *c, const char *name, const struct buf *content, struct arp_err *err)
 {
-    uid_t old_uid = (uid_t)syscall(SYS_setfsuid, -1);
-    gid_t old_gid = (gid_t)syscall(SYS_setfsgid, -1);
-    /* Of this thread alone: raw. They report no errors, so ask again. */
-    syscall(SYS_setfsgid, c->gid);
-    syscall(SYS_setfsuid, c->uid);
-    int rc = (uid_t)syscall(SYS_setfsuid, -1) == c->uid && (gid_t)syscall(SYS_setfsgid, -1) == c->gid
+    int rc = file_rights_take(c->uid, c->gid)
                  ? replace_file(c->home_fd, name, content, err)
-                 : arp_fail(err, ARP_E_IO, 0, "become the workload's user for '%s'", name);
-    syscall(SYS_setfsuid, old_uid);
-    syscall(SYS_setfsgid, old_gid);
+                 : arp_fail(err, ARP_E_IO, 0, "take the file rights of the workload for '%s'", name);
+    file_rights_restore();
     return rc ? arp_wrap(err, "%s", c->home) : 0;
 }
 

@@ -12,10 +12,10 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/filerights.h"
 #include "agent/shellwords.h"
 #include "agent/treekill.h"
 #include "shared/clock.h"
@@ -31,23 +31,11 @@ _Static_assert(SH_ARGV_BYTES == LIMIT_ARGV_BYTES && SH_ARGV_ITEMS == LIMIT_ARGV_
 
 /* --- what the kernel tells --- */
 
-/* This thread's file rights: those of uid, or the agent's own again. The kernel shows exe and cwd of a process to its own uid only. */
-static void take_rights(uid_t uid, gid_t gid)
-{
-    syscall(SYS_setfsgid, gid);
-    syscall(SYS_setfsuid, uid);
-    if ((uid_t)syscall(SYS_setfsuid, uid) != uid || (gid_t)syscall(SYS_setfsgid, gid) != gid)
-        abort(); /* never go on with the wrong ones */
-}
-
+/* The kernel shows exe and cwd of a process to its own uid only. */
 static void take_peer_rights(const struct shim_host *h)
 {
-    take_rights((uid_t)h->spec->uid, (gid_t)h->spec->uid);
-}
-
-static void take_own_rights(void)
-{
-    take_rights(geteuid(), getegid());
+    if (!file_rights_take((uid_t)h->spec->uid, (gid_t)h->spec->uid))
+        abort(); /* never go on with the wrong ones */
 }
 
 bool shim_peer_is_shim(const struct shim_host *h, pid_t pid, char *ret_cwd)
@@ -61,7 +49,7 @@ bool shim_peer_is_shim(const struct shim_host *h, pid_t pid, char *ret_cwd)
     snprintf(path, sizeof(path), "/proc/%d/cwd", (int)pid);
     if (good && ret_cwd)
         n = readlink(path, ret_cwd, PATH_MAX - 1);
-    take_own_rights();
+    file_rights_restore();
     if (good && ret_cwd)
         ret_cwd[n > 0 ? n : 0] = 0;
     return good && n >= 0;
@@ -243,7 +231,7 @@ static bool start(struct shim_host *h, struct shim_peer *p, const char *cwd)
     take_peer_rights(h);
     good = good && open_lane(h, &p->lanes[0], &fds[SH_SHELL_OUT], &fds[SH_BACK_OUT]) &&
            open_lane(h, &p->lanes[1], &fds[SH_SHELL_ERR], &fds[SH_BACK_ERR]);
-    take_own_rights();
+    file_rights_restore();
     p->start_ns = clock_mono_ns();
     good = good && grant(p->socket, fds);
     for (int i = 0; i < SH_FDS; i++)
