@@ -149,31 +149,31 @@ void engine_start_done(struct engine_start *s)
 
 /* --- configuration --- */
 
-/* In place of whatever is there: a folder can't be replaced, but it can be moved out of the way. */
-static int put_in_place(int dir_fd, const char *temp, const char *name)
+/* A folder can't be replaced by a file, but it can be moved out of the way. */
+static int move_away(int dir_fd, const char *name, struct arp_err *err)
 {
-    if (renameat(dir_fd, temp, dir_fd, name) == 0)
-        return 0;
-    return errno == EISDIR ? renameat2(dir_fd, temp, dir_fd, name, RENAME_EXCHANGE) : -1;
+    unsigned char nonce[8];
+    char away[2 * sizeof(nonce) + sizeof(".arp-")] = ".arp-";
+    random_bytes(nonce, sizeof(nonce)); /* no name that could be taken beforehand */
+    hex_encode(nonce, sizeof(nonce), away + strlen(away));
+    return renameat(dir_fd, name, dir_fd, away) < 0 ? arp_fail(err, ARP_E_IO, errno, "move '%s' away", name)
+                                                    : 0;
 }
 
 /* A new file of that name. By the ids of the calling thread, who owns the folder. */
 static int replace_file(int dir_fd, const char *name, const struct buf *content, struct arp_err *err)
 {
-    unsigned char nonce[8];
-    char temp[2 * sizeof(nonce) + sizeof(".arp-")] = ".arp-";
-    random_bytes(nonce, sizeof(nonce)); /* no name that could be taken beforehand */
-    hex_encode(nonce, sizeof(nonce), temp + strlen(temp));
+    struct arp_err cause = {0};
     if (fchmod(dir_fd, 0700) < 0)
         return arp_fail(err, ARP_E_IO, errno, "mode of the folder");
-    cleanup_fd int fd = openat(dir_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return arp_fail(err, ARP_E_IO, errno, "create '%s'", name);
-    int rc = fd_write_all(fd, buf_str(content), content->len, err);
-    if (rc == 0 && put_in_place(dir_fd, temp, name) < 0)
-        rc = arp_fail(err, ARP_E_IO, errno, "replace '%s'", name);
-    if (rc)
-        unlinkat(dir_fd, temp, 0);
+    int rc = file_write_durable(dir_fd, name, buf_str(content), content->len, 0600, &cause);
+    if (rc && cause.sys_errno == EISDIR) {
+        rc = move_away(dir_fd, name, &cause);
+        if (rc == 0)
+            rc = file_write_durable(dir_fd, name, buf_str(content), content->len, 0600, &cause);
+    }
+    if (rc && err)
+        *err = cause;
     return rc;
 }
 
