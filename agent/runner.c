@@ -257,7 +257,8 @@ int runner_open_box(struct runner *r, const struct runner_box *want, struct box 
 void runner_engines(struct runner *r, const char *only, struct engine_info ret[ENGINES])
 {
     struct arp_err why = {0};
-    bool has_shim = shim_probe(ENGINE_SHELL_PROGRAM, SANDBOX_UID, &why) == 0;
+    bool has_clis = !only || strcmp(only, "auto") == 0 || engine_find(only);
+    bool has_shim = !has_clis || shim_probe(ENGINE_SHELL_PROGRAM, SANDBOX_UID, &why) == 0;
     pthread_mutex_lock(&r->engines_lock);
     engine_probe(r->exehash, has_shim ? NULL : why.msg, only, ret);
     for (int i = 0; i < ENGINES; i++) {
