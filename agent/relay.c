@@ -493,12 +493,7 @@ int relay_start(struct relay **ret, struct arp_err *err)
     struct relay *r = calloc(1, sizeof(*r));
     if (!r)
         return arp_fail(err, ARP_E_NOMEM, 0, "relay");
-    /* Recursive: an answer is read under the lock, and what it says comes back here. */
-    pthread_mutexattr_t attr;
-    pthread_mutexattr_init(&attr);
-    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
-    pthread_mutex_init(&r->lock, &attr);
-    pthread_mutexattr_destroy(&attr);
+    pthread_mutex_init(&r->lock, NULL);
     r->items_end = &r->items;
     r->frames_end = &r->frames;
     r->wake_fd = epoll_create1(EPOLL_CLOEXEC);
