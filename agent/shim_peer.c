@@ -157,16 +157,7 @@ static bool make_text(struct command *c)
 {
     size_t at = shellwords_command(c->argv, c->argc);
     c->shell = at > 0;
-    if (c->shell) {
-        c->text = strdup(c->argv[at]);
-        return c->text != NULL;
-    }
-    struct buf text;
-    buf_init(&text, 4 * LIMIT_ARGV_BYTES + 4 * LIMIT_ARGV_ITEMS);
-    shellwords_quote(&text, c->argv, c->argc);
-    c->text = buf_error(&text, NULL) ? NULL : buf_steal(&text);
-    buf_done(&text);
-    return c->text != NULL;
+    return command_make_text(c, at, NULL) == 0;
 }
 
 /* The event of a hello. NULL when the message is not one, or without memory. */
