@@ -92,6 +92,7 @@ static void line_open(struct json *j, struct buf *b, const struct loop *l, const
 static void line_close(struct json *j, struct buf *b, const struct loop *l)
 {
     json_obj_close(j);
+    buf_append_char(b, '\n');
     if (!b->error)
         l->spec->line(l->spec->ctx, b->data, b->len);
     buf_done(b);

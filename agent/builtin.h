@@ -42,7 +42,7 @@ struct builtin_spec {
     int (*idle)(void *ctx);
     int (*shell)(void *ctx, const char *command, int64_t timeout_ms, struct builtin_shell_result *ret,
         struct arp_err *err);
-    /* One line of the transcript, without LF. */
+    /* One line of the transcript, with its LF. */
     void (*line)(void *ctx, const char *line, size_t len);
     void *ctx; /* of all of them */
 };

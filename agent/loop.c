@@ -41,7 +41,6 @@ static void line(void *ctx, const char *text, size_t len)
 {
     struct loop *l = ctx;
     transcript_feed(&l->transcript, text, len);
-    transcript_feed(&l->transcript, "\n", 1);
 }
 
 static void file_name(const char *thread_id, char ret[UUID_LEN + 8])
