@@ -94,7 +94,7 @@ static void line_close(struct json *j, struct buf *b, const struct loop *l)
     json_obj_close(j);
     buf_append_char(b, '\n');
     if (!b->error)
-        l->spec->line(l->spec->ctx, b->data, b->len);
+        l->spec->line(l->spec->io_ctx, b->data, b->len);
     buf_done(b);
 }
 

@@ -38,13 +38,14 @@ struct builtin_spec {
     struct repofiles files;
     /* As relay_ask; deadline_ns, cancel_fd, on_bytes, idle of the request are set. */
     int (*ask)(void *ctx, const struct relay_request *q, int *ret_status, struct arp_err *err);
+    /* One line of the transcript, with its LF. */
+    void (*line)(void *ctx, const char *line, size_t len);
+    void *io_ctx; /* of these two */
     /* Called while waiting for the model: takes the relay's items, sends heartbeats. Returns the ms until it wants to be called again. NULL: none. */
     int (*idle)(void *ctx);
     int (*shell)(void *ctx, const char *command, int64_t timeout_ms, struct builtin_shell_result *ret,
         struct arp_err *err);
-    /* One line of the transcript, with its LF. */
-    void (*line)(void *ctx, const char *line, size_t len);
-    void *ctx; /* of all of them */
+    void *ctx; /* of idle and shell */
 };
 
 enum builtin_end { BUILTIN_SUCCEEDED, BUILTIN_FAILED, BUILTIN_TIMEOUT, BUILTIN_CANCELLED };

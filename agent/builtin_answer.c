@@ -166,7 +166,7 @@ void builtin_ask(const struct builtin_spec *spec, const char *body, size_t len, 
         .idle = on_idle,
         .ctx = &q};
     struct arp_err err = {0};
-    int rc = spec->ask(spec->ctx, &r, &q.status, &err);
+    int rc = spec->ask(spec->io_ctx, &r, &q.status, &err);
     ret->status = q.status;
     if (rc == 0 && (q.status < 200 || q.status > 299)) {
         tell_refusal(&q);

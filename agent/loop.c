@@ -24,19 +24,6 @@ static int ask(void *ctx, const struct relay_request *q, int *ret_status, struct
     return relay_ask(l->spec->relay, q, ret_status, err);
 }
 
-static int idle(void *ctx)
-{
-    const struct loop *l = ctx;
-    return l->spec->idle(l->spec->ctx);
-}
-
-static int shell(
-    void *ctx, const char *command, int64_t timeout_ms, struct builtin_shell_result *ret, struct arp_err *err)
-{
-    const struct loop *l = ctx;
-    return l->spec->shell(l->spec->ctx, command, timeout_ms, ret, err);
-}
-
 static void line(void *ctx, const char *text, size_t len)
 {
     struct loop *l = ctx;
@@ -98,10 +85,11 @@ static int run(
         .earlier_len = earlier->len,
         .files = {.repo_fd = s->repo_fd, .repo_path = repo, .uid = s->uid, .gid = s->gid},
         .ask = ask,
-        .idle = idle,
-        .shell = shell,
         .line = line,
-        .ctx = l};
+        .io_ctx = l,
+        .idle = s->idle,
+        .shell = s->shell,
+        .ctx = s->ctx};
     builtin_run(&spec, &result);
     engine_tell_text(story, buf_str(&result.final_text));
     engine_tell_end(story, result.end != BUILTIN_SUCCEEDED, result.message);
