@@ -56,7 +56,7 @@ static int on_event(void *ctx, const struct model_event *e, struct arp_err *err)
     case MODEL_ERROR:
         q->told = true;
         snprintf(a->message, sizeof(a->message), "the model's answer failed: %.*s",
-            (int)utf8_cut(e->text, e->len, e->len < 300 ? e->len : 300), e->text);
+            (int)utf8_cut(e->text, e->len, 300), e->text);
         break;
     }
     return 0;
