@@ -197,7 +197,6 @@ static void count(struct loop *l, const struct builtin_answer *a)
     l->tokens += tokens;
     l->context = tokens;
     l->result->steps++;
-    model_usage_add(&l->result->usage, &a->usage);
 }
 
 /* The request for the conversation as it is. */

@@ -57,7 +57,6 @@ struct builtin_result {
     struct buf
         conversation; /* JSON lines, for the next run of the thread; empty when the model answered nothing: what there was before still holds */
     uint64_t steps;   /* whole answers */
-    struct model_usage usage; /* of the whole answers, as far as the provider said */
 };
 
 /* Always ends with a result; builtin_result_done. */
