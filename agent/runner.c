@@ -46,7 +46,7 @@ int runner_new(const struct runner_config *config, struct runner **ret, struct a
     r->exehash = exehash_new();
     int rc = r->exehash ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "runner");
     if (rc == 0)
-        rc = seccomp_compile(SECCOMP_HELPER, NULL, &r->helper, err);
+        rc = seccomp_compile(SECCOMP_HELPER, false, NULL, &r->helper, err);
     if (rc == 0)
         rc = snapshot_start(config->reaper, config->workspace->root, r->helper, &r->snapshot, err);
     if (rc == 0)
@@ -220,7 +220,7 @@ int runner_seccomp(struct runner *r, enum seccomp_profile p, bool gateway, const
     struct seccomp_prog **known = &r->programs[p][gateway];
     int rc = 0;
     if (!*known)
-        rc = gateway ? seccomp_compile_gateway(p, NULL, known, err) : seccomp_compile(p, NULL, known, err);
+        rc = seccomp_compile(p, gateway, NULL, known, err);
     *ret = *known;
     pthread_mutex_unlock(&r->lock);
     return rc;

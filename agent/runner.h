@@ -53,7 +53,7 @@ void runner_shutdown(struct runner *r);
 void runner_free(struct runner *r);
 
 const struct runner_config *runner_config(const struct runner *r);
-/* The programs of a built-in profile, compiled when first asked for; gateway: those of seccomp_compile_gateway. Errors: those of
+/* The programs of a built-in profile, compiled when first asked for; gateway: with streams_only. Errors: those of
  * seccomp_compile. */
 int runner_seccomp(struct runner *r, enum seccomp_profile p, bool gateway, const struct seccomp_prog **ret,
     struct arp_err *err);
