@@ -368,7 +368,7 @@ int relay_check_run_locked(const struct relay *r, const char *run_id, struct arp
     return 0;
 }
 
-int relay_reader_attach(struct relay *r, const char *run_id, struct relay_sleep sleep, struct arp_err *err)
+int relay_reader_attach(struct relay *r, const char *run_id, struct stream_sleep sleep, struct arp_err *err)
 {
     lock(r);
     int rc = relay_check_run_locked(r, run_id, err);

@@ -32,8 +32,8 @@ struct call {
     bool fetched; /* its frame was taken */
     bool counted; /* its record waits or was taken */
     char content_type[RELAY_TYPE_MAX], retry_after[64];
-    struct buf bytes;         /* of the answer, for the client */
-    struct relay_sleep sleep; /* of the upload */
+    struct buf bytes;          /* of the answer, for the client */
+    struct stream_sleep sleep; /* of the upload */
     bool upload_parked;
     int64_t asked_ns;
     struct sha256 *hash;         /* of the answer */
@@ -65,7 +65,7 @@ struct relay {
     bool reading, reader_parked;
     uint64_t opened,
         reader_opened; /* count of relay_open, now and when the reader attached: it is not the next run's */
-    struct relay_sleep reader;
+    struct stream_sleep reader;
     struct relay_item *items, **items_end;
     struct relay_item *last_text; /* that text can be added to; NULL for none */
     size_t text_bytes;

@@ -58,7 +58,7 @@ static void open_answer(struct call *c, int status)
 }
 
 int relay_upload_begin(struct relay *r, const char *run_id, uint64_t call, int status,
-    const char *content_type, const char *retry_after, struct relay_sleep sleep, struct relay_upload **ret,
+    const char *content_type, const char *retry_after, struct stream_sleep sleep, struct relay_upload **ret,
     struct arp_err *err)
 {
     struct arp_err why = {0};
