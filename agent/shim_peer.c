@@ -38,7 +38,8 @@ static void take_peer_rights(const struct shim_host *h)
         abort(); /* never go on with the wrong ones */
 }
 
-bool shim_peer_is_shim(const struct shim_host *h, pid_t pid, char *ret_cwd)
+/* Is process pid the program, and what is its working directory? ret_cwd: PATH_MAX bytes, NULL for not asked. */
+static bool is_shim(const struct shim_host *h, pid_t pid, char *ret_cwd)
 {
     char path[48];
     struct stat st;
@@ -234,7 +235,7 @@ static void hello(struct shim_host *h, struct shim_peer *p)
 {
     char cwd[PATH_MAX];
     const char *why = NULL;
-    if (!shim_peer_is_shim(h, p->pid, cwd))
+    if (!is_shim(h, p->pid, cwd))
         why = "this is not the shell shim";
     else if (h->granted >= h->spec->max_lines || atomic_load(&h->log_full))
         why = "the run has as many commands as its log may hold";
@@ -382,7 +383,7 @@ struct shim_peer *shim_peer_new(struct shim_host *h, int fd, pid_t pid)
             .pid = pid,
             .since_ns = clock_mono_ns(),
             .lanes = {{.in = -1, .out = -1}, {.in = -1, .out = -1}}};
-    if (p && shim_peer_is_shim(h, pid, NULL) && watch(h, fd, EPOLLIN, &p->readable))
+    if (p && is_shim(h, pid, NULL) && watch(h, fd, EPOLLIN, &p->readable))
         return p;
     close(fd); /* a word would be lost: a close with a hello unread is a reset */
     free(p);
