@@ -422,7 +422,7 @@ void builtin_run(const struct builtin_spec *spec, struct builtin_result *ret)
     struct loop l = {.spec = spec, .result = ret};
     *ret = (struct builtin_result){.end = BUILTIN_FAILED};
     buf_init(&ret->final_text, BUILTIN_TEXT_MAX);
-    buf_init(&ret->conversation, MODEL_REQUEST_MAX * 4ul);
+    buf_init(&ret->conversation, BUILTIN_TALK_LINES_MAX);
     begin(&l);
     while (!l.ended)
         step(&l);

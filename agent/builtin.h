@@ -55,7 +55,7 @@ struct builtin_result {
     char message[ARP_ERR_MSG_MAX]; /* why it did not succeed, "" else */
     struct buf final_text;         /* of the last answer with a text */
     struct buf
-        conversation; /* JSON lines, for the next run of the thread; empty when the model answered nothing: what there was before still holds */
+        conversation; /* JSON lines, for the next run of the thread; empty when the model answered nothing, or when they are more than could be read back: what there was before still holds */
     uint64_t steps;   /* whole answers */
 };
 

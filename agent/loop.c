@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/builtin_codec.h"
 #include "agent/engine.intern.h"
 #include "agent/transcript.h"
 #include "shared/fd.h"
@@ -103,7 +104,7 @@ int loop_run(const struct loop_spec *spec, struct engine_story *story, char ret_
 {
     struct loop l = {.spec = spec};
     cleanup_buf struct buf earlier;
-    buf_init(&earlier, LOOP_CONVERSATION_MAX);
+    buf_init(&earlier, BUILTIN_TALK_LINES_MAX);
     ret_hex[0] = 0;
     cleanup_fd int home = workspace_engine_home(spec->workspace, "builtin", 0, 0, err);
     int rc = home < 0 ? home : 0;
