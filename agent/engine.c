@@ -71,6 +71,14 @@ void engine_probe(
     }
 }
 
+void engine_info_put(struct json *j, const struct engine_info *e)
+{
+    json_kstr(j, "name", e->name);
+    json_kstr(j, "version", e->version[0] ? e->version : NULL);
+    json_kstr(j, "path", e->path[0] ? e->path : NULL);
+    json_kdigest(j, "sha256", e->sha256);
+}
+
 /* The built-in engine speaks what it has a codec for. */
 static bool speaks(int id, const struct run_request *req)
 {
