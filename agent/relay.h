@@ -24,7 +24,7 @@
 #define RELAY_PATIENCE_MS 30000
 /* Bytes of an answer that wait for a slow client, per call. */
 #define RELAY_ANSWER_BYTES (256u << 10)
-/* Requests that wait for the orchestrator or are being received, of all calls together; more are answered with 503. */
+/* Requests whose answer has not begun, or that are being received, of all calls together; more are answered with 503. */
 #define RELAY_BODIES_BYTES (64u << 20)
 /* Calls of one run: each is a line of events.jsonl, and the workload makes as many as it likes. More are answered with 503. */
 #define RELAY_CALLS_MAX 20000
@@ -75,7 +75,8 @@ void relay_items_free(struct relay_item *list);
 
 /* --- for the agent's API --- */
 
-/* GET /run/<id>/model. A reader attaches, takes bytes, detaches. take: > 0 bytes, 0 after parking (park is called), RELAY_END. park and wake are
+/* GET /run/<id>/model. A reader attaches, takes bytes, detaches; the next one gets the frames of calls whose answer has not begun once more, in order.
+ * take: > 0 bytes, 0 after parking (park is called), RELAY_END. park and wake are
  * called under the relay's lock. Errors of attach: ARP_E_NOT_FOUND (no such run is open), ARP_E_CONFLICT (there is a reader). */
 #define RELAY_END ((ssize_t)-1)
 int relay_reader_attach(struct relay *r, const char *run_id, struct stream_sleep sleep, struct arp_err *err);

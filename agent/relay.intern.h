@@ -60,7 +60,9 @@ struct relay {
     uint64_t next_call;
     struct call *calls;
     struct frame *frames, **frames_end;
-    size_t waiting;   /* bytes of frames */
+    /* Read, of calls whose answer has not begun: the next reader gets them again. */
+    struct frame *taken, **taken_end;
+    size_t waiting;   /* bytes of both */
     size_t receiving; /* bytes of requests that are not whole yet */
     bool reading, reader_parked;
     uint64_t opened,
@@ -99,6 +101,8 @@ void call_hang_up_locked(struct call *c);
 int relay_check_run_locked(const struct relay *r, const char *run_id, struct arp_err *err);
 int relay_add_text_locked(
     struct relay *r, const struct call *c, const char *text, size_t len, struct arp_err *err);
+/* The answer begins, or there will be none: no reader needs the call's frame again. */
+void call_drop_frame_locked(struct call *c);
 /* The call is over: its record waits for the run thread. Once. */
 void call_count_locked(struct call *c);
 /* Free it when neither client nor upload holds it. */

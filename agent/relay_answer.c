@@ -75,6 +75,7 @@ int relay_upload_begin(struct relay *r, const char *run_id, uint64_t call, int s
         c->sleep = sleep;
         open_answer(c, status);
         c->state = CALL_ANSWERING;
+        call_drop_frame_locked(c);
         c->client.wake(c->client.ctx);
         u->call = c;
         *ret = u;
