@@ -75,9 +75,9 @@ void relay_items_free(struct relay_item *list);
 
 /* --- for the agent's API --- */
 
-/* GET /run/<id>/model. A reader attaches, takes bytes, detaches; the next one gets the frames of calls whose answer has not begun once more, in order.
- * take: > 0 bytes, 0 after parking (park is called), RELAY_END. park and wake are
- * called under the relay's lock. Errors of attach: ARP_E_NOT_FOUND (no such run is open), ARP_E_CONFLICT (there is a reader). */
+/* GET /run/<id>/model. A reader attaches, takes bytes, detaches; the next one gets the frames of calls whose answer has not begun once more, in
+ * order. take: > 0 bytes, 0 after parking (park is called), RELAY_END. park and wake are called under the relay's lock.
+ * Errors of attach: ARP_E_NOT_FOUND (no such run is open), ARP_E_CONFLICT (there is a reader). */
 #define RELAY_END ((ssize_t)-1)
 int relay_reader_attach(struct relay *r, const char *run_id, struct stream_sleep sleep, struct arp_err *err);
 ssize_t relay_reader_take(struct relay *r, char *ret, size_t max);
