@@ -24,7 +24,7 @@ struct box_spec {
     const char *const *vars; /* environment of commands, NULL-terminated; NULL: env's */
     const char *workspace;   /* absolute; commands may write to its repo/ */
     const char *home;        /* one more directory they may write to; NULL for none */
-    uint16_t connect_port;   /* as in struct launcher_box; seccomp must then be of seccomp_compile_gateway */
+    uint16_t connect_port;   /* as in struct launcher_box; seccomp must then be streams_only */
 };
 
 struct box;

@@ -92,8 +92,9 @@ static void line_open(struct json *j, struct buf *b, const struct loop *l, const
 static void line_close(struct json *j, struct buf *b, const struct loop *l)
 {
     json_obj_close(j);
+    buf_append_char(b, '\n');
     if (!b->error)
-        l->spec->line(l->spec->ctx, b->data, b->len);
+        l->spec->line(l->spec->io_ctx, b->data, b->len);
     buf_done(b);
 }
 
@@ -196,7 +197,6 @@ static void count(struct loop *l, const struct builtin_answer *a)
     l->tokens += tokens;
     l->context = tokens;
     l->result->steps++;
-    model_usage_add(&l->result->usage, &a->usage);
 }
 
 /* The request for the conversation as it is. */
@@ -422,7 +422,7 @@ void builtin_run(const struct builtin_spec *spec, struct builtin_result *ret)
     struct loop l = {.spec = spec, .result = ret};
     *ret = (struct builtin_result){.end = BUILTIN_FAILED};
     buf_init(&ret->final_text, BUILTIN_TEXT_MAX);
-    buf_init(&ret->conversation, MODEL_REQUEST_MAX * 4ul);
+    buf_init(&ret->conversation, BUILTIN_TALK_LINES_MAX);
     begin(&l);
     while (!l.ended)
         step(&l);

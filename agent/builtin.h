@@ -38,13 +38,14 @@ struct builtin_spec {
     struct repofiles files;
     /* As relay_ask; deadline_ns, cancel_fd, on_bytes, idle of the request are set. */
     int (*ask)(void *ctx, const struct relay_request *q, int *ret_status, struct arp_err *err);
+    /* One line of the transcript, with its LF. */
+    void (*line)(void *ctx, const char *line, size_t len);
+    void *io_ctx; /* of these two */
     /* Called while waiting for the model: takes the relay's items, sends heartbeats. Returns the ms until it wants to be called again. NULL: none. */
     int (*idle)(void *ctx);
     int (*shell)(void *ctx, const char *command, int64_t timeout_ms, struct builtin_shell_result *ret,
         struct arp_err *err);
-    /* One line of the transcript, without LF. */
-    void (*line)(void *ctx, const char *line, size_t len);
-    void *ctx; /* of all of them */
+    void *ctx; /* of idle and shell */
 };
 
 enum builtin_end { BUILTIN_SUCCEEDED, BUILTIN_FAILED, BUILTIN_TIMEOUT, BUILTIN_CANCELLED };
@@ -54,9 +55,8 @@ struct builtin_result {
     char message[ARP_ERR_MSG_MAX]; /* why it did not succeed, "" else */
     struct buf final_text;         /* of the last answer with a text */
     struct buf
-        conversation; /* JSON lines, for the next run of the thread; empty when the model answered nothing: what there was before still holds */
+        conversation; /* JSON lines, for the next run of the thread; empty when the model answered nothing, or when they are more than could be read back: what there was before still holds */
     uint64_t steps;   /* whole answers */
-    struct model_usage usage; /* of the whole answers, as far as the provider said */
 };
 
 /* Always ends with a result; builtin_result_done. */

@@ -56,7 +56,7 @@ static int on_event(void *ctx, const struct model_event *e, struct arp_err *err)
     case MODEL_ERROR:
         q->told = true;
         snprintf(a->message, sizeof(a->message), "the model's answer failed: %.*s",
-            (int)utf8_cut(e->text, e->len, e->len < 300 ? e->len : 300), e->text);
+            (int)utf8_cut(e->text, e->len, 300), e->text);
         break;
     }
     return 0;
@@ -151,7 +151,7 @@ void builtin_ask(const struct builtin_spec *spec, const char *body, size_t len, 
         .idle = on_idle,
         .ctx = &q};
     struct arp_err err = {0};
-    int rc = spec->ask(spec->ctx, &r, &q.status, &err);
+    int rc = spec->ask(spec->io_ctx, &r, &q.status, &err);
     ret->status = q.status;
     if (rc == 0 && (q.status < 200 || q.status > 299)) {
         tell_refusal(&q);

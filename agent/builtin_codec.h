@@ -16,6 +16,8 @@
 /* All texts of a talk: what fits into a request when half of the bytes are escaped. */
 #define BUILTIN_TALK_BYTES (16u << 20)
 #define BUILTIN_TALK_ITEMS 8000u
+/* A talk as JSON lines, kept for the next run and read back by it, which has to fit them into a request. */
+#define BUILTIN_TALK_LINES_MAX (2u * BUILTIN_TALK_BYTES)
 /* The last items are never elided: what the model works on now. */
 #define BUILTIN_TALK_FRESH 10u
 

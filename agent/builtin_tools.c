@@ -36,17 +36,6 @@ void builtin_output_add(struct builtin_output *o, const char *bytes, size_t len)
     o->tail_len += len;
 }
 
-/* Length of bytes without the beginning of a character that is not whole. */
-static size_t whole_characters(const char *bytes, size_t len)
-{
-    size_t at = len;
-    while (at > 0 && len - at < 3 && ((unsigned char)bytes[at - 1] & 0xc0) == 0x80)
-        at--;
-    unsigned char lead = at > 0 ? (unsigned char)bytes[at - 1] : 0;
-    size_t need = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 0;
-    return need > len - at + 1 ? at - 1 : len;
-}
-
 static void put_output(struct buf *said, const struct builtin_output *o)
 {
     uint64_t left_out = o->total - o->head_len - o->tail_len;
@@ -56,7 +45,7 @@ static void put_output(struct buf *said, const struct builtin_output *o)
         return;
     }
     /* Neither end is in the middle of a character. */
-    size_t head = whole_characters(o->head, o->head_len), tail = 0;
+    size_t head = utf8_cut(o->head, o->head_len, BUILTIN_OUTPUT_HALF), tail = 0;
     while (tail < 3 && tail < o->tail_len && (o->tail[tail] & 0xc0) == 0x80)
         tail++;
     buf_append(said, o->head, head);

@@ -21,8 +21,9 @@
 
 /* One stream of a command: its ends. Filled by builtin_output_add, or its parts by whoever has the whole in a file. */
 struct builtin_output {
-    char head[BUILTIN_OUTPUT_HALF],
-        tail[BUILTIN_OUTPUT_HALF]; /* tail: what stands at the end and not in head */
+    char head[BUILTIN_OUTPUT_HALF +
+              3];                   /* room for the rest of a character, which is told whole or not at all */
+    char tail[BUILTIN_OUTPUT_HALF]; /* what stands at the end and not in head */
     size_t head_len, tail_len;
     uint64_t total;
 };

@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent/engine.intern.h"
+#include "agent/filerights.h"
 #include "shared/fd.h"
 #include "shared/hash.h"
 #include "shared/utf8.h"
@@ -69,6 +69,14 @@ void engine_probe(
         if (clis[i] && (all || strcmp(only, names[i]) == 0))
             probe_cli(clis[i], cache, shim_missing, &ret[i]);
     }
+}
+
+void engine_info_put(struct json *j, const struct engine_info *e)
+{
+    json_kstr(j, "name", e->name);
+    json_kstr(j, "version", e->version[0] ? e->version : NULL);
+    json_kstr(j, "path", e->path[0] ? e->path : NULL);
+    json_kdigest(j, "sha256", e->sha256);
 }
 
 /* The built-in engine speaks what it has a codec for. */
@@ -149,47 +157,41 @@ void engine_start_done(struct engine_start *s)
 
 /* --- configuration --- */
 
-/* In place of whatever is there: a folder can't be replaced, but it can be moved out of the way. */
-static int put_in_place(int dir_fd, const char *temp, const char *name)
+/* A folder can't be replaced by a file, but it can be moved out of the way. */
+static int move_away(int dir_fd, const char *name, struct arp_err *err)
 {
-    if (renameat(dir_fd, temp, dir_fd, name) == 0)
-        return 0;
-    return errno == EISDIR ? renameat2(dir_fd, temp, dir_fd, name, RENAME_EXCHANGE) : -1;
+    unsigned char nonce[8];
+    char away[2 * sizeof(nonce) + sizeof(".arp-")] = ".arp-";
+    random_bytes(nonce, sizeof(nonce)); /* no name that could be taken beforehand */
+    hex_encode(nonce, sizeof(nonce), away + strlen(away));
+    return renameat(dir_fd, name, dir_fd, away) < 0 ? arp_fail(err, ARP_E_IO, errno, "move '%s' away", name)
+                                                    : 0;
 }
 
 /* A new file of that name. By the ids of the calling thread, who owns the folder. */
 static int replace_file(int dir_fd, const char *name, const struct buf *content, struct arp_err *err)
 {
-    unsigned char nonce[8];
-    char temp[2 * sizeof(nonce) + sizeof(".arp-")] = ".arp-";
-    random_bytes(nonce, sizeof(nonce)); /* no name that could be taken beforehand */
-    hex_encode(nonce, sizeof(nonce), temp + strlen(temp));
+    struct arp_err cause = {0};
     if (fchmod(dir_fd, 0700) < 0)
         return arp_fail(err, ARP_E_IO, errno, "mode of the folder");
-    cleanup_fd int fd = openat(dir_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return arp_fail(err, ARP_E_IO, errno, "create '%s'", name);
-    int rc = fd_write_all(fd, buf_str(content), content->len, err);
-    if (rc == 0 && put_in_place(dir_fd, temp, name) < 0)
-        rc = arp_fail(err, ARP_E_IO, errno, "replace '%s'", name);
-    if (rc)
-        unlinkat(dir_fd, temp, 0);
+    int rc = file_write_durable(dir_fd, name, buf_str(content), content->len, 0600, &cause);
+    if (rc && cause.sys_errno == EISDIR) {
+        rc = move_away(dir_fd, name, &cause);
+        if (rc == 0)
+            rc = file_write_durable(dir_fd, name, buf_str(content), content->len, 0600, &cause);
+    }
+    if (rc && err)
+        *err = cause;
     return rc;
 }
 
 int engine_put_file(
     const struct engine_context *c, const char *name, const struct buf *content, struct arp_err *err)
 {
-    uid_t old_uid = (uid_t)syscall(SYS_setfsuid, -1);
-    gid_t old_gid = (gid_t)syscall(SYS_setfsgid, -1);
-    /* Of this thread alone: raw. They report no errors, so ask again. */
-    syscall(SYS_setfsgid, c->gid);
-    syscall(SYS_setfsuid, c->uid);
-    int rc = (uid_t)syscall(SYS_setfsuid, -1) == c->uid && (gid_t)syscall(SYS_setfsgid, -1) == c->gid
+    int rc = file_rights_take(c->uid, c->gid)
                  ? replace_file(c->home_fd, name, content, err)
-                 : arp_fail(err, ARP_E_IO, 0, "become the workload's user for '%s'", name);
-    syscall(SYS_setfsuid, old_uid);
-    syscall(SYS_setfsgid, old_gid);
+                 : arp_fail(err, ARP_E_IO, 0, "take the file rights of the workload for '%s'", name);
+    file_rights_restore();
     return rc ? arp_wrap(err, "%s", c->home) : 0;
 }
 

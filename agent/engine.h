@@ -15,6 +15,7 @@
 #include "shared/buf.h"
 #include "shared/err.h"
 #include "shared/hash.h"
+#include "shared/json.h"
 #include "shared/model.h"
 
 #define ENGINE_TEXT_MAX (256u << 10) /* final text kept */
@@ -87,6 +88,8 @@ void engine_probe(
  * Errors: ARP_E_UNSUPPORTED (the message says what is missing). */
 int engine_choose(const struct engine_info infos[ENGINES], const struct run_request *req,
     const struct engine_info **ret, struct arp_err *err);
+/* Write members into the object that is open: "name", "version", "path", "sha256"; null for what is "". */
+void engine_info_put(struct json *j, const struct engine_info *e);
 void engine_start_done(struct engine_start *s);
 void engine_story_init(struct engine_story *s);
 void engine_story_done(struct engine_story *s);

@@ -13,6 +13,9 @@ extern const struct engine engine_codex, engine_claude, engine_opencode;
 /* Prompts, instructions and configuration together stay far below. */
 #define ENGINE_INPUT_MAX (LIMIT_PROMPT + LIMIT_INSTRUCTIONS + 16u)
 
+/* Where a CLI looks for the relay's bearer. */
+#define ENGINE_BEARER_VAR "ARP_MODEL_TOKEN"
+
 /* One more argument or variable, copied. Errors: ARP_E_NOMEM, ARP_E_TOO_LARGE (there is no room: our mistake). */
 int engine_add_arg(struct engine_start *s, const char *arg, struct arp_err *err);
 int engine_add_var(struct engine_start *s, const char *name, const char *value, struct arp_err *err);

@@ -9,8 +9,6 @@
 
 /* A model of its catalogue: for others it has no tool for edits. The provider's own name comes from the gateway's map. */
 #define DEFAULT_MODEL "gpt-5.5"
-/* Where it looks for the relay's bearer. */
-#define BEARER_VAR "ARP_MODEL_TOKEN"
 
 static const char *const programs[] = {
     "/opt/arp/engines/codex/bin/codex", "/usr/local/bin/codex", "/usr/bin/codex", NULL};
@@ -37,7 +35,7 @@ static const char fixed_config[] =
 static const char provider_config[] = "[model_providers.arp]\n"
                                       "name = \"arp\"\n"
                                       "wire_api = \"responses\"\n"
-                                      "env_key = \"" BEARER_VAR "\"\n"
+                                      "env_key = \"" ENGINE_BEARER_VAR "\"\n"
                                       "request_max_retries = 0\n"
                                       "stream_max_retries = 1\n"
                                       "stream_idle_timeout_ms = 300000\n";
@@ -83,7 +81,7 @@ static int prepare(const struct engine_context *c, struct engine_start *ret, str
     if (rc == 0)
         rc = engine_add_var(ret, "CODEX_HOME", c->home, err);
     if (rc == 0)
-        rc = engine_add_var(ret, BEARER_VAR, c->bearer, err);
+        rc = engine_add_var(ret, ENGINE_BEARER_VAR, c->bearer, err);
     return rc ? rc : engine_set_input(ret, c->req, false, err);
 }
 

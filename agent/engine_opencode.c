@@ -9,7 +9,6 @@
 
 /* The name behind "arp/" when the request has none: the gateway's map knows what it stands for. */
 #define DEFAULT_MODEL "default"
-#define BEARER_VAR    "ARP_MODEL_TOKEN"
 
 static const char *const programs[] = {
     "/opt/arp/engines/opencode/bin/opencode", "/usr/local/bin/opencode", "/usr/bin/opencode", NULL};
@@ -27,7 +26,7 @@ static void put_provider(const struct engine_context *c, struct json *j, const c
     json_key(j, "options");
     json_obj_open(j);
     json_kstr(j, "baseURL", url);
-    json_kstr(j, "apiKey", "{env:" BEARER_VAR "}");
+    json_kstr(j, "apiKey", "{env:" ENGINE_BEARER_VAR "}");
     json_obj_close(j);
     json_key(j, "models");
     json_obj_open(j);
@@ -70,7 +69,7 @@ static int add_vars(const struct engine_context *c, struct engine_start *ret, st
     static const char *const off[] = {
         "OPENCODE_DISABLE_AUTOUPDATE", "OPENCODE_DISABLE_MODELS_FETCH", "OPENCODE_DISABLE_LSP_DOWNLOAD"};
     char path[1200];
-    int rc = engine_add_var(ret, BEARER_VAR, c->bearer, err);
+    int rc = engine_add_var(ret, ENGINE_BEARER_VAR, c->bearer, err);
     for (size_t i = 0; rc == 0 && i < sizeof(dirs) / sizeof(dirs[0]); i++) {
         snprintf(path, sizeof(path), "%s/%s", c->home, dirs[i].below);
         rc = engine_add_var(ret, dirs[i].name, path, err);

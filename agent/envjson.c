@@ -118,10 +118,7 @@ static void put_engine(struct json *j, const struct engine_info *e)
         return;
     }
     json_obj_open(j);
-    json_kstr(j, "name", e->name);
-    kstr_or_null(j, "version", e->version);
-    kstr_or_null(j, "path", e->path);
-    json_kdigest(j, "sha256", e->sha256);
+    engine_info_put(j, e);
     if (strcmp(e->name, "builtin") == 0) {
         char prompt[SHA256_HEX_LEN + 1], tools[SHA256_HEX_LEN + 1];
         builtin_digests(prompt, tools);

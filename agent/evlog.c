@@ -188,10 +188,7 @@ static void put_model(struct json *j, const struct run_model *m)
     json_key(j, "usage");
     json_obj_open(j);
     json_kuint(j, "calls", m->calls);
-    json_kuint(j, "inputTokens", m->usage.input);
-    json_kuint(j, "cachedInputTokens", m->usage.cached_input);
-    json_kuint(j, "outputTokens", m->usage.output);
-    json_kuint(j, "reasoningTokens", m->usage.reasoning);
+    model_usage_members(j, &m->usage);
     json_obj_close(j);
     json_kdigest(j, "engineSha256", m->engine_sha256);
 }

@@ -83,9 +83,7 @@ int landlock_restrict(int abi, const char *const *writable, uint16_t connect_por
 {
     struct ruleset_attr attr = {.handled_access_fs = all_access(abi)};
     size_t size = sizeof(attr.handled_access_fs);
-    if (connect_port && abi < LANDLOCK_ABI_CONNECT)
-        return ENOSYS;
-    if (connect_port) {
+    if (connect_port) { /* a kernel that does not know it refuses the larger struct (E2BIG) */
         attr.handled_access_net = LANDLOCK_ACCESS_NET_CONNECT_TCP;
         size += sizeof(attr.handled_access_net);
     }

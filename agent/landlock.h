@@ -17,8 +17,8 @@
 /* ABI of this kernel, 0 when it has no Landlock or it is switched off. */
 int landlock_abi(void);
 /* Restrict the calling thread, which must have no_new_privs. writable: absolute paths, NULL-terminated; those that do not exist are
- * passed over. connect_port: the only one that TCP may connect to, 0 for all. 0 or an errno (ENOSYS: the ABI knows no connections); nothing
- * is applied then. */
+ * passed over. connect_port: the only one that TCP may connect to, from LANDLOCK_ABI_CONNECT on; 0 for all. 0 or an errno; nothing is applied
+ * then. */
 int landlock_restrict(int abi, const char *const *writable, uint16_t connect_port);
 /* What the kernel says to a connection of the calling thread to another port than that: true when it refuses it as Landlock does. */
 bool landlock_confines_connect(uint16_t connect_port);

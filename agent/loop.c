@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/builtin_codec.h"
 #include "agent/engine.intern.h"
 #include "agent/transcript.h"
 #include "shared/fd.h"
@@ -24,24 +25,10 @@ static int ask(void *ctx, const struct relay_request *q, int *ret_status, struct
     return relay_ask(l->spec->relay, q, ret_status, err);
 }
 
-static int idle(void *ctx)
-{
-    const struct loop *l = ctx;
-    return l->spec->idle(l->spec->ctx);
-}
-
-static int shell(
-    void *ctx, const char *command, int64_t timeout_ms, struct builtin_shell_result *ret, struct arp_err *err)
-{
-    const struct loop *l = ctx;
-    return l->spec->shell(l->spec->ctx, command, timeout_ms, ret, err);
-}
-
 static void line(void *ctx, const char *text, size_t len)
 {
     struct loop *l = ctx;
     transcript_feed(&l->transcript, text, len);
-    transcript_feed(&l->transcript, "\n", 1);
 }
 
 static void file_name(const char *thread_id, char ret[UUID_LEN + 8])
@@ -99,10 +86,11 @@ static int run(
         .earlier_len = earlier->len,
         .files = {.repo_fd = s->repo_fd, .repo_path = repo, .uid = s->uid, .gid = s->gid},
         .ask = ask,
-        .idle = idle,
-        .shell = shell,
         .line = line,
-        .ctx = l};
+        .io_ctx = l,
+        .idle = s->idle,
+        .shell = s->shell,
+        .ctx = s->ctx};
     builtin_run(&spec, &result);
     engine_tell_text(story, buf_str(&result.final_text));
     engine_tell_end(story, result.end != BUILTIN_SUCCEEDED, result.message);
@@ -116,7 +104,7 @@ int loop_run(const struct loop_spec *spec, struct engine_story *story, char ret_
 {
     struct loop l = {.spec = spec};
     cleanup_buf struct buf earlier;
-    buf_init(&earlier, LOOP_CONVERSATION_MAX);
+    buf_init(&earlier, BUILTIN_TALK_LINES_MAX);
     ret_hex[0] = 0;
     cleanup_fd int home = workspace_engine_home(spec->workspace, "builtin", 0, 0, err);
     int rc = home < 0 ? home : 0;

@@ -13,9 +13,6 @@
 #include "agent/workspace.h"
 #include "shared/err.h"
 
-/* A conversation's file: twice what its text may have. */
-#define LOOP_CONVERSATION_MAX (32u << 20)
-
 /* Borrowed. */
 struct loop_spec {
     const struct run_request *req;

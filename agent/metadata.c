@@ -158,10 +158,7 @@ static void put_engines(const struct metadata_spec *s, struct json *j)
             snprintf(e->version, sizeof(e->version), "%.*s", (int)n, version);
         }
         json_obj_open(j);
-        json_kstr(j, "name", e->name);
-        json_kstr(j, "version", e->version[0] ? e->version : NULL);
-        json_kstr(j, "path", e->path[0] ? e->path : NULL);
-        json_kdigest(j, "sha256", e->sha256);
+        engine_info_put(j, e);
         json_kbool(j, "available", e->available);
         json_kstr(j, "reason", e->available ? NULL : e->reason);
         json_obj_close(j);

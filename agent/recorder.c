@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/filerights.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
 #include "shared/limits.h"
@@ -226,20 +226,12 @@ static int next_timeout(struct recorder *r)
     return wait_ms < 0 || gather_ms < wait_ms ? gather_ms : wait_ms;
 }
 
-/* This thread alone takes the file rights of the commands; the raw calls do not tell the other threads. */
-static bool become_reader(const struct recorder_spec *s)
-{
-    syscall(SYS_setgroups, 0, NULL);
-    syscall(SYS_setfsgid, s->gid);
-    syscall(SYS_setfsuid, s->uid);
-    return (uid_t)syscall(SYS_setfsuid, s->uid) == s->uid && (gid_t)syscall(SYS_setfsgid, s->gid) == s->gid;
-}
-
 static void *thread_main(void *arg)
 {
     struct recorder *r = arg;
     struct epoll_event events[EVENTS];
-    if (!become_reader(&r->spec))
+    syscall(SYS_setgroups, 0, NULL); /* raw: this thread's alone */
+    if (!file_rights_take(r->spec.uid, r->spec.gid))
         abort(); /* it must never read the workload's files as root */
     pthread_mutex_lock(&r->lock);
     while (!r->stopping) {

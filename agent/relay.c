@@ -184,6 +184,27 @@ static void frame_free(struct frame *f)
     free(f);
 }
 
+static void drop_frame_locked(struct relay *r, struct frame *f)
+{
+    r->waiting -= f->head.len + f->body.len;
+    frame_free(f);
+}
+
+void call_drop_frame_locked(struct call *c)
+{
+    struct relay *r = c->relay;
+    for (struct frame **at = &r->taken; *at; at = &(*at)->next) {
+        struct frame *f = *at;
+        if (f->call != c)
+            continue;
+        *at = f->next;
+        if (!f->next)
+            r->taken_end = at;
+        drop_frame_locked(r, f);
+        return;
+    }
+}
+
 /* The frame that announces a call. */
 static struct frame *call_frame(struct call *c, const struct call_request *q)
 {
@@ -341,6 +362,7 @@ void call_hang_up_locked(struct call *c)
     if (c->state == CALL_WHOLE || c->state == CALL_CUT)
         return;
     c->state = CALL_CUT;
+    call_drop_frame_locked(c);
     push_gone_locked(c);
     call_count_locked(c);
     wake_upload_locked(c);
@@ -368,7 +390,7 @@ int relay_check_run_locked(const struct relay *r, const char *run_id, struct arp
     return 0;
 }
 
-int relay_reader_attach(struct relay *r, const char *run_id, struct relay_sleep sleep, struct arp_err *err)
+int relay_reader_attach(struct relay *r, const char *run_id, struct stream_sleep sleep, struct arp_err *err)
 {
     lock(r);
     int rc = relay_check_run_locked(r, run_id, err);
@@ -382,6 +404,24 @@ int relay_reader_attach(struct relay *r, const char *run_id, struct relay_sleep 
     }
     unlock(r);
     return rc;
+}
+
+/* The first frame was read whole. */
+static void end_frame_locked(struct relay *r)
+{
+    struct frame *f = r->frames;
+    r->frames = f->next;
+    if (!r->frames)
+        r->frames_end = &r->frames;
+    if (f->call)
+        f->call->fetched = true;
+    if (!f->call || f->call->state != CALL_ASKED) {
+        drop_frame_locked(r, f);
+        return;
+    }
+    f->next = NULL;
+    *r->taken_end = f;
+    r->taken_end = &f->next;
 }
 
 /* Bytes of the first frame. */
@@ -400,15 +440,8 @@ static size_t take_frame_locked(struct relay *r, char *ret, size_t max)
         f->at += more;
         n += more;
     }
-    if (f->at == f->head.len + f->body.len) {
-        r->frames = f->next;
-        if (!r->frames)
-            r->frames_end = &r->frames;
-        r->waiting -= f->head.len + f->body.len;
-        if (f->call)
-            f->call->fetched = true;
-        frame_free(f);
-    }
+    if (f->at == f->head.len + f->body.len)
+        end_frame_locked(r);
     return n;
 }
 
@@ -431,18 +464,17 @@ void relay_reader_detach(struct relay *r)
 {
     lock(r);
     r->reading = r->reader_parked = false;
-    /* A frame that was sent in part is lost with its connection: the next reader begins at a whole one, so its call is over. */
-    struct frame *f = r->frames;
-    if (f && f->at > 0) {
-        struct call *c = f->call;
-        r->frames = f->next;
+    /* What was read may be lost with its connection: the next reader begins with the first call that is not being answered. */
+    if (r->taken) {
+        *r->taken_end = r->frames;
         if (!r->frames)
-            r->frames_end = &r->frames;
-        r->waiting -= f->head.len + f->body.len;
-        frame_free(f);
-        if (c)
-            call_hang_up_locked(c);
+            r->frames_end = r->taken_end;
+        r->frames = r->taken;
+        r->taken = NULL;
+        r->taken_end = &r->taken;
     }
+    for (struct frame *f = r->frames; f; f = f->next)
+        f->at = 0;
     unlock(r);
 }
 
@@ -493,14 +525,10 @@ int relay_start(struct relay **ret, struct arp_err *err)
     struct relay *r = calloc(1, sizeof(*r));
     if (!r)
         return arp_fail(err, ARP_E_NOMEM, 0, "relay");
-    /* Recursive: an answer is read under the lock, and what it says comes back here. */
-    pthread_mutexattr_t attr;
-    pthread_mutexattr_init(&attr);
-    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
-    pthread_mutex_init(&r->lock, &attr);
-    pthread_mutexattr_destroy(&attr);
+    pthread_mutex_init(&r->lock, NULL);
     r->items_end = &r->items;
     r->frames_end = &r->frames;
+    r->taken_end = &r->taken;
     r->wake_fd = epoll_create1(EPOLL_CLOEXEC);
     r->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     struct epoll_event on = {.events = EPOLLIN, .data.ptr = NULL};

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "agent/stream.h"
 #include "shared/err.h"
 #include "shared/hash.h"
 #include "shared/model.h"
@@ -23,7 +24,7 @@
 #define RELAY_PATIENCE_MS 30000
 /* Bytes of an answer that wait for a slow client, per call. */
 #define RELAY_ANSWER_BYTES (256u << 10)
-/* Requests that wait for the orchestrator or are being received, of all calls together; more are answered with 503. */
+/* Requests whose answer has not begun, or that are being received, of all calls together; more are answered with 503. */
 #define RELAY_BODIES_BYTES (64u << 20)
 /* Calls of one run: each is a line of events.jsonl, and the workload makes as many as it likes. More are answered with 503. */
 #define RELAY_CALLS_MAX 20000
@@ -74,15 +75,11 @@ void relay_items_free(struct relay_item *list);
 
 /* --- for the agent's API --- */
 
-/* GET /run/<id>/model. A reader attaches, takes bytes, detaches. take: > 0 bytes, 0 after parking (park is called), RELAY_END. park and wake are
- * called under the relay's lock. Errors of attach: ARP_E_NOT_FOUND (no such run is open), ARP_E_CONFLICT (there is a reader). */
+/* GET /run/<id>/model. A reader attaches, takes bytes, detaches; the next one gets the frames of calls whose answer has not begun once more, in
+ * order. take: > 0 bytes, 0 after parking (park is called), RELAY_END. park and wake are called under the relay's lock.
+ * Errors of attach: ARP_E_NOT_FOUND (no such run is open), ARP_E_CONFLICT (there is a reader). */
 #define RELAY_END ((ssize_t)-1)
-struct relay_sleep {
-    void (*park)(void *ctx);
-    void (*wake)(void *ctx);
-    void *ctx;
-};
-int relay_reader_attach(struct relay *r, const char *run_id, struct relay_sleep sleep, struct arp_err *err);
+int relay_reader_attach(struct relay *r, const char *run_id, struct stream_sleep sleep, struct arp_err *err);
 ssize_t relay_reader_take(struct relay *r, char *ret, size_t max);
 void relay_reader_detach(struct relay *r);
 
@@ -90,7 +87,7 @@ void relay_reader_detach(struct relay *r);
  * Errors of begin: ARP_E_NOT_FOUND, ARP_E_CONFLICT (answered already), ARP_E_GONE (the client is gone). retry_after: NULL for none. */
 struct relay_upload;
 int relay_upload_begin(struct relay *r, const char *run_id, uint64_t call, int status,
-    const char *content_type, const char *retry_after, struct relay_sleep sleep, struct relay_upload **ret,
+    const char *content_type, const char *retry_after, struct stream_sleep sleep, struct relay_upload **ret,
     struct arp_err *err);
 ssize_t relay_upload_feed(struct relay_upload *u, const char *bytes, size_t len);
 /* whole: the body ended as it should; else the client is cut. True when the client got (or will get) all of it. u is gone. */

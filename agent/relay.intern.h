@@ -32,8 +32,8 @@ struct call {
     bool fetched; /* its frame was taken */
     bool counted; /* its record waits or was taken */
     char content_type[RELAY_TYPE_MAX], retry_after[64];
-    struct buf bytes;         /* of the answer, for the client */
-    struct relay_sleep sleep; /* of the upload */
+    struct buf bytes;          /* of the answer, for the client */
+    struct stream_sleep sleep; /* of the upload */
     bool upload_parked;
     int64_t asked_ns;
     struct sha256 *hash;         /* of the answer */
@@ -60,12 +60,14 @@ struct relay {
     uint64_t next_call;
     struct call *calls;
     struct frame *frames, **frames_end;
-    size_t waiting;   /* bytes of frames */
+    /* Read, of calls whose answer has not begun: the next reader gets them again. */
+    struct frame *taken, **taken_end;
+    size_t waiting;   /* bytes of both */
     size_t receiving; /* bytes of requests that are not whole yet */
     bool reading, reader_parked;
     uint64_t opened,
         reader_opened; /* count of relay_open, now and when the reader attached: it is not the next run's */
-    struct relay_sleep reader;
+    struct stream_sleep reader;
     struct relay_item *items, **items_end;
     struct relay_item *last_text; /* that text can be added to; NULL for none */
     size_t text_bytes;
@@ -99,6 +101,8 @@ void call_hang_up_locked(struct call *c);
 int relay_check_run_locked(const struct relay *r, const char *run_id, struct arp_err *err);
 int relay_add_text_locked(
     struct relay *r, const struct call *c, const char *text, size_t len, struct arp_err *err);
+/* The answer begins, or there will be none: no reader needs the call's frame again. */
+void call_drop_frame_locked(struct call *c);
 /* The call is over: its record waits for the run thread. Once. */
 void call_count_locked(struct call *c);
 /* Free it when neither client nor upload holds it. */

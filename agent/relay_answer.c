@@ -57,7 +57,7 @@ static void open_answer(struct call *c, int status)
 }
 
 int relay_upload_begin(struct relay *r, const char *run_id, uint64_t call, int status,
-    const char *content_type, const char *retry_after, struct relay_sleep sleep, struct relay_upload **ret,
+    const char *content_type, const char *retry_after, struct stream_sleep sleep, struct relay_upload **ret,
     struct arp_err *err)
 {
     struct arp_err why = {0};
@@ -74,6 +74,7 @@ int relay_upload_begin(struct relay *r, const char *run_id, uint64_t call, int s
         c->sleep = sleep;
         open_answer(c, status);
         c->state = CALL_ANSWERING;
+        call_drop_frame_locked(c);
         c->client.wake(c->client.ctx);
         u->call = c;
         *ret = u;

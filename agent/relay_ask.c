@@ -24,11 +24,13 @@ static void stay(void *ctx)
 static int wait_more(const struct relay_request *q, int event_fd, bool for_more, struct arp_err *err)
 {
     eventfd_t count;
-    int64_t left_ms = (q->deadline_ns - clock_mono_ns()) / 1000000;
+    int64_t left_ns = q->deadline_ns - clock_mono_ns();
     int idle_ms = q->idle(q->ctx);
-    if (left_ms <= 0)
+    if (left_ns <= 0)
         return arp_fail(err, ARP_E_TIMEOUT, 0, "the model did not answer in the run's time");
     struct pollfd fds[] = {{.fd = event_fd, .events = POLLIN}, {.fd = q->cancel_fd, .events = POLLIN}};
+    int64_t left_ms =
+        (left_ns + 999999) / 1000000; /* never before the deadline: the run asks the clock again */
     int timeout = left_ms < idle_ms ? (int)left_ms : idle_ms;
     if (poll(fds, 2, for_more ? timeout : 0) < 0 && errno != EINTR)
         return arp_fail(err, ARP_E_IO, errno, "poll");

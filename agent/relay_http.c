@@ -272,11 +272,9 @@ static void on_completed(
         close(x->watch_fd);
         x->watch_fd = -1;
     }
-    struct call *call = x->call;
-    x->call = NULL;
-    if (call)
-        call_leave(call);
     pthread_mutex_unlock(&x->relay->lock);
+    if (x->call)
+        call_leave(x->call);
     give_back(x);
     buf_done(&x->body);
     free(x);

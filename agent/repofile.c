@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/filerights.h"
 #include "shared/fd.h"
 #include "shared/hash.h"
 
@@ -87,14 +88,11 @@ static bool has_no_file_capability(void)
     return syscall(SYS_capget, &head, data) == 0 && (data[0].effective & over_files) == 0;
 }
 
-/* For this thread alone: the raw calls do not tell the others. */
+/* For this thread alone: the raw call does not tell the others. */
 static bool become_workload(const struct repofiles *r)
 {
     bool groups = syscall(SYS_setgroups, 0, NULL) == 0 || geteuid() == r->uid;
-    syscall(SYS_setfsgid, r->gid);
-    syscall(SYS_setfsuid, r->uid);
-    return groups && (uid_t)syscall(SYS_setfsuid, r->uid) == r->uid &&
-           (gid_t)syscall(SYS_setfsgid, r->gid) == r->gid && (r->uid == 0 || has_no_file_capability());
+    return groups && file_rights_take(r->uid, r->gid) && (r->uid == 0 || has_no_file_capability());
 }
 
 static void *thread_main(void *arg)

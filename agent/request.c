@@ -63,6 +63,14 @@ static int get_timeout(const cJSON *obj, int64_t fallback, int64_t *ret, struct 
     return 0;
 }
 
+/* What could not be recorded is refused here: text and argv both go into one event line. In each a byte is up to 6 characters (of a quote in text, which
+ * becomes four bytes, 5 in all), an argument 3 more (two quotes, and a comma or blank); a bare shell text has "/bin/sh", "-c" before it. Beside them
+ * two captures, and the fixed fields with cwd. */
+_Static_assert(
+    2 * (6 * (LIMIT_ARGV_BYTES + 16) + 3 * (LIMIT_ARGV_ITEMS + 2)) + 2 * 6 * LIMIT_CAPTURE_HEAD + 16384 <=
+        LIMIT_LINE,
+    "every command that is taken fits into a line");
+
 /* A relative path of plain components: not empty, no "..", no "." but alone, no empty component, no control characters. */
 static bool path_ok(const char *s)
 {
@@ -84,12 +92,12 @@ static bool path_ok(const char *s)
     }
 }
 
-static int make_text(struct command *c, struct arp_err *err)
+int command_make_text(struct command *c, size_t text_at, struct arp_err *err)
 {
     struct buf text;
     buf_init(&text, 4 * LIMIT_ARGV_BYTES + 4 * LIMIT_ARGV_ITEMS);
-    if (c->shell)
-        buf_append_str(&text, c->argv[2]);
+    if (text_at > 0)
+        buf_append_str(&text, c->argv[text_at]);
     else
         shellwords_quote(&text, c->argv, c->argc);
     int rc = buf_error(&text, err);
@@ -98,36 +106,34 @@ static int make_text(struct command *c, struct arp_err *err)
     return rc || c->text ? rc : arp_fail(err, ARP_E_NOMEM, 0, "command text");
 }
 
-/* Command and argv both go into one event line beside two captures of LIMIT_CAPTURE_HEAD bytes, each of up to 6 characters:
- * refuse here what could not be recorded later. */
-static int check_line_size(const struct command *c, struct arp_err *err)
+/* All of a command, copied; command_done also after an error. */
+static int fill_command(struct command *c, const char *const *argv, size_t argc, bool shell, const char *cwd,
+    int64_t timeout_ms, struct arp_err *err)
 {
-    struct buf line;
-    struct json j;
-    buf_init(&line, LIMIT_LINE - 2 * 6 * LIMIT_CAPTURE_HEAD - 16384);
-    json_init(&j, &line);
-    json_str(&j, c->text);
-    for (size_t i = 0; i < c->argc; i++)
-        json_str(&j, c->argv[i]);
-    bool fits = line.error == 0;
-    buf_done(&line);
-    return fits ? 0 : arp_fail_field(err, "argv", "argv is too long to be recorded");
+    *c = (struct command){.argv = calloc(argc + 1, sizeof(char *)),
+        .shell = shell,
+        .cwd = strdup(cwd),
+        .timeout_ms = timeout_ms};
+    bool whole = c->argv && c->cwd;
+    for (; whole && c->argc < argc; c->argc++) {
+        c->argv[c->argc] = strdup(argv[c->argc]);
+        whole = c->argv[c->argc] != NULL;
+    }
+    return whole ? command_make_text(c, shell ? 2 : 0, err) : arp_fail(err, ARP_E_NOMEM, 0, "command");
 }
 
-static int parse_argv(const cJSON *argv, struct command *c, struct arp_err *err)
+/* argv and what shell it means, checked. ret borrows; *ret_argc: of it. */
+static int parse_argv(const cJSON *argv, bool shell, const char *ret[LIMIT_ARGV_ITEMS + 2], size_t *ret_argc,
+    struct arp_err *err)
 {
     int n = cJSON_GetArraySize(argv);
+    size_t argc = 0, bytes = 0;
     if (n < 1 || n > LIMIT_ARGV_ITEMS)
         return arp_fail_field(err, "argv", "argv must have 1 to %d items", LIMIT_ARGV_ITEMS);
-    bool bare_shell = c->shell && n == 1;
-    c->argv = calloc((size_t)n + 3, sizeof(char *));
-    if (!c->argv)
-        return arp_fail(err, ARP_E_NOMEM, 0, "argv");
-    if (bare_shell) {
-        c->argv[c->argc++] = strdup("/bin/sh");
-        c->argv[c->argc++] = strdup("-c");
+    if (shell && n == 1) {
+        ret[argc++] = "/bin/sh";
+        ret[argc++] = "-c";
     }
-    size_t bytes = 0;
     const cJSON *item;
     cJSON_ArrayForEach(item, argv)
     {
@@ -136,41 +142,35 @@ static int parse_argv(const cJSON *argv, struct command *c, struct arp_err *err)
         bytes += strlen(item->valuestring) + 1;
         if (bytes > LIMIT_ARGV_BYTES)
             return arp_fail_field(err, "argv", "argv is over %u bytes", LIMIT_ARGV_BYTES);
-        c->argv[c->argc++] = strdup(item->valuestring);
+        ret[argc++] = item->valuestring;
     }
-    for (size_t i = 0; i < c->argc; i++) {
-        if (!c->argv[i])
-            return arp_fail(err, ARP_E_NOMEM, 0, "argv");
-    }
-    if (!c->argv[0][0])
+    if (!ret[0][0])
         return arp_fail_field(err, "argv", "argv[0] must not be empty");
-    bool is_sh = strcmp(c->argv[0], "sh") == 0 || strcmp(c->argv[0], "/bin/sh") == 0;
-    if (c->shell && (c->argc != 3 || !is_sh || strcmp(c->argv[1], "-c") != 0))
+    bool is_sh = strcmp(ret[0], "sh") == 0 || strcmp(ret[0], "/bin/sh") == 0;
+    if (shell && (argc != 3 || !is_sh || strcmp(ret[1], "-c") != 0))
         return arp_fail_field(err, "argv", "a shell command is [text] or [\"sh\",\"-c\",text]");
+    *ret_argc = argc;
     return 0;
 }
 
 static int parse_command(const cJSON *obj, int64_t run_timeout_ms, struct command *c, struct arp_err *err)
 {
+    const char *argv[LIMIT_ARGV_ITEMS + 2];
+    size_t argc = 0;
+    int64_t timeout_ms = 0;
     int rc = json_check_object(obj, command_fields, COUNT(command_fields), "commands", err);
     if (rc)
         return rc;
-    c->shell = json_get_bool(obj, "shell", false);
-    rc = parse_argv(cJSON_GetObjectItemCaseSensitive(obj, "argv"), c, err);
+    bool shell = json_get_bool(obj, "shell", false);
+    rc = parse_argv(cJSON_GetObjectItemCaseSensitive(obj, "argv"), shell, argv, &argc, err);
     if (rc == 0)
-        rc = get_timeout(obj, run_timeout_ms, &c->timeout_ms, err);
+        rc = get_timeout(obj, run_timeout_ms, &timeout_ms, err);
     if (rc)
         return rc;
     const char *cwd = json_get_str(obj, "cwd");
-    if (!cwd)
-        cwd = ".";
-    if (!path_ok(cwd))
+    if (cwd && !path_ok(cwd))
         return arp_fail_field(err, "cwd", "cwd must be a path beneath the repository");
-    c->cwd = strdup(cwd);
-    if (!c->cwd)
-        return arp_fail(err, ARP_E_NOMEM, 0, "cwd");
-    rc = make_text(c, err);
-    return rc ? rc : check_line_size(c, err);
+    return fill_command(c, argv, argc, shell, cwd ? cwd : ".", timeout_ms, err);
 }
 
 static int parse_commands(const cJSON *list, struct run_request *r, struct arp_err *err)
@@ -387,23 +387,13 @@ int request_parse(const char *body, size_t len, struct run_request **ret, struct
 int command_init(struct command *c, const char *const *argv, size_t argc, bool shell, int64_t timeout_ms,
     struct arp_err *err)
 {
-    *c = (struct command){.argv = calloc(argc + 1, sizeof(char *)),
-        .shell = shell,
-        .cwd = strdup("."),
-        .timeout_ms = timeout_ms};
-    bool whole = c->argv && c->cwd;
     size_t bytes = 0;
-    for (; whole && c->argc < argc; c->argc++) {
-        bytes += strlen(argv[c->argc]) + 1;
-        c->argv[c->argc] = strdup(argv[c->argc]);
-        whole = c->argv[c->argc] != NULL;
-    }
-    if (!whole)
-        return arp_fail(err, ARP_E_NOMEM, 0, "command");
+    for (size_t i = 0; i < argc; i++)
+        bytes += strlen(argv[i]) + 1;
+    *c = (struct command){0};
     if (argc > LIMIT_ARGV_ITEMS || bytes > LIMIT_ARGV_BYTES)
         return arp_fail_field(err, "argv", "argv is over %u bytes", LIMIT_ARGV_BYTES);
-    int rc = make_text(c, err);
-    return rc ? rc : check_line_size(c, err);
+    return fill_command(c, argv, argc, shell, ".", timeout_ms, err);
 }
 
 void command_done(struct command *c)

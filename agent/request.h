@@ -71,9 +71,11 @@ void request_free(struct run_request *r);
 /* Could this be thread_id? */
 bool request_thread_ok(const char *s);
 /* Fill c for a program: argv (at least one) is copied, text is made of it, cwd is the repository's root. shell: argv is a shell, "-c" and a text.
- * Errors: ARP_E_NOMEM, ARP_E_FIELD (too long to be executed or recorded); command_done all the same. */
+ * Errors: ARP_E_NOMEM, ARP_E_FIELD (over LIMIT_ARGV_BYTES or LIMIT_ARGV_ITEMS); command_done all the same. */
 int command_init(struct command *c, const char *const *argv, size_t argc, bool shell, int64_t timeout_ms,
     struct arp_err *err);
+/* Make text of argv: its item text_at, or all of them quoted when that is 0. Errors: ARP_E_NOMEM. */
+int command_make_text(struct command *c, size_t text_at, struct arp_err *err);
 void command_done(struct command *c); /* accepts a zeroed one */
 
 static inline void request_free_ptr(struct run_request **r)

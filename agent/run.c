@@ -241,8 +241,7 @@ static int compile(struct run *run, bool gateway, struct arp_err *err)
     const struct run_request *req = run->req;
     if (!req->profile_json)
         return runner_seccomp(run->runner, req->profile, gateway, &run->seccomp, err);
-    int rc = gateway ? seccomp_compile_gateway(req->profile, req->profile_json, &run->custom, err)
-                     : seccomp_compile(req->profile, req->profile_json, &run->custom, err);
+    int rc = seccomp_compile(req->profile, gateway, req->profile_json, &run->custom, err);
     run->seccomp = run->custom;
     return rc;
 }

@@ -46,7 +46,7 @@ int runner_new(const struct runner_config *config, struct runner **ret, struct a
     r->exehash = exehash_new();
     int rc = r->exehash ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "runner");
     if (rc == 0)
-        rc = seccomp_compile(SECCOMP_HELPER, NULL, &r->helper, err);
+        rc = seccomp_compile(SECCOMP_HELPER, false, NULL, &r->helper, err);
     if (rc == 0)
         rc = snapshot_start(config->reaper, config->workspace->root, r->helper, &r->snapshot, err);
     if (rc == 0)
@@ -220,7 +220,7 @@ int runner_seccomp(struct runner *r, enum seccomp_profile p, bool gateway, const
     struct seccomp_prog **known = &r->programs[p][gateway];
     int rc = 0;
     if (!*known)
-        rc = gateway ? seccomp_compile_gateway(p, NULL, known, err) : seccomp_compile(p, NULL, known, err);
+        rc = seccomp_compile(p, gateway, NULL, known, err);
     *ret = *known;
     pthread_mutex_unlock(&r->lock);
     return rc;
@@ -257,7 +257,8 @@ int runner_open_box(struct runner *r, const struct runner_box *want, struct box 
 void runner_engines(struct runner *r, const char *only, struct engine_info ret[ENGINES])
 {
     struct arp_err why = {0};
-    bool has_shim = shim_probe(ENGINE_SHELL_PROGRAM, SANDBOX_UID, &why) == 0;
+    bool has_clis = !only || strcmp(only, "auto") == 0 || engine_find(only);
+    bool has_shim = !has_clis || shim_probe(ENGINE_SHELL_PROGRAM, SANDBOX_UID, &why) == 0;
     pthread_mutex_lock(&r->engines_lock);
     engine_probe(r->exehash, has_shim ? NULL : why.msg, only, ret);
     for (int i = 0; i < ENGINES; i++) {

@@ -53,8 +53,7 @@ void runner_shutdown(struct runner *r);
 void runner_free(struct runner *r);
 
 const struct runner_config *runner_config(const struct runner *r);
-/* The programs of a built-in profile, compiled when first asked for; gateway: those of seccomp_compile_gateway. Errors: those of
- * seccomp_compile. */
+/* The programs of a built-in profile, compiled when first asked for; gateway: with streams_only. Errors: those of seccomp_compile. */
 int runner_seccomp(struct runner *r, enum seccomp_profile p, bool gateway, const struct seccomp_prog **ret,
     struct arp_err *err);
 /* What a box is opened with. Borrowed for its life; the last three as in struct box_spec. */

@@ -266,7 +266,7 @@ static int compile_all(struct seccomp_prog *prog, const char *custom_json, struc
     return rc ? rc : compile_one(SCMP_ACT_ALLOW, add_args, prog, &prog->args, err);
 }
 
-static int compile(enum seccomp_profile p, bool streams_only, const char *custom_json,
+int seccomp_compile(enum seccomp_profile p, bool streams_only, const char *custom_json,
     struct seccomp_prog **ret, struct arp_err *err)
 {
     struct seccomp_prog *prog = calloc(1, sizeof(*prog));
@@ -288,18 +288,6 @@ static int compile(enum seccomp_profile p, bool streams_only, const char *custom
     sha256_hex(h, prog->sha256);
     *ret = prog;
     return 0;
-}
-
-int seccomp_compile(
-    enum seccomp_profile p, const char *custom_json, struct seccomp_prog **ret, struct arp_err *err)
-{
-    return compile(p, false, custom_json, ret, err);
-}
-
-int seccomp_compile_gateway(
-    enum seccomp_profile p, const char *custom_json, struct seccomp_prog **ret, struct arp_err *err)
-{
-    return compile(p, true, custom_json, ret, err);
 }
 
 void seccomp_prog_free(struct seccomp_prog *p)

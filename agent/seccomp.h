@@ -32,7 +32,7 @@ enum seccomp_profile {
 
 struct seccomp_prog {
     enum seccomp_profile profile;
-    bool streams_only; /* of seccomp_compile_gateway */
+    bool streams_only; /* as in seccomp_compile */
     struct sock_fprog policy;
     struct sock_fprog custom; /* len 0: there is none */
     struct sock_fprog args;   /* len 0 in SECCOMP_HELPER */
@@ -48,13 +48,11 @@ int seccomp_profile_of(const char *name, enum seccomp_profile *ret, struct arp_e
 
 /* Compile a profile for this machine's native ABI: 5 to 15 ms, so once per run, not per command. custom_json: an OCI profile's text,
  * checked again here; NULL for none (always NULL with SECCOMP_HELPER). *ret is owned by the caller.
+ * streams_only: for a run that may talk to its relay only, beside Landlock's rule for connections: no INET datagrams, no TCP Fast Open, which
+ * connects without Landlock being asked; TCP sockets also under no-network. Not for SECCOMP_HELPER.
  * Errors: ARP_E_UNSUPPORTED, ARP_E_IO, ARP_E_NOMEM; those of json_parse and oci_profile_parse for custom_json. */
-int seccomp_compile(
-    enum seccomp_profile p, const char *custom_json, struct seccomp_prog **ret, struct arp_err *err);
-/* The same for a run that may talk to its relay only, beside Landlock's rule for connections: no INET datagrams, no TCP Fast Open, which
- * connects without Landlock being asked; TCP sockets also under no-network. Not for SECCOMP_HELPER. Errors: as seccomp_compile. */
-int seccomp_compile_gateway(
-    enum seccomp_profile p, const char *custom_json, struct seccomp_prog **ret, struct arp_err *err);
+int seccomp_compile(enum seccomp_profile p, bool streams_only, const char *custom_json,
+    struct seccomp_prog **ret, struct arp_err *err);
 void seccomp_prog_free(struct seccomp_prog *p);
 
 /* Load a SECCOMP_HELPER program into the calling thread, which must have no_new_privs. Async-signal-safe. 0 or an errno; EINVAL for a

@@ -55,17 +55,30 @@ struct route {
 
 /* --- answers --- */
 
-static enum MHD_Result answer(
-    struct MHD_Connection *c, unsigned status, const char *type, const char *text, size_t len)
+/* r is taken over; NULL: it could not be made. */
+static enum MHD_Result send_response(
+    struct MHD_Connection *c, unsigned status, const char *type, struct MHD_Response *r)
 {
-    struct MHD_Response *r =
-        MHD_create_response_from_buffer(len, (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
     if (!r)
         return MHD_NO;
     MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     enum MHD_Result ok = MHD_queue_response(c, status, r);
     MHD_destroy_response(r);
     return ok;
+}
+
+static enum MHD_Result answer(
+    struct MHD_Connection *c, unsigned status, const char *type, const char *text, size_t len)
+{
+    return send_response(c, status, type,
+        MHD_create_response_from_buffer(len, (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY));
+}
+
+/* What read gives, piece by piece. */
+static enum MHD_Result answer_stream(struct exchange *x, const char *type, MHD_ContentReaderCallback read)
+{
+    return send_response(
+        x->connection, 200, type, MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 65536, read, x, NULL));
 }
 
 static enum MHD_Result answer_json(struct MHD_Connection *c, unsigned status, const struct buf *b)
@@ -150,6 +163,11 @@ static void wake(void *ctx)
     MHD_resume_connection(((struct exchange *)ctx)->connection);
 }
 
+static struct stream_sleep sleep_of(struct exchange *x)
+{
+    return (struct stream_sleep){.park = park, .wake = wake, .ctx = x};
+}
+
 static ssize_t read_stream(void *cls, uint64_t pos, char *ret, size_t max)
 {
     (void)pos;
@@ -180,20 +198,14 @@ static enum MHD_Result post_run(struct exchange *x)
         request_free(req);
         return MHD_NO;
     }
-    stream_attach(x->stream, (struct stream_sleep){.park = park, .wake = wake, .ctx = x});
+    stream_attach(x->stream, sleep_of(x));
     rc = runner_start(x->server->config.runner, req, x->stream, dup_connection(x->connection), &err);
     if (rc) {
         stream_unref(x->stream);
         x->stream = NULL;
         return answer_error(x->connection, &err);
     }
-    struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 65536, read_stream, x, NULL);
-    if (!r)
-        return MHD_NO;
-    MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, "application/jsonl");
-    enum MHD_Result ok = MHD_queue_response(x->connection, 200, r);
-    MHD_destroy_response(r);
-    return ok;
+    return answer_stream(x, "application/jsonl", read_stream);
 }
 
 static enum MHD_Result post_cancel(struct exchange *x)
@@ -214,24 +226,13 @@ static ssize_t read_calls(void *cls, uint64_t pos, char *ret, size_t max)
     return n == RELAY_END ? MHD_CONTENT_READER_END_OF_STREAM : n;
 }
 
-static struct relay_sleep sleep_of(struct exchange *x)
-{
-    return (struct relay_sleep){.park = park, .wake = wake, .ctx = x};
-}
-
 static enum MHD_Result get_model(struct exchange *x)
 {
     struct arp_err err = {0};
     if (relay_reader_attach(x->server->config.relay, x->run_id, sleep_of(x), &err) != 0)
         return answer_error(x->connection, &err);
     x->reads_calls = true;
-    struct MHD_Response *r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 65536, read_calls, x, NULL);
-    if (!r)
-        return MHD_NO;
-    MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, "application/x-arp-model-calls");
-    enum MHD_Result ok = MHD_queue_response(x->connection, 200, r);
-    MHD_destroy_response(r);
-    return ok;
+    return answer_stream(x, "application/x-arp-model-calls", read_calls);
 }
 
 /* A decimal number without sign, zeros in front, or anything behind. */
@@ -301,14 +302,9 @@ static enum MHD_Result get_evidence(struct exchange *x)
     if (fd < 0)
         return answer_error(x->connection, &err);
     struct MHD_Response *r = MHD_create_response_from_fd64(size, fd); /* owns fd from here */
-    if (!r) {
+    if (!r)
         close(fd);
-        return MHD_NO;
-    }
-    MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, "application/octet-stream");
-    enum MHD_Result ok = MHD_queue_response(x->connection, 200, r);
-    MHD_destroy_response(r);
-    return ok;
+    return send_response(x->connection, 200, "application/octet-stream", r);
 }
 
 /* --- routing --- */

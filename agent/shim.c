@@ -86,10 +86,7 @@ void shim_events_free(struct shim_event *list)
     while (list) {
         struct shim_event *e = list;
         list = e->next;
-        for (size_t i = 0; i < e->command.argc; i++)
-            free(e->command.argv[i]);
-        free(e->command.argv);
-        free(e->command.text);
+        command_done(&e->command);
         free(e->cwd);
         free(e);
     }

@@ -37,7 +37,7 @@ struct shim_spec {
 };
 
 /* Open the socket and start serving. arp-sh finds it without help in the environment, which a CLI may clear; only a folder of its own must be
- * told it (SHIM_ENV=shim_socket()). Errors: ARP_E_IO, ARP_E_NOMEM, ARP_E_UNSUPPORTED (the folder is not the agent's alone). */
+ * told it (SH_ENV, agent/sh/protocol.h: shim_socket()). Errors: ARP_E_IO, ARP_E_NOMEM, ARP_E_UNSUPPORTED (the folder is not the agent's alone). */
 int shim_start(const struct shim_spec *spec, struct shim **ret, struct arp_err *err);
 const char *shim_socket(const struct shim *s);
 

@@ -12,10 +12,10 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/filerights.h"
 #include "agent/shellwords.h"
 #include "agent/treekill.h"
 #include "shared/clock.h"
@@ -31,26 +31,15 @@ _Static_assert(SH_ARGV_BYTES == LIMIT_ARGV_BYTES && SH_ARGV_ITEMS == LIMIT_ARGV_
 
 /* --- what the kernel tells --- */
 
-/* This thread's file rights: those of uid, or the agent's own again. The kernel shows exe and cwd of a process to its own uid only. */
-static void take_rights(uid_t uid, gid_t gid)
+/* The kernel shows exe and cwd of a process to its own uid only. */
+static void take_peer_rights(const struct shim_host *h)
 {
-    syscall(SYS_setfsgid, gid);
-    syscall(SYS_setfsuid, uid);
-    if ((uid_t)syscall(SYS_setfsuid, uid) != uid || (gid_t)syscall(SYS_setfsgid, gid) != gid)
+    if (!file_rights_take((uid_t)h->spec->uid, (gid_t)h->spec->uid))
         abort(); /* never go on with the wrong ones */
 }
 
-static void take_peer_rights(const struct shim_host *h)
-{
-    take_rights((uid_t)h->spec->uid, (gid_t)h->spec->uid);
-}
-
-static void take_own_rights(void)
-{
-    take_rights(geteuid(), getegid());
-}
-
-bool shim_peer_is_shim(const struct shim_host *h, pid_t pid, char *ret_cwd)
+/* Is process pid the program, and what is its working directory? ret_cwd: PATH_MAX bytes, NULL for not asked. */
+static bool is_shim(const struct shim_host *h, pid_t pid, char *ret_cwd)
 {
     char path[48];
     struct stat st;
@@ -61,7 +50,7 @@ bool shim_peer_is_shim(const struct shim_host *h, pid_t pid, char *ret_cwd)
     snprintf(path, sizeof(path), "/proc/%d/cwd", (int)pid);
     if (good && ret_cwd)
         n = readlink(path, ret_cwd, PATH_MAX - 1);
-    take_own_rights();
+    file_rights_restore();
     if (good && ret_cwd)
         ret_cwd[n > 0 ? n : 0] = 0;
     return good && n >= 0;
@@ -169,16 +158,7 @@ static bool make_text(struct command *c)
 {
     size_t at = shellwords_command(c->argv, c->argc);
     c->shell = at > 0;
-    if (c->shell) {
-        c->text = strdup(c->argv[at]);
-        return c->text != NULL;
-    }
-    struct buf text;
-    buf_init(&text, 4 * LIMIT_ARGV_BYTES + 4 * LIMIT_ARGV_ITEMS);
-    shellwords_quote(&text, c->argv, c->argc);
-    c->text = buf_error(&text, NULL) ? NULL : buf_steal(&text);
-    buf_done(&text);
-    return c->text != NULL;
+    return command_make_text(c, at, NULL) == 0;
 }
 
 /* The event of a hello. NULL when the message is not one, or without memory. */
@@ -243,7 +223,7 @@ static bool start(struct shim_host *h, struct shim_peer *p, const char *cwd)
     take_peer_rights(h);
     good = good && open_lane(h, &p->lanes[0], &fds[SH_SHELL_OUT], &fds[SH_BACK_OUT]) &&
            open_lane(h, &p->lanes[1], &fds[SH_SHELL_ERR], &fds[SH_BACK_ERR]);
-    take_own_rights();
+    file_rights_restore();
     p->start_ns = clock_mono_ns();
     good = good && grant(p->socket, fds);
     for (int i = 0; i < SH_FDS; i++)
@@ -255,7 +235,7 @@ static void hello(struct shim_host *h, struct shim_peer *p)
 {
     char cwd[PATH_MAX];
     const char *why = NULL;
-    if (!shim_peer_is_shim(h, p->pid, cwd))
+    if (!is_shim(h, p->pid, cwd))
         why = "this is not the shell shim";
     else if (h->granted >= h->spec->max_lines || atomic_load(&h->log_full))
         why = "the run has as many commands as its log may hold";
@@ -403,7 +383,7 @@ struct shim_peer *shim_peer_new(struct shim_host *h, int fd, pid_t pid)
             .pid = pid,
             .since_ns = clock_mono_ns(),
             .lanes = {{.in = -1, .out = -1}, {.in = -1, .out = -1}}};
-    if (p && shim_peer_is_shim(h, pid, NULL) && watch(h, fd, EPOLLIN, &p->readable))
+    if (p && is_shim(h, pid, NULL) && watch(h, fd, EPOLLIN, &p->readable))
         return p;
     close(fd); /* a word would be lost: a close with a hello unread is a reset */
     free(p);

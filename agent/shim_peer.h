@@ -57,7 +57,4 @@ int shim_peer_work(struct shim_host *h, struct shim_peer *p);
 void shim_peer_close(struct shim_host *h, struct shim_peer *p);
 void shim_peer_free(struct shim_host *h, struct shim_peer *p);
 
-/* Is process pid the program, and what is its working directory? ret_cwd: PATH_MAX bytes, NULL for not asked. */
-bool shim_peer_is_shim(const struct shim_host *h, pid_t pid, char *ret_cwd);
-
 #endif

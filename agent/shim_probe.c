@@ -31,27 +31,33 @@ static int login_shell(int uid, char *ret, size_t size, struct arp_err *err)
     return 0;
 }
 
-static int digest_of(
-    const char *path, struct stat *ret_st, char ret_hex[SHA256_HEX_LEN + 1], struct arp_err *err)
+static int open_shell(const char *path, struct stat *ret_st, struct arp_err *err)
 {
     cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, ret_st) < 0)
         return arp_fail(err, ARP_E_UNSUPPORTED, errno, "shell '%s'", path);
     if (!S_ISREG(ret_st->st_mode))
         return arp_fail(err, ARP_E_UNSUPPORTED, 0, "shell '%s' is not a file", path);
-    return sha256_fd(fd, ret_hex, NULL, err);
+    return fd_steal(&fd);
 }
 
 int shim_probe(const char *program, int uid, struct arp_err *err)
 {
     char shell[256];
     char want[SHA256_HEX_LEN + 1], have[SHA256_HEX_LEN + 1];
-    struct stat st;
-    int rc = digest_of(program, &st, want, err);
+    struct stat program_st, shell_st;
+    cleanup_fd int program_fd = open_shell(program, &program_st, err);
+    int rc = program_fd < 0 ? program_fd : login_shell(uid, shell, sizeof(shell), err);
+    if (rc)
+        return rc;
+    cleanup_fd int shell_fd = open_shell(shell, &shell_st, err);
+    if (shell_fd < 0)
+        return shell_fd;
+    if (program_st.st_dev == shell_st.st_dev && program_st.st_ino == shell_st.st_ino)
+        return 0;
+    rc = sha256_fd(program_fd, want, NULL, err);
     if (rc == 0)
-        rc = login_shell(uid, shell, sizeof(shell), err);
-    if (rc == 0)
-        rc = digest_of(shell, &st, have, err);
+        rc = sha256_fd(shell_fd, have, NULL, err);
     if (rc)
         return rc;
     if (strcmp(want, have) != 0)

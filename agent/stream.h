@@ -21,7 +21,7 @@
 #define STREAM_END    ((ssize_t)-1) /* all was read and the producer closed */
 #define STREAM_BROKEN ((ssize_t)-2) /* the producer gave up on this reader */
 
-/* How the reader sleeps. Both are called under the stream's lock and must not call back into the stream. */
+/* How who waits here sleeps (also at the relay). Both are called under the lock of what it waits for and must not call back into it. */
 struct stream_sleep {
     void (*park)(void *ctx);
     void (*wake)(void *ctx);

@@ -19,6 +19,7 @@
 struct transcript {
     int fd;
     uint64_t kept;
+    struct sha256 *hash;                                      /* of the file */
     struct buf line;                                          /* begun, its LF has not come */
     bool too_long;                                            /* the line at hand is */
     void (*on_line)(void *ctx, const char *line, size_t len); /* without LF; NULL: nobody reads them */
@@ -26,7 +27,7 @@ struct transcript {
     struct arp_err error; /* first failure of the file; code 0 while whole */
 };
 
-/* Create the file. Errors: ARP_E_IO. */
+/* Create the file. Errors: ARP_E_IO, ARP_E_NOMEM. */
 int transcript_open(struct transcript *t, const struct evdir *dir,
     void (*on_line)(void *ctx, const char *line, size_t len), void *ctx, struct arp_err *err);
 void transcript_feed(struct transcript *t, const char *bytes, size_t len);

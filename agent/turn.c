@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "agent/sh/protocol.h"
 #include "agent/shim.h"
 #include "agent/transcript.h"
 #include "shared/fd.h"
@@ -110,7 +111,7 @@ static int merge_vars(struct turn *t, struct arp_err *err)
     /* An edit within the second and of the same size would leave old bytecode: tests would judge what is no longer there. */
     t->vars[n++] = "PYTHONDONTWRITEBYTECODE=1";
     if (t->spec.shim_folder) {
-        snprintf(t->socket_var, sizeof(t->socket_var), "ARP_SH_SOCKET=%s", shim_socket(t->shim));
+        snprintf(t->socket_var, sizeof(t->socket_var), SH_ENV "=%s", shim_socket(t->shim));
         t->vars[n++] = t->socket_var;
     }
     for (size_t i = 0; base[i]; i++) {

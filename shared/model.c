@@ -113,6 +113,14 @@ void model_usage_add(struct model_usage *sum, const struct model_usage *u)
     sum->reasoning += u->reasoning;
 }
 
+void model_usage_members(struct json *j, const struct model_usage *u)
+{
+    json_kuint(j, "inputTokens", u->input);
+    json_kuint(j, "cachedInputTokens", u->cached_input);
+    json_kuint(j, "outputTokens", u->output);
+    json_kuint(j, "reasoningTokens", u->reasoning);
+}
+
 void model_usage_put(struct json *j, const struct model_usage *u)
 {
     if (!u->known) {
@@ -120,10 +128,7 @@ void model_usage_put(struct json *j, const struct model_usage *u)
         return;
     }
     json_obj_open(j);
-    json_kuint(j, "inputTokens", u->input);
-    json_kuint(j, "cachedInputTokens", u->cached_input);
-    json_kuint(j, "outputTokens", u->output);
-    json_kuint(j, "reasoningTokens", u->reasoning);
+    model_usage_members(j, u);
     json_obj_close(j);
 }
 

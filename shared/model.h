@@ -37,7 +37,9 @@ struct model_usage {
         reasoning; /* tokens; cached is a part of input, reasoning of output */
 };
 void model_usage_add(struct model_usage *sum, const struct model_usage *u);
-/* Write the object {"inputTokens",…}, or null when it is not known, as a value. */
+/* Write its members into the object that is open: "inputTokens", "cachedInputTokens", "outputTokens", "reasoningTokens"; unknown ones are 0. */
+void model_usage_members(struct json *j, const struct model_usage *u);
+/* Write an object of them, or null when it is not known, as a value. */
 void model_usage_put(struct json *j, const struct model_usage *u);
 
 /* JSON values of one document: a history of some thousand items has about 100000. Each takes 64 bytes and more when it is parsed, whatever it takes

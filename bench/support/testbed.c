@@ -231,7 +231,7 @@ struct lane *lane_open(struct testbed *t, enum form form)
     if (form == FORM_BARE)
         return l;
     struct launcher *launcher;
-    check(seccomp_compile(SECCOMP_DEFAULT, NULL, &l->prog, &err), "seccomp", &err);
+    check(seccomp_compile(SECCOMP_DEFAULT, false, NULL, &l->prog, &err), "seccomp", &err);
     if (form != FORM_CONFIRMED)
         replace_args(l->prog, form == FORM_RECORDED);
     check(launcher_start(t->reaper, &ids, &launcher, &err), "launcher", &err);

@@ -118,7 +118,7 @@ void lab_open(struct lab_box *b, enum seccomp_profile p)
     struct launcher_box box;
     int listener = -1;
     *b = (struct lab_box){0};
-    ASSERT_INT(seccomp_compile(p, NULL, &b->prog, &err), 0);
+    ASSERT_INT(seccomp_compile(p, false, NULL, &b->prog, &err), 0);
     ASSERT_INT(launcher_start(lab.reaper, &lab.ids, &b->launcher, &err), 0);
     lab_launcher_box(b->prog, &box);
     int rc = launcher_confine(b->launcher, &box, &b->layers, &listener, &err);

@@ -23,7 +23,7 @@ static void wake(void *ctx)
     pthread_mutex_unlock(&gate);
 }
 
-const struct relay_sleep sleeper = {.park = park, .wake = wake};
+const struct stream_sleep sleeper = {.park = park, .wake = wake};
 
 unsigned sleeper_wakes(void)
 {

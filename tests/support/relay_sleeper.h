@@ -6,7 +6,7 @@
 
 #include "agent/relay.h"
 
-extern const struct relay_sleep sleeper;
+extern const struct stream_sleep sleeper;
 
 /* How often the relay has woken it so far: read before a try, so that no wake after it is missed. */
 unsigned sleeper_wakes(void);

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "agent/builtin_codec.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
 #include "shared/json.h"
@@ -90,9 +91,9 @@ static void fake_line(void *ctx, const char *line, size_t len)
 {
     (void)ctx;
     cleanup_cjson cJSON *doc = NULL;
-    ASSERT_INT(json_parse_line(line, len, &doc, NULL), 0);
+    ASSERT_TRUE(len > 0 && line[len - 1] == '\n');
+    ASSERT_INT(json_parse_line(line, len - 1, &doc, NULL), 0);
     buf_append(&fake.lines, line, len);
-    buf_append_char(&fake.lines, '\n');
 }
 
 static int idles;
@@ -196,8 +197,6 @@ static void task_is_done_in_steps(void)
     run_ends(BUILTIN_SUCCEEDED, "");
     ASSERT_STR(buf_str(&result.final_text), "All done.");
     ASSERT_INT(result.steps, 4);
-    ASSERT_INT(result.usage.input, 400);
-    ASSERT_INT(result.usage.output, 40);
     ASSERT_INT(idles, 4);
     ASSERT_STR(fake.command, "ls");
     ASSERT_INT(fake.timeout_ms, BUILTIN_COMMAND_TIMEOUT_MS);
@@ -210,6 +209,7 @@ static void task_is_done_in_steps(void)
     was_told(1, "c2", "Wrote 6 bytes to d/new.");
     was_told(2, "c3", "Done:\nM d/new\n");
     was_told(3, "c4", "bye\n");
+    ASSERT_CONTAINS(buf_str(&fake.lines), "\"calls\":2,\"usage\":{\"inputTokens\":100,");
     ASSERT_CONTAINS(buf_str(&fake.lines), "\"type\":\"end\",\"step\":4,\"status\":\"succeeded\"");
     tear_down();
 }
@@ -228,7 +228,7 @@ static void chat_is_spoken_too(void)
     spec.model = NULL;
     run_ends(BUILTIN_SUCCEEDED, "");
     ASSERT_STR(buf_str(&result.final_text), "Done.");
-    ASSERT_TRUE(!result.usage.known);
+    ASSERT_CONTAINS(buf_str(&fake.lines), "\"calls\":1,\"usage\":null}");
     ASSERT_TRUE(!strstr(fake.bodies[0], "\"model\""));
     ASSERT_CONTAINS(
         fake.bodies[1], "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"arp_1_0\"");
@@ -577,6 +577,28 @@ static void conversation_that_does_not_fit_is_elided_harder_once(void)
     tear_down();
 }
 
+/* The prompt just fits into the request; the answer makes the conversation longer than what the next run reads. */
+static void conversation_that_could_not_be_read_back_is_not_kept(void)
+{
+    size_t len = (BUILTIN_TALK_LINES_MAX - 65536) / 6;
+    cleanup_free char *prompt = calloc(1, len + 1);
+    cleanup_buf struct buf body;
+    buf_init(&body, 1u << 20);
+    buf_append_str(&body, "data: {\"type\":\"response.output_item.done\",\"item\":{\"type\":\"message\","
+                          "\"content\":[{\"type\":\"output_text\",\"text\":\"");
+    for (int i = 0; i < 100000; i++)
+        buf_append_char(&body, 'x');
+    buf_append_str(&body, "\"}]}}\n\n" R_END);
+    struct fake_answer answer = {.body = buf_str(&body)};
+    set_up(&answer, 1);
+    memset(prompt, 1, len); /* six characters each */
+    spec.prompt = prompt;
+    run_ends(BUILTIN_SUCCEEDED, "");
+    ASSERT_INT(result.steps, 1);
+    ASSERT_INT(result.conversation.len, 0);
+    tear_down();
+}
+
 static void digests_are_of_the_texts(void)
 {
     char prompt[SHA256_HEX_LEN + 1], tools[SHA256_HEX_LEN + 1], want[SHA256_HEX_LEN + 1];
@@ -604,4 +626,5 @@ TEST_SUITE(builtin_test, TEST(task_is_done_in_steps), TEST(chat_is_spoken_too),
     TEST(broken_answers_are_counted_for_each_step), TEST(refusals_end_the_run_with_their_words),
     TEST(answer_that_is_too_long_goes_on_once), TEST(endless_answer_is_given_up),
     TEST(old_outputs_are_elided_when_the_window_fills),
-    TEST(conversation_that_does_not_fit_is_elided_harder_once), TEST(digests_are_of_the_texts))
+    TEST(conversation_that_does_not_fit_is_elided_harder_once),
+    TEST(conversation_that_could_not_be_read_back_is_not_kept), TEST(digests_are_of_the_texts))

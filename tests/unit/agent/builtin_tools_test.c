@@ -53,7 +53,7 @@ static void output_keeps_its_ends(void)
             memset(&o, 0, sizeof(o));
             for (size_t at = 0; at < total; at += pieces[p])
                 builtin_output_add(&o, bytes + at, total - at < pieces[p] ? total - at : pieces[p]);
-            size_t head = total < BUILTIN_OUTPUT_HALF ? total : BUILTIN_OUTPUT_HALF;
+            size_t head = total < sizeof(o.head) ? total : sizeof(o.head);
             size_t tail = total - head < BUILTIN_OUTPUT_HALF ? total - head : BUILTIN_OUTPUT_HALF;
             ASSERT_INT(o.total, total);
             ASSERT_INT(o.head_len, head);

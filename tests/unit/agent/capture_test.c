@@ -37,7 +37,7 @@ static int set_up(void)
     root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (!reaper || mkdirat(root_fd, "evidence", 0700) < 0)
         return 1;
-    return seccomp_compile(SECCOMP_HELPER, NULL, &prog, &err);
+    return seccomp_compile(SECCOMP_HELPER, false, NULL, &prog, &err);
 }
 
 static int tear_down(void)

@@ -46,7 +46,7 @@ static void open_all(void)
     static int number;
     char id[48];
     cmdenv_init(&env, "/usr/bin:/bin");
-    ASSERT_INT(seccomp_compile(SECCOMP_DEFAULT, NULL, &prog, &err), 0);
+    ASSERT_INT(seccomp_compile(SECCOMP_DEFAULT, false, NULL, &prog, &err), 0);
     struct box_spec spec = {.reaper = lab.reaper,
         .ids = &lab.ids,
         .cache = lab.cache,

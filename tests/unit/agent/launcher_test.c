@@ -186,7 +186,7 @@ static void launcher_refuses_programs_the_kernel_refuses(void)
     struct arp_err err = {0};
     struct seccomp_prog *prog;
     struct launcher_box b;
-    ASSERT_INT(seccomp_compile(SECCOMP_DEFAULT, NULL, &prog, &err), 0);
+    ASSERT_INT(seccomp_compile(SECCOMP_DEFAULT, false, NULL, &prog, &err), 0);
     lab_launcher_box(prog, &b);
     struct seccomp_prog broken = *prog;
     b.seccomp = &broken;
@@ -205,7 +205,7 @@ static void launcher_refuses_more_than_fits_its_message(void)
     struct arp_err err = {0};
     struct seccomp_prog *prog;
     struct launcher_box b;
-    ASSERT_INT(seccomp_compile(SECCOMP_DEFAULT, NULL, &prog, &err), 0);
+    ASSERT_INT(seccomp_compile(SECCOMP_DEFAULT, false, NULL, &prog, &err), 0);
     lab_launcher_box(prog, &b);
     for (size_t i = 0; i <= LAUNCHER_VARS_MAX; i++)
         many[i] = "A=b";

@@ -54,7 +54,7 @@ static void nothing(void *ctx)
     (void)ctx;
 }
 
-static const struct relay_sleep sleeper = {.park = nothing, .wake = nothing};
+static const struct stream_sleep sleeper = {.park = nothing, .wake = nothing};
 
 /* Every call gets the same answer; arg: its text as an item of the output. */
 static void *orchestrate(void *arg)

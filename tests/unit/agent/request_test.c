@@ -168,6 +168,26 @@ static void request_refuses_what_can_not_be_recorded(void)
     buf_done(&b);
 }
 
+static void request_takes_a_shell_text_up_to_the_limit(void)
+{
+    struct run_request *r;
+    struct arp_err err;
+    for (size_t over = 0; over < 2; over++) {
+        struct buf b;
+        buf_init(&b, 1 << 21);
+        buf_append_str(&b, "[{\"shell\":true,\"argv\":[\"");
+        for (size_t i = 1; i < LIMIT_ARGV_BYTES + over; i++)
+            buf_append_str(&b, "\\u0001");
+        buf_append_str(&b, "\"]}]");
+        ASSERT_INT(parse(buf_str(&b), "", &r, &err), over ? ARP_E_FIELD : 0);
+        buf_done(&b);
+        if (over)
+            continue;
+        ASSERT_INT(strlen(r->commands[0].text), LIMIT_ARGV_BYTES - 1);
+        request_free(r);
+    }
+}
+
 static void request_wants_a_chain_that_begins_with_run_started(void)
 {
     struct run_request *r;
@@ -251,5 +271,6 @@ static void request_refuses_what_an_engine_can_not_work_from(void)
 TEST_SUITE(request_test, TEST(request_takes_argv_and_fills_defaults),
     TEST(request_turns_a_shell_text_into_sh_c), TEST(request_names_the_bad_field),
     TEST(request_takes_a_profile_by_name_or_whole), TEST(request_refuses_what_can_not_be_recorded),
+    TEST(request_takes_a_shell_text_up_to_the_limit),
     TEST(request_wants_a_chain_that_begins_with_run_started), TEST(request_takes_a_prompt_for_an_engine),
     TEST(request_refuses_what_an_engine_can_not_work_from))

@@ -35,7 +35,7 @@ static int set_up(void)
 {
     struct arp_err err;
     for (int p = 0; p <= SECCOMP_HELPER; p++) {
-        if (seccomp_compile((enum seccomp_profile)p, NULL, &progs[p], &err) != 0)
+        if (seccomp_compile((enum seccomp_profile)p, false, NULL, &progs[p], &err) != 0)
             return 1;
     }
     return 0;
@@ -514,7 +514,7 @@ static int run_custom(const char *json, listener_body body, struct listener_resu
 {
     struct arp_err err;
     struct seccomp_prog *prog;
-    ASSERT_INT(seccomp_compile(SECCOMP_DEFAULT, json, &prog, &err), 0);
+    ASSERT_INT(seccomp_compile(SECCOMP_DEFAULT, false, json, &prog, &err), 0);
     ASSERT_TRUE(prog->custom.len > 0);
     ASSERT_TRUE(strcmp(prog->sha256, progs[SECCOMP_DEFAULT]->sha256) != 0);
     int rc = listener_run(prog, body, NULL, false, r);
@@ -588,14 +588,14 @@ static void seccomp_counts_unknown_names_of_a_custom_profile(void)
 {
     struct arp_err err;
     struct seccomp_prog *prog;
-    ASSERT_INT(seccomp_compile(SECCOMP_DEFAULT,
+    ASSERT_INT(seccomp_compile(SECCOMP_DEFAULT, false,
                    CUSTOM("{\"names\":[\"nosuchcall\",\"mkdir\",\"alsonot\"],\"action\":\"SCMP_ACT_ERRNO\"}"),
                    &prog, &err),
         0);
     ASSERT_INT(prog->custom_unknown, 2);
     seccomp_prog_free(prog);
-    ASSERT_INT(seccomp_compile(SECCOMP_DEFAULT, "{}", &prog, &err), ARP_E_FIELD);
-    ASSERT_INT(seccomp_compile(SECCOMP_DEFAULT, "{", &prog, &err), ARP_E_JSON);
+    ASSERT_INT(seccomp_compile(SECCOMP_DEFAULT, false, "{}", &prog, &err), ARP_E_FIELD);
+    ASSERT_INT(seccomp_compile(SECCOMP_DEFAULT, false, "{", &prog, &err), ARP_E_JSON);
 }
 
 /* --- the rest --- */
@@ -623,7 +623,7 @@ static void seccomp_programs_are_reproducible(void)
     struct arp_err err;
     for (int p = 0; p <= SECCOMP_HELPER; p++) {
         struct seccomp_prog *prog;
-        ASSERT_INT(seccomp_compile((enum seccomp_profile)p, NULL, &prog, &err), 0);
+        ASSERT_INT(seccomp_compile((enum seccomp_profile)p, false, NULL, &prog, &err), 0);
         ASSERT_STR(prog->sha256, progs[p]->sha256);
         seccomp_prog_free(prog);
         for (int k = 0; k < p; k++)

@@ -85,7 +85,8 @@ static void an_upload_that_breaks_off_at_once_cuts_the_client(void)
     ssize_t n;
     size_t len = 0;
     relay_open(relay, RUN_ID, bearer);
-    ASSERT_INT(relay_reader_attach(relay, RUN_ID, (struct relay_sleep){.park = park, .wake = park}, &err), 0);
+    ASSERT_INT(
+        relay_reader_attach(relay, RUN_ID, (struct stream_sleep){.park = park, .wake = park}, &err), 0);
     int client = connect_to(relay_port(relay));
     snprintf(text, sizeof(text),
         "POST /v1/responses HTTP/1.1\r\nHost: relay\r\nAuthorization: Bearer %s\r\nContent-Length: "

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "shared/clock.h"
+#include "shared/fd.h"
 #include "tests/support/shim_lab.h"
 #include "tests/support/suite.h"
 
@@ -558,12 +559,26 @@ static void a_command_that_dies_with_its_cli_is_abandoned(void)
     shim_lab_close(&lab);
 }
 
+static void copy_file(const char *from, const char *to)
+{
+    struct arp_err err;
+    cleanup_buf struct buf bytes;
+    buf_init(&bytes, 16u << 20);
+    cleanup_fd int fd = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    ASSERT_INT(file_read(from, &bytes, &err), 0);
+    ASSERT_INT(fd_write_all(fd, bytes.data, bytes.len, &err), 0);
+}
+
 static void the_probe_compares_the_login_shell(void)
 {
     struct shim_lab lab;
     struct arp_err err;
+    char copy[96];
     shim_lab_open(&lab, NULL, 10);
     ASSERT_INT(shim_probe("/bin/bash", 0, &err), 0); /* root's shell on Debian */
+    snprintf(copy, sizeof(copy), "%s/copy", lab.root);
+    copy_file("/bin/bash", copy);
+    ASSERT_INT(shim_probe(copy, 0, &err), 0); /* another file of the same bytes */
     ASSERT_INT(shim_probe(lab.bash, 0, &err), ARP_E_UNSUPPORTED);
     ASSERT_CONTAINS(err.msg, "is not the shell shim");
     ASSERT_INT(shim_probe("/nowhere/bash", 0, &err), ARP_E_UNSUPPORTED);

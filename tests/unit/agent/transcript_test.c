@@ -40,7 +40,7 @@ static void on_line(void *ctx, const char *line, size_t len)
     buf_append_char(&lines, '|');
 }
 
-static void begin(void)
+static void begin(void (*reader)(void *ctx, const char *line, size_t len))
 {
     static int number;
     char id[48];
@@ -49,7 +49,7 @@ static void begin(void)
     ASSERT_INT(evdir_create(fd, id, &dir, &err), 0);
     close(fd);
     buf_init(&lines, 4u << 20);
-    ASSERT_INT(transcript_open(&t, &dir, on_line, NULL, &err), 0);
+    ASSERT_INT(transcript_open(&t, &dir, reader, NULL, &err), 0);
 }
 
 static void end(const char *want_file, size_t len)
@@ -66,7 +66,7 @@ static void lines_are_whole_however_they_are_cut(void)
 {
     static const char text[] = "{\"a\":1}\n\n{\"b\":\"\xc3\xa4\"}\nlast";
     for (size_t cut = 0; cut < sizeof(text); cut++) {
-        begin();
+        begin(on_line);
         transcript_feed(&t, text, cut);
         transcript_feed(&t, text + cut, sizeof(text) - 1 - cut);
         end(text, sizeof(text) - 1);
@@ -82,7 +82,7 @@ static void long_line_is_kept_and_passed_over(void)
     memset(text, 'x', len);
     memcpy(text, "one\n", 4);
     memcpy(text + len - 5, "\ntwo\n", 5);
-    begin();
+    begin(on_line);
     for (size_t at = 0; at < len; at += 65536)
         transcript_feed(&t, text + at, len - at < 65536 ? len - at : 65536);
     end(text, len);
@@ -95,19 +95,34 @@ static void file_ends_at_its_limit(void)
 {
     size_t len = 1u << 20;
     char *text = calloc(1, len);
+    char hex[SHA256_HEX_LEN + 1], want[SHA256_HEX_LEN + 1];
     struct stat st;
-    begin();
+    begin(on_line);
     for (int i = 0; i < 66; i++)
         transcript_feed(&t, text, len);
     ASSERT_INT(fstat(t.fd, &st), 0);
     ASSERT_INT(st.st_size, LIMIT_BLOB);
     transcript_feed(&t, "\nstill heard\n", 13);
     ASSERT_STR(buf_str(&lines), "still heard|");
+    ASSERT_INT(transcript_end(&t, hex, &err), 0);
+    ASSERT_INT(sha256_fd(t.fd, want, NULL, &err), 0);
+    ASSERT_STR(hex, want);
     transcript_close(&t);
     evdir_close(&dir);
     buf_done(&lines);
     free(text);
 }
 
+static void file_is_kept_though_nobody_reads_its_lines(void)
+{
+    static const char text[] = "one\ntwo";
+    begin(NULL);
+    transcript_feed(&t, text, 2);
+    transcript_feed(&t, text + 2, sizeof(text) - 3);
+    end(text, sizeof(text) - 1);
+    buf_done(&lines);
+}
+
 TEST_SUITE_WITH(transcript_test, set_up, tear_down, TEST(lines_are_whole_however_they_are_cut),
-    TEST(long_line_is_kept_and_passed_over), TEST(file_ends_at_its_limit))
+    TEST(long_line_is_kept_and_passed_over), TEST(file_ends_at_its_limit),
+    TEST(file_is_kept_though_nobody_reads_its_lines))

@@ -63,7 +63,7 @@ static void make_once(void)
     int fd = open(cli, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
     ASSERT_INT(fd_write_all(fd, "#!/bin/sh\n. /dev/stdin\n", 23, &err), 0);
     close(fd);
-    ASSERT_INT(seccomp_compile_gateway(SECCOMP_DEFAULT, NULL, &prog, &err), 0);
+    ASSERT_INT(seccomp_compile(SECCOMP_DEFAULT, true, NULL, &prog, &err), 0);
 }
 
 /* The run's logs, the turn and its box. */
