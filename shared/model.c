@@ -23,6 +23,29 @@ bool model_dialect_of(const char *name, enum model_dialect *ret)
     return false;
 }
 
+/* --- what a run may ask for --- */
+
+bool model_name_ok(const char *name)
+{
+    size_t len = 0;
+    if (*name == '-')
+        return false;
+    for (; name[len]; len++) {
+        char c = name[len];
+        if (c <= ' ' || c > '~' || c == '"' || c == '\\')
+            return false;
+    }
+    return len > 0 && len <= MODEL_NAME_MAX;
+}
+
+bool model_thread_ok(const char *id)
+{
+    static const char first[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    static const char rest[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+    size_t n = strspn(id, rest);
+    return n > 0 && n <= MODEL_THREAD_MAX && id[n] == '\0' && strchr(first, *id);
+}
+
 /* --- paths --- */
 
 /* Room for a proxy's prefix before the path of the API. */

@@ -21,6 +21,19 @@ enum model_kind { MODEL_GENERATE, MODEL_COUNT_TOKENS, MODEL_LIST };
 
 #define MODEL_NAME_MAX 128
 
+/* What a run may ask for, by the same rules where it is admitted and where it runs.
+ * A model's name becomes an argument of a CLI and a part of texts and paths: 1..MODEL_NAME_MAX bytes of printable ASCII, nothing that could be read as
+ * an option (a '-' in front), nothing to quote (blanks, '"', '\'). */
+bool model_name_ok(const char *name);
+/* A conversation's name, as the engines give them (UUIDs, "ses_" and some letters): 1..MODEL_THREAD_MAX letters, digits, '_', '-', '.', the first a
+ * letter or digit. */
+#define MODEL_THREAD_MAX 128
+bool model_thread_ok(const char *id);
+/* Of limits.maxSteps: answers of the model in one run. */
+#define MODEL_STEPS_MAX 10000
+/* Of limits.maxTokens. */
+#define MODEL_TOKENS_MAX 1000000000000ll
+
 struct model_route {
     enum model_dialect dialect;
     enum model_kind kind;

@@ -104,7 +104,7 @@ static int read_engine(const cJSON *body, struct agent_fields *f, struct arp_err
     if (f->instructions && strlen(f->instructions) > LIMIT_INSTRUCTIONS)
         return arp_fail_field(
             err, "instructions", "'instructions' must have at most %u bytes", LIMIT_INSTRUCTIONS);
-    return f->model ? render_check_name("model", f->model, err) : 0;
+    return f->model ? run_model_check(f->model, err) : 0;
 }
 
 int route_agent_put(void *ctx, struct http_req *req, struct arp_err *err)

@@ -113,14 +113,12 @@ static int read_dialects(const cJSON *body, struct buf *out, struct arp_err *err
 
 static int check_model_name(const char *field, const char *name, struct arp_err *err)
 {
-    size_t len = strlen(name);
-    bool ok = len > 0 && len <= MODEL_NAME_MAX;
-    for (const char *p = name; *p && ok; p++)
-        ok = *p > ' ' && *p <= '~';
-    return ok ? 0
-              : arp_fail_field(err, field,
-                    "'%s' must hold names of 1 to %d printable ASCII bytes without spaces", field,
-                    MODEL_NAME_MAX);
+    if (model_name_ok(name))
+        return 0;
+    return arp_fail_field(err, field,
+        "'%s' must hold names of 1 to %d printable ASCII bytes without spaces, '\"' and '\\', no '-' in "
+        "front",
+        field, MODEL_NAME_MAX);
 }
 
 static int read_models(const cJSON *body, struct buf *out, struct arp_err *err)

@@ -33,9 +33,8 @@ void run_overrides_free(struct run_override *overrides, size_t n);
 bool run_engine_known(const char *name);
 /* Refuse a field "engine" that names none. Errors: ARP_E_FIELD. */
 int run_engine_check(const char *name, struct arp_err *err);
-/* A thread's id as engines make them: printable ASCII without spaces, RUN_THREAD_MAX bytes at most. */
-#define RUN_THREAD_MAX 128
-bool run_thread_ok(const char *id);
+/* Refuse a field "model" that is no model_name_ok. Errors: ARP_E_FIELD. */
+int run_model_check(const char *name, struct arp_err *err);
 
 struct run_request {
     char *agent_key; /* owned */

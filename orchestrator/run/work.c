@@ -173,7 +173,11 @@ static int resolve_model(const struct run_env *env, const char *user_id, const c
     w->max_tokens = r->max_tokens;
     if (!choose_text(&w->model, r->model, agent->model) || !choose_text(&w->thread_id, r->thread_id, NULL))
         return arp_fail(err, ARP_E_NOMEM, 0, "run");
-    int rc = w->thread_id ? resume(env, user_id, project_id, w, err) : 0;
+    /* An agent's model may have been stored when any text could be one. */
+    int rc = w->model ? run_model_check(w->model, err) : 0;
+    if (rc)
+        return arp_wrap(err, "agent '%s'", agent->key);
+    rc = w->thread_id ? resume(env, user_id, project_id, w, err) : 0;
     return rc ? rc : choose_provider(env, r->provider ? r->provider : agent->provider, all, w, err);
 }
 

@@ -180,6 +180,19 @@ static void what_the_request_leaves_out_is_its_agents(void)
     run_work_done(&w);
 }
 
+static void a_stored_model_that_no_engine_can_be_given_is_refused(void)
+{
+    const struct agent a = {.key = (char *)"old", .engine = (char *)"codex", .model = (char *)"my model"};
+    struct run_work w;
+    forget_providers();
+    provide("r", "[\"responses\"]");
+    REFUSED("{\"prompt\":\"p\"}", &a, ARP_E_FIELD, "\"field\":\"model\"");
+    OK(resolve("{\"prompt\":\"p\",\"model\":\"mine\"}", &a, &w));
+    run_work_done(&w);
+    OK(resolve("{\"commands\":\"true\"}", &a, &w));
+    run_work_done(&w);
+}
+
 /* A run of the project that has ended as codex, with that thread. */
 static void thread_of(const char *user_id, const char *project_id, const char *thread, const char *engine)
 {
@@ -260,6 +273,8 @@ TEST_SUITE_WITH(work_test, set_up, tear_down, TEST(commands_and_shell_need_no_pr
     TEST(shell_takes_nothing_of_models), TEST(an_engine_gets_the_only_provider_that_speaks_its_dialect),
     TEST(a_prompt_alone_goes_to_whatever_engine_there_is),
     TEST(a_provider_that_does_not_do_is_refused_with_those_that_would),
-    TEST(what_the_request_leaves_out_is_its_agents), TEST(a_thread_is_of_the_same_project_and_engine),
+    TEST(what_the_request_leaves_out_is_its_agents),
+    TEST(a_stored_model_that_no_engine_can_be_given_is_refused),
+    TEST(a_thread_is_of_the_same_project_and_engine),
     TEST(a_key_that_was_stored_under_another_is_refused_before_there_is_a_run),
     TEST(an_agent_is_told_what_to_do_and_never_who_answers))
