@@ -500,19 +500,23 @@ int runs_list(struct db *db, const char *user_id, const char *project_id, unsign
         (void **)&ret->v, &ret->n, err);
 }
 
-int runs_orphans(struct db *db, int64_t min_age_ms, unsigned limit, struct runs *ret, struct arp_err *err)
+int runs_orphans(struct db *db, int64_t min_age_ms, unsigned limit, const struct run *after, struct runs *ret,
+    struct arp_err *err)
 {
     /* A live lease of a later epoch is somebody else's: the run's own is gone. */
     static const struct sql ORPHANS = {"runs_orphans",
         "SELECT " COLUMNS " FROM " TABLES " WHERE r." LIVE " AND r.created_at <= now() - " SQL_MS(
             "$1") " AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.name = 'workspace:' || r.workspace_id AND "
                   "l.expires_at > clock_timestamp()"
-                  " AND (r.lease_epoch IS NULL OR r.lease_epoch = l.epoch)) ORDER BY r.created_at, r.id "
-                  "LIMIT $2",
+                  " AND (r.lease_epoch IS NULL OR r.lease_epoch = l.epoch)) AND ($3::uuid IS NULL OR "
+                  "(r.created_at, r.id) > (" SQL_TIME(
+                      "$4") ", $3::uuid)) ORDER BY r.created_at, r.id LIMIT $2",
         true};
     struct sql_args a = {0};
     args_int(&a, min_age_ms);
     args_int(&a, limit);
+    args_text(&a, after ? after->id : NULL);
+    args_int(&a, after ? after->created_us : 0);
     cleanup_pgresult PGresult *res = NULL;
     int rc = db_many(db, &ORPHANS, &a, &res, err);
     return rc < 0 ? rc : rows_to(res, sizeof(*ret->v), map, done, (void **)&ret->v, &ret->n, err);
