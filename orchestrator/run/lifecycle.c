@@ -332,19 +332,18 @@ static int find_earlier(const struct run_env *env, const struct run_submission *
 }
 
 /* Refused: the same request may be on its way in at another server, whose lock or row was in ours. It is waited for as long as an admission
- * takes; then the workspace is busy with something else. */
+ * takes; then the workspace is busy with something else, as it is from the beginning when its lock is in this process. */
 static int find_admitted_elsewhere(const struct run_env *env, const struct run_submission *s,
     const struct run_request *request, int refusal, struct run_started *ret, struct arp_err *err)
 {
-    for (int looks = 0; looks < LIVE_ADMISSION_LOOKS; looks++) {
+    bool wait = refusal == ARP_E_BUSY && !workspace_locked_here(env, s->user_id, s->project_id);
+    for (int looks = 0; live_admission_again(env->live, wait, &looks);) {
         struct arp_err why;
         int rc = find_earlier(env, s, request, ret, &why);
         if (rc && rc != ARP_E_NOT_FOUND)
             *err = why;
         if (rc != ARP_E_NOT_FOUND)
             return rc;
-        if (refusal != ARP_E_BUSY || !live_pause(env->live, LIVE_ADMISSION_LOOK_MS))
-            break;
     }
     return refusal;
 }
@@ -569,10 +568,11 @@ int run_start(const struct run_env *env, const struct run_submission *s, struct 
         return start_new(env, s, request, ret, err);
     live_admission_begin(env->live, s->user_id, s->idempotency_key);
     int rc = find_earlier(env, s, request, ret, err);
-    if (rc == ARP_E_NOT_FOUND)
+    if (rc == ARP_E_NOT_FOUND) {
         rc = start_new(env, s, request, ret, err);
-    if (rc == ARP_E_BUSY || rc == ARP_E_CONFLICT)
-        rc = find_admitted_elsewhere(env, s, request, rc, ret, err);
+        if (rc == ARP_E_BUSY || rc == ARP_E_CONFLICT)
+            rc = find_admitted_elsewhere(env, s, request, rc, ret, err);
+    }
     live_admission_end(env->live, s->user_id, s->idempotency_key);
     return rc;
 }

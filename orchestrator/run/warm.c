@@ -87,6 +87,12 @@ int workspace_lock(
     return rc;
 }
 
+bool workspace_locked_here(const struct run_env *env, const char *user_id, const char *project_id)
+{
+    bool here = false;
+    return workspaces_locked_by(env->db, user_id, project_id, env->holder, &here, NULL) == 0 && here;
+}
+
 int workflow_run_lock(
     const struct run_env *env, const char *workflow_run_id, int64_t *ret_epoch, struct arp_err *err)
 {

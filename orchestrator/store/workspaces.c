@@ -167,6 +167,26 @@ int workspaces_busy_of_user(
     return rc;
 }
 
+int workspaces_locked_by(struct db *db, const char *user_id, const char *project_id, const char *holder,
+    bool *ret, struct arp_err *err)
+{
+    static const struct sql LOCKED = {"workspaces_locked_by",
+        "SELECT EXISTS (SELECT FROM workspaces w JOIN leases l ON l.name = 'workspace:' || w.id"
+        " WHERE w.user_id = $1 AND w.project_id = $2 AND l.holder = $3 AND l.expires_at > clock_timestamp())",
+        true};
+    struct sql_args a = {0};
+    args_text(&a, user_id);
+    args_text(&a, project_id);
+    args_text(&a, holder);
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = id_check(project_id, "project", err);
+    if (rc == 0)
+        rc = db_one(db, &LOCKED, &a, "lock", &res, err);
+    if (rc == 0)
+        *ret = row_bool(res, 0, 0);
+    return rc;
+}
+
 int workspaces_live(
     struct db *db, const char *after_id, unsigned limit, struct workspaces *ret, struct arp_err *err)
 {

@@ -284,15 +284,14 @@ static int find_earlier(const struct run_env *env, const struct workflow_submiss
 static int find_admitted_elsewhere(const struct run_env *env, const struct workflow_submission *s,
     int refusal, struct workflow_started *ret, struct arp_err *err)
 {
-    for (int looks = 0; looks < LIVE_ADMISSION_LOOKS; looks++) {
+    bool wait = refusal == ARP_E_BUSY && !workspace_locked_here(env, s->user_id, s->request->project_id);
+    for (int looks = 0; live_admission_again(env->live, wait, &looks);) {
         struct arp_err why;
         int rc = find_earlier(env, s, ret, &why);
         if (rc && rc != ARP_E_NOT_FOUND)
             *err = why;
         if (rc != ARP_E_NOT_FOUND)
             return rc;
-        if (refusal != ARP_E_BUSY || !live_pause(env->live, LIVE_ADMISSION_LOOK_MS))
-            break;
     }
     return refusal;
 }
@@ -304,10 +303,11 @@ int workflow_start(const struct run_env *env, const struct workflow_submission *
         return start_new(env, s, ret, err);
     live_admission_begin(env->live, s->user_id, s->idempotency_key);
     int rc = find_earlier(env, s, ret, err);
-    if (rc == ARP_E_NOT_FOUND)
+    if (rc == ARP_E_NOT_FOUND) {
         rc = start_new(env, s, ret, err);
-    if (rc == ARP_E_BUSY || rc == ARP_E_CONFLICT)
-        rc = find_admitted_elsewhere(env, s, rc, ret, err);
+        if (rc == ARP_E_BUSY || rc == ARP_E_CONFLICT)
+            rc = find_admitted_elsewhere(env, s, rc, ret, err);
+    }
     live_admission_end(env->live, s->user_id, s->idempotency_key);
     return rc;
 }
