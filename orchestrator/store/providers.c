@@ -15,7 +15,7 @@
     "p.concurrent, p.created_at, p.updated_at, p.key_updated_at, p.key_id"
 #define COLUMNS_N   17
 #define KEY_COLUMNS ", p.key_cipher, p.key_nonce"
-#define NAMED       " p.user_id = $1 AND p.name = $2 AND p.deleted_at IS NULL"
+#define NAMED       " p.user_id = $1 AND p.name = $2"
 
 static const char *const auths[] = {[PROVIDER_BEARER] = "bearer",
     [PROVIDER_X_API_KEY] = "x-api-key",
@@ -235,9 +235,7 @@ int providers_get(
 int providers_list(struct db *db, const char *user_id, struct providers *ret, struct arp_err *err)
 {
     static const struct sql LIST = {"providers_list",
-        "SELECT " COLUMNS
-        " FROM providers p WHERE p.user_id = $1 AND p.deleted_at IS NULL ORDER BY p.name COLLATE \"C\"",
-        true};
+        "SELECT " COLUMNS " FROM providers p WHERE p.user_id = $1 ORDER BY p.name COLLATE \"C\"", true};
     struct sql_args a = {0};
     args_text(&a, user_id);
     cleanup_pgresult PGresult *res = NULL;
@@ -252,9 +250,7 @@ int providers_delete(struct db *db, const char *user_id, const char *name, struc
     /* The user's row is locked first, as an insert does: one that waits for this name holds it already. */
     static const struct sql DELETE = {"providers_delete",
         "WITH u AS (SELECT id FROM users WHERE id = $1 FOR NO KEY UPDATE),"
-        " d AS (UPDATE providers p SET deleted_at = now(), key_cipher = NULL, key_nonce = NULL, key_id = "
-        "NULL, key_updated_at = NULL"
-        " FROM u WHERE p.user_id = u.id AND p.name = $2 AND p.deleted_at IS NULL RETURNING p.user_id),"
+        " d AS (DELETE FROM providers p USING u WHERE p.user_id = u.id AND p.name = $2 RETURNING p.user_id),"
         " n AS (UPDATE users SET provider_count = provider_count - 1 FROM d WHERE users.id = d.user_id)"
         " SELECT user_id FROM d",
         false};

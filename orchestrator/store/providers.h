@@ -92,7 +92,7 @@ int providers_get(
     struct db *db, const char *user_id, const char *name, struct provider *ret, struct arp_err *err);
 /* All of them, in order of their names; there is a limit, so there are no pages. */
 int providers_list(struct db *db, const char *user_id, struct providers *ret, struct arp_err *err);
-/* Mark deleted and forget its key. Errors: ARP_E_NOT_FOUND. */
+/* Its key is gone with it. Errors: ARP_E_NOT_FOUND. */
 int providers_delete(struct db *db, const char *user_id, const char *name, struct arp_err *err);
 
 #endif
