@@ -24,9 +24,9 @@ static void write_work(struct json *j, const struct agent_body *b)
     json_kstr(j, "model", w->model);
     json_kstr(j, "dialect", w->dialect);
     json_kstr(j, "instructions", b->choice->agent.instructions);
-    json_kstr(j, "threadId", w->thread_id);
+    json_kstr(j, "threadId", b->request->thread_id);
     json_key(j, "limits");
-    run_work_write_limits(w, j);
+    run_request_write_limits(b->request, j);
 }
 
 int agent_body_write(const struct agent_body *b, struct buf *out, struct arp_err *err)

@@ -148,8 +148,12 @@ static int prepare(struct job *job, struct arp_err *err)
 static int run_agent(struct job *job, const struct agent_run *call, struct arp_err *err)
 {
     struct model_calls *calls = NULL;
-    const struct model_calls_of of = {
-        job->run.user_id, job->run.id, &job->work, &job->runtime.agent, job->request.timeout_ms};
+    const struct model_calls_of of = {.user_id = job->run.user_id,
+        .run_id = job->run.id,
+        .work = &job->work,
+        .agent = &job->runtime.agent,
+        .timeout_ms = job->request.timeout_ms,
+        .max_tokens = job->request.max_tokens};
     int rc = run_work_calls_models(&job->work) ? model_calls_open(job->env, &of, &calls, err) : 0;
     if (rc)
         return rc;
@@ -397,7 +401,7 @@ static int admit_row(
         .engine = job->work.engine,
         .model = job->work.model,
         .provider = job->work.provider,
-        .thread_id = job->work.thread_id,
+        .thread_id = job->request.thread_id,
         .run_context = job->run.run_context,
         .idempotency_key = s->idempotency_key,
         .container_id = job->choice.environment.id[0] ? job->choice.environment.id : NULL,

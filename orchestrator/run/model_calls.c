@@ -120,7 +120,7 @@ static void fill_spec(struct model_calls *c, const struct provider *p, struct ga
     spec->provider.reach = c->env->cfg->provider_http;
     spec->provider.allow_hosted_tools = p->allow_hosted_tools;
     spec->limits = (struct gateway_limits){.calls_per_run = (uint64_t)p->limits.calls_per_run,
-        .tokens_per_run = tighter(p->limits.tokens_per_run, c->of.work->max_tokens),
+        .tokens_per_run = tighter(p->limits.tokens_per_run, c->of.max_tokens),
         .calls_per_day = (uint64_t)p->limits.calls_per_day,
         .tokens_per_day = (uint64_t)p->limits.tokens_per_day,
         .concurrent = (unsigned)p->limits.concurrent,

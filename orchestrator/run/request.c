@@ -258,6 +258,16 @@ static int write_artifacts(struct run_request *r, const struct config *cfg, stru
     return buf_error(&r->artifacts, err);
 }
 
+void run_request_write_limits(const struct run_request *r, struct json *j)
+{
+    json_obj_open(j);
+    if (r->max_steps)
+        json_kint(j, "maxSteps", r->max_steps);
+    if (r->max_tokens)
+        json_kint(j, "maxTokens", r->max_tokens);
+    json_obj_close(j);
+}
+
 /* Only what was given: a request that leaves them out has the context it always had. */
 static void write_wishes(struct json *j, const struct run_request *r)
 {
@@ -270,12 +280,7 @@ static void write_wishes(struct json *j, const struct run_request *r)
     if (!r->max_steps && !r->max_tokens)
         return;
     json_key(j, "limits");
-    json_obj_open(j);
-    if (r->max_steps)
-        json_kint(j, "maxSteps", r->max_steps);
-    if (r->max_tokens)
-        json_kint(j, "maxTokens", r->max_tokens);
-    json_obj_close(j);
+    run_request_write_limits(r, j);
 }
 
 static int write_context(struct run_request *r, struct arp_err *err)

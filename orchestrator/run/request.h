@@ -15,6 +15,7 @@
 #include "orchestrator/config.h"
 #include "shared/buf.h"
 #include "shared/err.h"
+#include "shared/json.h"
 
 /* One member of container_overrides, as it came. */
 struct run_override {
@@ -63,6 +64,8 @@ int run_request_parse(
  * as it is. Idempotent. Errors: ARP_E_FIELD naming the field. */
 int run_request_settle(
     struct run_request *r, const char *engine, const struct config *cfg, struct arp_err *err);
+/* {"maxSteps","maxTokens"}, those that are set, as a value. */
+void run_request_write_limits(const struct run_request *r, struct json *j);
 void run_request_done(struct run_request *r);
 
 #define cleanup_run_request __attribute__((cleanup(run_request_done)))

@@ -21,7 +21,7 @@ static const struct {
 
 void run_work_done(struct run_work *w)
 {
-    char *const texts[] = {w->engine, w->model, w->provider, w->base_url, w->dialect, w->thread_id};
+    char *const texts[] = {w->engine, w->model, w->provider, w->base_url, w->dialect};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free(texts[i]);
     *w = (struct run_work){0};
@@ -110,14 +110,6 @@ static int find_only(const struct search *s, const struct provider **ret, struct
 
 /* --- the whole ---------------------------------------------------------------------------------------------------------------- */
 
-/* The first of two that is given, copied; false: out of memory. */
-static bool choose_text(char **ret, const char *first, const char *second)
-{
-    const char *chosen = first ? first : second;
-    *ret = chosen ? strdup(chosen) : NULL;
-    return !chosen || *ret;
-}
-
 static int check_shell(const struct run_request *r, struct arp_err *err)
 {
     const char *field = r->model                        ? "model"
@@ -129,11 +121,11 @@ static int check_shell(const struct run_request *r, struct arp_err *err)
 }
 
 /* A conversation goes on where it was, with the engine it was with. */
-static int resume(const struct run_env *env, const char *user_id, const char *project_id, struct run_work *w,
-    struct arp_err *err)
+static int resume(const struct run_env *env, const char *user_id, const char *project_id,
+    const char *thread_id, struct run_work *w, struct arp_err *err)
 {
     cleanup_free char *engine = NULL;
-    int rc = runs_find_thread(env->db, user_id, project_id, w->thread_id, &engine, err);
+    int rc = runs_find_thread(env->db, user_id, project_id, thread_id, &engine, err);
     if (rc == ARP_E_NOT_FOUND)
         return arp_fail_field(err, "threadId", "'threadId': no earlier run of this project has it");
     if (rc)
@@ -169,15 +161,14 @@ static int resolve_model(const struct run_env *env, const char *user_id, const c
     const struct run_request *r, const struct agent *agent, const struct providers *all, struct run_work *w,
     struct arp_err *err)
 {
-    w->max_steps = r->max_steps;
-    w->max_tokens = r->max_tokens;
-    if (!choose_text(&w->model, r->model, agent->model) || !choose_text(&w->thread_id, r->thread_id, NULL))
+    const char *model = r->model ? r->model : agent->model;
+    if (model && !(w->model = strdup(model)))
         return arp_fail(err, ARP_E_NOMEM, 0, "run");
     /* An agent's model may have been stored when any text could be one. */
     int rc = w->model ? run_model_check(w->model, err) : 0;
     if (rc)
         return arp_wrap(err, "agent '%s'", agent->key);
-    rc = w->thread_id ? resume(env, user_id, project_id, w, err) : 0;
+    rc = r->thread_id ? resume(env, user_id, project_id, r->thread_id, w, err) : 0;
     return rc ? rc : choose_provider(env, r->provider ? r->provider : agent->provider, all, w, err);
 }
 
@@ -207,17 +198,7 @@ int run_work_resolve(const struct run_env *env, const char *user_id, const char 
     return 0;
 }
 
-void run_work_write_limits(const struct run_work *w, struct json *j)
-{
-    json_obj_open(j);
-    if (w->max_steps)
-        json_kint(j, "maxSteps", w->max_steps);
-    if (w->max_tokens)
-        json_kint(j, "maxTokens", w->max_tokens);
-    json_obj_close(j);
-}
-
-void run_work_write(const struct run_work *w, struct json *j)
+void run_work_write(const struct run_work *w, const struct run_request *r, struct json *j)
 {
     if (!run_work_calls_models(w))
         return;
@@ -228,8 +209,8 @@ void run_work_write(const struct run_work *w, struct json *j)
     json_kstr(j, "provider", w->provider);
     json_kstr(j, "baseUrl", w->base_url);
     json_kstr(j, "dialect", w->dialect);
-    json_kstr(j, "threadId", w->thread_id);
+    json_kstr(j, "threadId", r->thread_id);
     json_key(j, "limits");
-    run_work_write_limits(w, j);
+    run_request_write_limits(r, j);
     json_obj_close(j);
 }

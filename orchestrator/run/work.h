@@ -1,5 +1,5 @@
 /*
- * Who does a run's work: the engine, and for one that calls models the model, the provider that answers and the conversation that goes on. Resolved
+ * Who does a run's work: the engine, and for one that calls models the model and the provider that answers. Resolved
  * here when the run is admitted, into its context; the provider's key is not asked for before the run begins (run/model_calls.h).
  * Precedence: the request, else its agent's definition; a provider that nobody names is the only one that speaks the engine's dialect.
  * Source: docs/API.md "Messages".
@@ -8,7 +8,6 @@
 #define ARP_ORCHESTRATOR_RUN_WORK_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 #include "orchestrator/run/env.h"
 #include "orchestrator/run/request.h"
@@ -19,12 +18,10 @@
 /* Texts are owned. */
 struct run_work {
     char *engine;   /* ENGINE_AUTO too */
-    char *model;    /* NULL: the engine's own; with the engine "shell" all below are NULL or 0 */
+    char *model;    /* NULL: the engine's own; with the engine "shell" all below are NULL */
     char *provider; /* its name */
     char *base_url; /* where it is: a run does not follow one that is moved */
     char *dialect;  /* model_dialect_name() of what the engine is to speak */
-    char *thread_id;
-    int64_t max_steps, max_tokens; /* 0: none */
 };
 void run_work_done(struct run_work *w);
 
@@ -38,9 +35,7 @@ bool run_work_calls_models(const struct run_work *w);
 int run_work_resolve(const struct run_env *env, const char *user_id, const char *project_id,
     struct run_request *request, const struct agent *agent, struct run_work *ret, struct arp_err *err);
 
-/* Write the member "work" into the object that j has open; nothing for the engine "shell". */
-void run_work_write(const struct run_work *w, struct json *j);
-/* {"maxSteps","maxTokens"}, those that are set. */
-void run_work_write_limits(const struct run_work *w, struct json *j);
+/* Write the member "work", with what the request says of conversation and limits, into the object that j has open; nothing for the engine "shell". */
+void run_work_write(const struct run_work *w, const struct run_request *r, struct json *j);
 
 #endif
