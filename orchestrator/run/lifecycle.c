@@ -422,6 +422,7 @@ static int choose(struct job *job, const struct run_submission *s, struct arp_er
     struct run_request *request = &job->request;
     struct run_choice made = {0};
     struct run_work work = {0};
+    cleanup_run_providers struct run_providers providers = {0};
     const struct run_choice *choice = &made;
     const char *key = request->agent_key;
     int rc = 0;
@@ -431,7 +432,8 @@ static int choose(struct job *job, const struct run_submission *s, struct arp_er
         rc = run_resolve(
             job->env, s->user_id, &key, 1, request->overrides, request->override_count, &made, err);
     if (rc == 0)
-        rc = run_work_resolve(job->env, s->user_id, s->project_id, request, &choice->agent, &work, err);
+        rc = run_work_resolve(
+            job->env, s->user_id, s->project_id, request, &choice->agent, &providers, &work, err);
     cleanup_buf struct buf context;
     buf_init(&context, request->context.max);
     if (rc == 0)

@@ -3,10 +3,10 @@
  */
 #include "orchestrator/run/work.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "orchestrator/store/providers.h"
 #include "orchestrator/store/runs.h"
 #include "shared/buf.h"
 #include "shared/fd.h"
@@ -34,22 +34,23 @@ bool run_work_calls_models(const struct run_work *w)
 
 /* --- the provider ------------------------------------------------------------------------------------------------------------- */
 
+/* dialects is a JSON array of names that need no escapes, none of which is a part of another with its quotes. */
+static bool has_dialect(const struct provider *p, const char *name)
+{
+    char quoted[32];
+    snprintf(quoted, sizeof(quoted), "\"%s\"", name);
+    return strstr(p->dialects, quoted) != NULL;
+}
+
 /* The dialect that engine and provider have in common; NULL: none. */
 static const char *common_dialect(const char *engine, const struct provider *p)
 {
-    cleanup_cjson cJSON *spoken = NULL;
-    if (json_parse(p->dialects, strlen(p->dialects), &spoken, NULL))
-        return NULL;
     for (size_t i = 0; i < sizeof(speaks) / sizeof(speaks[0]); i++) {
         if (strcmp(speaks[i].engine, engine) != 0)
             continue;
         for (const char *const *d = speaks[i].dialects; *d; d++) {
-            const cJSON *item;
-            cJSON_ArrayForEach(item, spoken)
-            {
-                if (strcmp(item->valuestring, *d) == 0)
-                    return *d;
-            }
+            if (has_dialect(p, *d))
+                return *d;
         }
     }
     return NULL;
@@ -172,15 +173,29 @@ static int resolve_model(const struct run_env *env, const char *user_id, const c
     return rc ? rc : choose_provider(env, r->provider ? r->provider : agent->provider, all, w, err);
 }
 
+void run_providers_done(struct run_providers *p)
+{
+    providers_done(&p->all);
+    p->listed = false;
+}
+
+static int list_once(
+    const struct run_env *env, const char *user_id, struct run_providers *p, struct arp_err *err)
+{
+    int rc = p->listed ? 0 : providers_list_bare(env->db, user_id, &p->all, err);
+    p->listed |= rc == 0;
+    return rc;
+}
+
 int run_work_resolve(const struct run_env *env, const char *user_id, const char *project_id,
-    struct run_request *request, const struct agent *agent, struct run_work *ret, struct arp_err *err)
+    struct run_request *request, const struct agent *agent, struct run_providers *providers,
+    struct run_work *ret, struct arp_err *err)
 {
     struct run_work w = {0};
-    struct providers all = {0};
     const char *engine = request->engine ? request->engine : agent->engine;
     bool shell = engine && strcmp(engine, ENGINE_SHELL) == 0;
-    int rc = shell ? 0 : providers_list(env->db, user_id, &all, err);
-    if (rc == 0 && !engine && all.n > 0)
+    int rc = shell ? 0 : list_once(env, user_id, providers, err);
+    if (rc == 0 && !engine && providers->all.n > 0)
         engine = ENGINE_AUTO;
     if (rc == 0)
         rc = run_request_settle(request, engine, env->cfg, err);
@@ -188,8 +203,7 @@ int run_work_resolve(const struct run_env *env, const char *user_id, const char 
         rc = arp_fail(err, ARP_E_NOMEM, 0, "run");
     if (rc == 0)
         rc = shell ? check_shell(request, err)
-                   : resolve_model(env, user_id, project_id, request, agent, &all, &w, err);
-    providers_done(&all);
+                   : resolve_model(env, user_id, project_id, request, agent, &providers->all, &w, err);
     if (rc) {
         run_work_done(&w);
         return rc;

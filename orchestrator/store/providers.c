@@ -9,10 +9,11 @@
 #include "orchestrator/store/db.intern.h"
 #include "orchestrator/store/rows.h"
 
-#define COLUMNS                                                                                              \
-    "p.name, p.base_url, to_jsonb(p.dialects), p.auth, to_jsonb(p.models), p.model_map, "                    \
+#define COLUMNS_WITH(models, model_map)                                                                      \
+    "p.name, p.base_url, to_jsonb(p.dialects), p.auth, " models ", " model_map ", "                          \
     "p.allow_hosted_tools, p.record, p.calls_per_run, p.tokens_per_run, p.calls_per_day, p.tokens_per_day, " \
     "p.concurrent, p.created_at, p.updated_at, p.key_updated_at, p.key_id"
+#define COLUMNS     COLUMNS_WITH("to_jsonb(p.models)", "p.model_map")
 #define COLUMNS_N   17
 #define KEY_COLUMNS ", p.key_cipher, p.key_nonce"
 #define NAMED       " p.user_id = $1 AND p.name = $2"
@@ -232,17 +233,31 @@ int providers_get(
     return rc < 0 ? rc : row_to(res, sizeof(*ret), map, done, ret, err);
 }
 
-int providers_list(struct db *db, const char *user_id, struct providers *ret, struct arp_err *err)
+static int list(
+    struct db *db, const struct sql *q, const char *user_id, struct providers *ret, struct arp_err *err)
 {
-    static const struct sql LIST = {"providers_list",
-        "SELECT " COLUMNS " FROM providers p WHERE p.user_id = $1 ORDER BY p.name COLLATE \"C\"", true};
     struct sql_args a = {0};
     args_text(&a, user_id);
     cleanup_pgresult PGresult *res = NULL;
     int rc = id_check(user_id, "user", err);
     if (rc == 0)
-        rc = db_many(db, &LIST, &a, &res, err);
+        rc = db_many(db, q, &a, &res, err);
     return rc < 0 ? rc : rows_to(res, sizeof(*ret->v), map, done, (void **)&ret->v, &ret->n, err);
+}
+
+#define OF_USER " FROM providers p WHERE p.user_id = $1 ORDER BY p.name COLLATE \"C\""
+
+int providers_list(struct db *db, const char *user_id, struct providers *ret, struct arp_err *err)
+{
+    static const struct sql LIST = {"providers_list", "SELECT " COLUMNS OF_USER, true};
+    return list(db, &LIST, user_id, ret, err);
+}
+
+int providers_list_bare(struct db *db, const char *user_id, struct providers *ret, struct arp_err *err)
+{
+    static const struct sql BARE = {
+        "providers_list_bare", "SELECT " COLUMNS_WITH("NULL::jsonb", "NULL::jsonb") OF_USER, true};
+    return list(db, &BARE, user_id, ret, err);
 }
 
 int providers_delete(struct db *db, const char *user_id, const char *name, struct arp_err *err)

@@ -92,6 +92,8 @@ int providers_get(
     struct db *db, const char *user_id, const char *name, struct provider *ret, struct arp_err *err);
 /* All of them, in order of their names; there is a limit, so there are no pages. */
 int providers_list(struct db *db, const char *user_id, struct providers *ret, struct arp_err *err);
+/* The same without models and model_map (NULL), which are the large ones: what a run's provider is chosen by. */
+int providers_list_bare(struct db *db, const char *user_id, struct providers *ret, struct arp_err *err);
 /* Its key is gone with it. Errors: ARP_E_NOT_FOUND. */
 int providers_delete(struct db *db, const char *user_id, const char *name, struct arp_err *err);
 

@@ -96,6 +96,7 @@ static int choose(struct admission *a, struct arp_err *err)
 /* Could every step be a run, but for what its templates will come to? */
 static int check_steps(const struct admission *a, struct arp_err *err)
 {
+    cleanup_run_providers struct run_providers providers = {0};
     int rc = 0;
     for (size_t i = 0; i < a->definition.step_count && rc == 0; i++) {
         const struct step_definition *step = &a->definition.steps[i];
@@ -108,7 +109,7 @@ static int check_steps(const struct admission *a, struct arp_err *err)
         struct run_work work = {0};
         if (rc == 0)
             rc = run_work_resolve(a->env, a->s->user_id, a->s->request->project_id, &request,
-                &workflow_choices_find(&a->choices, step->agent)->agent, &work, err);
+                &workflow_choices_find(&a->choices, step->agent)->agent, &providers, &work, err);
         run_work_done(&work);
         if (rc) {
             arp_wrap(err, "step '%s'", step->key);

@@ -59,7 +59,8 @@ static int resolve(const char *body, const struct agent *agent, struct run_work 
     cleanup_run_request struct run_request r = {0};
     *ret = (struct run_work){0};
     OK(run_request_parse(body, strlen(body), &cfg, &r, &err));
-    return run_work_resolve(&env, user_a.id, project_a.id, &r, agent, ret, &err);
+    cleanup_run_providers struct run_providers providers = {0};
+    return run_work_resolve(&env, user_a.id, project_a.id, &r, agent, &providers, ret, &err);
 }
 
 static const struct agent plain = {.key = (char *)"default"};
@@ -192,6 +193,25 @@ static void a_stored_model_that_no_engine_can_be_given_is_refused(void)
     run_work_done(&w);
 }
 
+static void providers_are_listed_once_and_for_engines_only(void)
+{
+    static const char *const bodies[] = {"{\"commands\":\"true\"}", "{\"prompt\":\"p\"}"};
+    cleanup_run_providers struct run_providers providers = {0};
+    forget_providers();
+    provide("r", "[\"responses\"]");
+    for (size_t i = 0; i < 3; i++) {
+        struct run_work w;
+        const char *body = bodies[i > 0];
+        cleanup_run_request struct run_request r = {0};
+        OK(run_request_parse(body, strlen(body), &cfg, &r, &err));
+        OK(run_work_resolve(&env, user_a.id, project_a.id, &r, &plain, &providers, &w, &err));
+        ASSERT_INT(providers.listed, i > 0);
+        run_work_done(&w);
+        if (i == 1)
+            forget_providers(); /* which the third does not see */
+    }
+}
+
 /* A run of the project that has ended as codex, with that thread. */
 static void thread_of(const char *user_id, const char *project_id, const char *thread, const char *engine)
 {
@@ -249,13 +269,14 @@ static void an_agent_is_told_what_to_do_and_never_who_answers(void)
     struct run_choice choice = {.agent = agent, .sandbox_profile = (char *)"\"default\""};
     struct run run = {.id = "r", .user_id = "u", .project_id = "p", .workspace_id = "w"};
     cleanup_run_request struct run_request r = {0};
+    cleanup_run_providers struct run_providers providers = {0};
     cleanup_buf struct buf lines, out;
     struct run_work w;
     buf_init(&lines, 100);
     buf_init(&out, 1 << 20);
     buf_append_str(&lines, "{\"a\":1}\n{\"b\":2}\n");
     OK(run_request_parse(body, strlen(body), &cfg, &r, &err));
-    OK(run_work_resolve(&env, user_a.id, project_a.id, &r, &choice.agent, &w, &err));
+    OK(run_work_resolve(&env, user_a.id, project_a.id, &r, &choice.agent, &providers, &w, &err));
     const struct agent_body parts = {&run, &r, &choice, &w, &lines};
     OK(agent_body_write(&parts, &out, &err));
     ASSERT_STR(buf_str(&out),
@@ -274,6 +295,6 @@ TEST_SUITE_WITH(work_test, set_up, tear_down, TEST(commands_and_shell_need_no_pr
     TEST(a_provider_that_does_not_do_is_refused_with_those_that_would),
     TEST(what_the_request_leaves_out_is_its_agents),
     TEST(a_stored_model_that_no_engine_can_be_given_is_refused),
-    TEST(a_thread_is_of_the_same_project_and_engine),
+    TEST(providers_are_listed_once_and_for_engines_only), TEST(a_thread_is_of_the_same_project_and_engine),
     TEST(a_key_that_was_stored_under_another_is_refused_before_there_is_a_run),
     TEST(an_agent_is_told_what_to_do_and_never_who_answers))

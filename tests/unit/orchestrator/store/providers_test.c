@@ -145,7 +145,11 @@ static void each_tenant_sees_its_own(void)
     struct providers all = {0};
     OK(providers_list(db, user_b.id, &all, &err));
     ASSERT_INT(all.n, 1);
-    ASSERT_TRUE(all.v[0].key_id && !all.v[0].key_bytes);
+    ASSERT_TRUE(all.v[0].key_id && !all.v[0].key_bytes && all.v[0].models);
+    providers_done(&all);
+    OK(providers_list_bare(db, user_b.id, &all, &err));
+    ASSERT_TRUE(all.n == 1 && all.v[0].key_id && !all.v[0].models && !all.v[0].model_map);
+    ASSERT_STR(all.v[0].dialects, "[\"responses\", \"chat\"]");
     providers_done(&all);
     OK(providers_delete(db, user_a.id, "main", &err));
     OK(providers_delete(db, user_b.id, "main", &err));
