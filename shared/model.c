@@ -23,6 +23,11 @@ bool model_dialect_of(const char *name, enum model_dialect *ret)
     return false;
 }
 
+bool model_called_by(const char *engine)
+{
+    return strcmp(engine, "shell") != 0;
+}
+
 /* --- what a run may ask for --- */
 
 bool model_name_ok(const char *name)

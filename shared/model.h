@@ -19,6 +19,9 @@ bool model_dialect_of(const char *name, enum model_dialect *ret);
 /* What a request asks of the provider. */
 enum model_kind { MODEL_GENERATE, MODEL_COUNT_TOKENS, MODEL_LIST };
 
+/* Does the engine of that name call models? All do, "auto" too, but "shell", which runs commands. */
+bool model_called_by(const char *engine);
+
 #define MODEL_NAME_MAX 128
 
 /* What a run may ask for, by the same rules where it is admitted and where it runs.

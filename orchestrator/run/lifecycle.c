@@ -22,6 +22,7 @@
 #include "shared/clock.h"
 #include "shared/limits.h"
 #include "shared/log.h"
+#include "shared/model.h"
 
 /* The deepest stacks are libcurl's and libcrypto's; 256 KiB is four times what they use. */
 #define RUN_STACK_BYTES (256u << 10)
@@ -154,7 +155,7 @@ static int run_agent(struct job *job, const struct agent_run *call, struct arp_e
         .agent = &job->runtime.agent,
         .timeout_ms = job->request.timeout_ms,
         .max_tokens = job->request.max_tokens};
-    int rc = run_work_calls_models(&job->work) ? model_calls_open(job->env, &of, &calls, err) : 0;
+    int rc = model_called_by(job->work.engine) ? model_calls_open(job->env, &of, &calls, err) : 0;
     if (rc)
         return rc;
     bool started;

@@ -27,9 +27,9 @@ struct run_override {
 int run_overrides_read(const cJSON *map, struct run_override **ret, size_t *ret_n, struct arp_err *err);
 void run_overrides_free(struct run_override *overrides, size_t n);
 
-/* What calls models; what a request leaves out is its agent's (run/work.h). */
-#define ENGINE_SHELL "shell"
-#define ENGINE_AUTO  "auto" /* whatever the image has: its agent says which */
+/* Who does the work; what a request leaves out is its agent's (run/work.h). Which of them call models: model_called_by. */
+#define ENGINE_SHELL "shell" /* commands */
+#define ENGINE_AUTO  "auto"  /* whatever the image has: its agent says which */
 /* Is there an engine of that name, ENGINE_AUTO too? */
 bool run_engine_known(const char *name);
 /* Refuse a field "engine" that names none. Errors: ARP_E_FIELD. */

@@ -78,7 +78,7 @@ static bool take_if(char **ret, const cJSON *obj, const char *name, bool (*ok)(c
 /* What "auto" can turn out to be: one that calls models. An agent that says otherwise would have the evidence of a run lack its files. */
 static bool engine_is_one(const char *name)
 {
-    return run_engine_known(name) && strcmp(name, ENGINE_AUTO) != 0 && strcmp(name, ENGINE_SHELL) != 0;
+    return run_engine_known(name) && strcmp(name, ENGINE_AUTO) != 0 && model_called_by(name);
 }
 
 /* The same for a Git object id. What is none is not taken over: the seal would refuse the whole record for it. */

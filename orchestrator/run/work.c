@@ -27,11 +27,6 @@ void run_work_done(struct run_work *w)
     *w = (struct run_work){0};
 }
 
-bool run_work_calls_models(const struct run_work *w)
-{
-    return strcmp(w->engine, ENGINE_SHELL) != 0;
-}
-
 /* --- the provider ------------------------------------------------------------------------------------------------------------- */
 
 /* dialects is a JSON array of names that need no escapes, none of which is a part of another with its quotes. */
@@ -193,7 +188,7 @@ int run_work_resolve(const struct run_env *env, const char *user_id, const char 
 {
     struct run_work w = {0};
     const char *engine = request->engine ? request->engine : agent->engine;
-    bool shell = engine && strcmp(engine, ENGINE_SHELL) == 0;
+    bool shell = engine && !model_called_by(engine);
     int rc = shell ? 0 : list_once(env, user_id, providers, err);
     if (rc == 0 && !engine && providers->all.n > 0)
         engine = ENGINE_AUTO;
@@ -214,7 +209,7 @@ int run_work_resolve(const struct run_env *env, const char *user_id, const char 
 
 void run_work_write(const struct run_work *w, const struct run_request *r, struct json *j)
 {
-    if (!run_work_calls_models(w))
+    if (!model_called_by(w->engine))
         return;
     json_key(j, "work");
     json_obj_open(j);

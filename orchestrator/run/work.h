@@ -26,9 +26,6 @@ struct run_work {
 };
 void run_work_done(struct run_work *w);
 
-/* Does it call models? */
-bool run_work_calls_models(const struct run_work *w);
-
 /* The user's providers as they are when the first run of several asks for them. Zeroed before. */
 struct run_providers {
     struct providers all;

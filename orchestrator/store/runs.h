@@ -110,8 +110,8 @@ struct run_end {
     const char *final_text;
     const char *diff;
     const char *env_snapshot; /* JSON; NULL keeps what is stored */
-    const char *thread_id;    /* NULL keeps what is stored; so for the next */
-    const char *engine;       /* what "auto" was */
+    const char *thread_id;    /* NULL keeps what is stored; so for the next two */
+    const char *engine;       /* that ran: the one asked for, or what "auto" was */
     const char *usage;        /* JSON */
     const char *
         container_context; /* JSON, for a run that was cut off between its ToolContext and its start; what is stored is kept */
