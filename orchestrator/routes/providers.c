@@ -26,13 +26,13 @@ static void render_provider(struct json *j, const struct provider *p)
     json_kstr(j, "name", p->name);
     json_kstr(j, "baseUrl", p->base_url);
     json_kraw(j, "dialects", p->dialects);
-    json_kstr(j, "auth", provider_auth_name(p->auth));
+    json_kstr(j, "auth", model_auth_name(p->auth));
     json_kbool(j, "hasKey", p->key_id != NULL);
     render_time(j, "keyUpdatedAt", p->key_updated_us);
     json_kraw(j, "models", p->models);
     json_kraw(j, "modelMap", p->model_map);
     json_kbool(j, "allowHostedTools", p->allow_hosted_tools);
-    json_kstr(j, "record", provider_record_name(p->record));
+    json_kstr(j, "record", model_record_name(p->record));
     json_key(j, "limits");
     json_obj_open(j);
     const int64_t values[] = {
@@ -200,38 +200,33 @@ static int read_limits(const cJSON *body, struct provider_limits *ret, struct ar
     return rc ? rc : read_count(limits, "concurrent", CONCURRENT_MAX, &ret->concurrent, err);
 }
 
-static int read_auth(const cJSON *body, enum provider_auth *ret, struct arp_err *err)
+static int read_auth(const cJSON *body, enum model_auth *ret, struct arp_err *err)
 {
     const char *auth = json_get_str(body, "auth");
-    for (int a = 0; a < PROVIDER_AUTHS; a++) {
-        *ret = (enum provider_auth)a;
-        if (strcmp(auth ? auth : provider_auth_name(PROVIDER_BEARER), provider_auth_name(*ret)) == 0)
-            return 0;
-    }
+    *ret = MODEL_AUTH_BEARER;
+    if (!auth || model_auth_of(auth, ret))
+        return 0;
     return arp_fail_field(err, "auth", "'auth' must be bearer, x-api-key, x-goog-api-key or none");
 }
 
-static int read_record(const cJSON *body, enum provider_record *ret, struct arp_err *err)
+static int read_record(const cJSON *body, enum model_record *ret, struct arp_err *err)
 {
     const char *record = json_get_str(body, "record");
-    for (int r = 0; r < PROVIDER_RECORDS; r++) {
-        *ret = (enum provider_record)r;
-        if (strcmp(record ? record : provider_record_name(PROVIDER_RECORD_FULL),
-                provider_record_name(*ret)) == 0)
-            return 0;
-    }
+    *ret = MODEL_RECORD_FULL;
+    if (!record || model_record_of(record, ret))
+        return 0;
     return arp_fail_field(err, "record", "'record' must be none, digest or full");
 }
 
 /* Seal the key, when there is one. */
 static int read_key(const struct app *app, const char *user_id, const char *name, const cJSON *body,
-    enum provider_auth auth, struct secret_sealed *sealed, bool *ret_has, struct arp_err *err)
+    enum model_auth auth, struct secret_sealed *sealed, bool *ret_has, struct arp_err *err)
 {
     const char *key = json_get_str(body, "apiKey");
     *ret_has = key != NULL;
     if (!key)
         return 0;
-    if (auth == PROVIDER_NO_AUTH)
+    if (auth == MODEL_AUTH_NONE)
         return arp_fail_field(err, "apiKey", "'apiKey' is not wanted with auth none");
     bool ok = key[0] != '\0' && strlen(key) <= SECRET_TEXT_MAX;
     for (const char *p = key; *p && ok; p++)

@@ -18,23 +18,6 @@
 #define KEY_COLUMNS ", p.key_cipher, p.key_nonce"
 #define NAMED       " p.user_id = $1 AND p.name = $2"
 
-static const char *const auths[] = {[PROVIDER_BEARER] = "bearer",
-    [PROVIDER_X_API_KEY] = "x-api-key",
-    [PROVIDER_X_GOOG_API_KEY] = "x-goog-api-key",
-    [PROVIDER_NO_AUTH] = "none"};
-static const char *const records[] = {
-    [PROVIDER_RECORD_NONE] = "none", [PROVIDER_RECORD_DIGEST] = "digest", [PROVIDER_RECORD_FULL] = "full"};
-
-const char *provider_auth_name(enum provider_auth a)
-{
-    return auths[a];
-}
-
-const char *provider_record_name(enum provider_record r)
-{
-    return records[r];
-}
-
 static bool map_key(const PGresult *r, int row, struct provider *p)
 {
     if (row_null(r, row, COLUMNS_N))
@@ -56,9 +39,9 @@ static bool map_key(const PGresult *r, int row, struct provider *p)
 static bool map(const PGresult *r, int row, void *element)
 {
     struct provider *p = element;
-    p->auth = (enum provider_auth)row_enum(r, row, 3, auths, PROVIDER_AUTHS);
+    model_auth_of(PQgetvalue(r, row, 3), &p->auth); /* the schema keeps other names out, here and below */
     p->allow_hosted_tools = row_bool(r, row, 6);
-    p->record = (enum provider_record)row_enum(r, row, 7, records, PROVIDER_RECORDS);
+    model_record_of(PQgetvalue(r, row, 7), &p->record);
     p->limits = (struct provider_limits){row_int(r, row, 8), row_int(r, row, 9), row_int(r, row, 10),
         row_int(r, row, 11), row_int(r, row, 12)};
     p->created_us = row_time(r, row, 13);
@@ -108,14 +91,14 @@ static void args_fields(struct sql_args *a, const struct provider_fields *f)
     const struct provider_key *key = f->key ? f->key : &none;
     args_text(a, f->base_url);
     args_text(a, f->dialects);
-    args_text(a, auths[f->auth]);
+    args_text(a, model_auth_name(f->auth));
     args_blob(a, key->bytes, key->len);
     args_blob(a, key->nonce, key->nonce_len);
     args_text(a, key->key_id);
     args_text(a, f->models);
     args_text(a, f->model_map);
     args_bool(a, f->allow_hosted_tools);
-    args_text(a, records[f->record]);
+    args_text(a, model_record_name(f->record));
     args_int(a, f->limits.calls_per_run);
     args_int(a, f->limits.tokens_per_run);
     args_int(a, f->limits.calls_per_day);
@@ -187,7 +170,7 @@ static int replace_or_insert(struct db *db, const struct provider_fields *f, con
     *ret_created = rc == ARP_E_NOT_FOUND;
     if (rc != ARP_E_NOT_FOUND)
         return rc;
-    if (f->auth != PROVIDER_NO_AUTH && !f->key)
+    if (f->auth != MODEL_AUTH_NONE && !f->key)
         return arp_fail_field(
             err, "apiKey", "'apiKey' is required: there is none yet for this baseUrl and auth");
     rc = insert(db, *a, limit, ret, err);

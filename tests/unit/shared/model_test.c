@@ -97,6 +97,22 @@ static void dialects_have_names(void)
     ASSERT_TRUE(!model_dialect_of(NULL, &d));
 }
 
+static void what_a_provider_wants_and_keeps_has_names(void)
+{
+    enum model_auth auth = MODEL_AUTHS;
+    enum model_record record = MODEL_RECORDS;
+    for (int a = 0; a < MODEL_AUTHS; a++) {
+        ASSERT_TRUE(model_auth_of(model_auth_name((enum model_auth)a), &auth));
+        ASSERT_INT(auth, a);
+    }
+    for (int r = 0; r < MODEL_RECORDS; r++) {
+        ASSERT_TRUE(model_record_of(model_record_name((enum model_record)r), &record));
+        ASSERT_INT(record, r);
+    }
+    ASSERT_TRUE(!model_auth_of("basic", &auth) && !model_auth_of(NULL, &auth));
+    ASSERT_TRUE(!model_record_of("", &record) && !model_record_of(NULL, &record));
+}
+
 static void usage_adds_what_is_known(void)
 {
     struct model_usage sum = {0};
@@ -168,5 +184,6 @@ static void document_of_too_many_values_is_refused_unparsed(void)
 }
 
 TEST_SUITE(model_test, TEST(known_calls_have_their_dialect), TEST(everything_else_is_refused),
-    TEST(names_are_what_an_engine_can_be_given), TEST(dialects_have_names), TEST(usage_adds_what_is_known),
+    TEST(names_are_what_an_engine_can_be_given), TEST(dialects_have_names),
+    TEST(what_a_provider_wants_and_keeps_has_names), TEST(usage_adds_what_is_known),
     TEST(escapes_that_are_no_character_become_one), TEST(document_of_too_many_values_is_refused_unparsed))

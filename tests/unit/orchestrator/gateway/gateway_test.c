@@ -65,14 +65,14 @@ static void begin(const struct fake_reply *replies, size_t n)
     provider = fake_provider_start(replies, n);
     snprintf(base_url, sizeof(base_url), "http://%s/v1", provider->address);
     snprintf(root, sizeof(root), "%s/ledger-%u", temp_dir(), roots++);
-    spec = (struct gateway_spec){.record = GATEWAY_RECORD_DIGEST, .ledger_root = root};
+    spec = (struct gateway_spec){.record = MODEL_RECORD_DIGEST, .ledger_root = root};
     snprintf(spec.target.address, sizeof(spec.target.address), "%s", agent->address);
     memcpy(spec.target.token, AGENT_TOKEN, sizeof(AGENT_TOKEN));
     memcpy(spec.run_id, AGENT_RUN, sizeof(AGENT_RUN));
     spec.provider = (struct gateway_provider){.name = "fake",
         .base_url = base_url,
         .key = KEY,
-        .auth = GATEWAY_AUTH_BEARER,
+        .auth = MODEL_AUTH_BEARER,
         .reach = CONFIG_REACH_LOOPBACK};
 }
 #define BEGIN(...)                                                                                           \
@@ -249,7 +249,7 @@ static void tool_calls_and_results_are_recorded(void)
         "\"item\":{\"type\":\"function_call\",\"id\":\"fc_1\",\"call_id\":\"call_1\",\"name\":\"shell\","
         "\"arguments\":\"{\\\"command\\\":[\\\"bash\\\",\\\"-lc\\\",\\\"make test\\\"]}\"}}\n\n" DONE;
     BEGIN({200, SSE, .body = call}, {200, SSE, .body = DONE});
-    spec.record = GATEWAY_RECORD_FULL;
+    spec.record = MODEL_RECORD_FULL;
     attach();
     ask(REQUEST);
     ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
@@ -531,7 +531,7 @@ static void hang_ends_at_the_deadline(void)
 static void redirect_is_not_followed(void)
 {
     BEGIN({302, "text/html", .location = "http://127.0.0.1:1/elsewhere", .body = "moved"});
-    spec.record = GATEWAY_RECORD_FULL;
+    spec.record = MODEL_RECORD_FULL;
     attach();
     ask(REQUEST);
     ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));

@@ -38,7 +38,7 @@ static void provide(const char *name, const char *dialects)
         .dialects = dialects,
         .models = "[]",
         .model_map = "{}",
-        .record = PROVIDER_RECORD_FULL,
+        .record = MODEL_RECORD_FULL,
         .limits = {.concurrent = 4},
         .key = &key};
     OK(providers_put(db, user_a.id, name, &f, 100, NULL, NULL, &err));

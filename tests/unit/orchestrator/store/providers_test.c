@@ -16,11 +16,11 @@ static struct provider_fields fields(const struct provider_key *key)
 {
     return (struct provider_fields){.base_url = "https://models.example",
         .dialects = "[\"responses\",\"chat\"]",
-        .auth = PROVIDER_BEARER,
+        .auth = MODEL_AUTH_BEARER,
         .models = "[\"m-1\",\"m-2\"]",
         .model_map = "{\"small\":\"m-1\"}",
         .allow_hosted_tools = true,
-        .record = PROVIDER_RECORD_DIGEST,
+        .record = MODEL_RECORD_DIGEST,
         .limits = {1, 2, 3, 4, 5},
         .key = key};
 }
@@ -58,11 +58,11 @@ static void what_was_put_is_read_back(void)
     ASSERT_STR(p.name, "whole");
     ASSERT_STR(p.base_url, "https://models.example");
     ASSERT_STR(p.dialects, "[\"responses\", \"chat\"]");
-    ASSERT_INT(p.auth, PROVIDER_BEARER);
+    ASSERT_INT(p.auth, MODEL_AUTH_BEARER);
     ASSERT_STR(p.models, "[\"m-1\", \"m-2\"]");
     ASSERT_STR(p.model_map, "{\"small\": \"m-1\"}");
     ASSERT_TRUE(p.allow_hosted_tools);
-    ASSERT_INT(p.record, PROVIDER_RECORD_DIGEST);
+    ASSERT_INT(p.record, MODEL_RECORD_DIGEST);
     ASSERT_TRUE(p.limits.calls_per_run == 1 && p.limits.tokens_per_run == 2 && p.limits.calls_per_day == 3 &&
                 p.limits.tokens_per_day == 4 && p.limits.concurrent == 5);
     ASSERT_TRUE(p.created_us > 0 && p.key_updated_us > 0);
@@ -102,7 +102,7 @@ static void a_key_does_not_go_elsewhere(void)
     ASSERT_INT(providers_put(db, user_a.id, "moved", &f, 1000, NULL, NULL, &err), ARP_E_FIELD);
     ASSERT_STR(err.detail, "\"field\":\"apiKey\"");
     f = fields(NULL);
-    f.auth = PROVIDER_X_API_KEY;
+    f.auth = MODEL_AUTH_X_API_KEY;
     ASSERT_INT(providers_put(db, user_a.id, "moved", &f, 1000, NULL, NULL, &err), ARP_E_FIELD);
     struct provider p = get(user_a.id, "moved");
     ASSERT_STR(p.base_url, "https://models.example");
@@ -119,13 +119,13 @@ static void without_auth_there_is_no_key(void)
 {
     struct provider_fields f = fields(&key_1);
     put(user_a.id, "none", &f);
-    f.auth = PROVIDER_NO_AUTH;
+    f.auth = MODEL_AUTH_NONE;
     f.key = NULL;
     put(user_a.id, "none", &f);
     struct provider p = get(user_a.id, "none");
     ASSERT_TRUE(!p.key_bytes && !p.key_id && p.key_updated_us == 0);
     provider_done(&p);
-    f.auth = PROVIDER_BEARER; /* and none comes back */
+    f.auth = MODEL_AUTH_BEARER; /* and none comes back */
     ASSERT_INT(providers_put(db, user_a.id, "none", &f, 1000, NULL, NULL, &err), ARP_E_FIELD);
     ASSERT_INT(providers_put(db, user_a.id, "new", &f, 1000, NULL, NULL, &err), ARP_E_FIELD);
     OK(providers_delete(db, user_a.id, "none", &err));
