@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "shared/utf8.h"
+
 static const char *const dialects[MODEL_DIALECTS] = {"responses", "chat", "messages", "gemini"};
 static const char *const auths[MODEL_AUTHS] = {[MODEL_AUTH_BEARER] = "bearer",
     [MODEL_AUTH_X_API_KEY] = "x-api-key",
@@ -71,15 +73,9 @@ bool model_called_by(const char *engine)
 
 bool model_name_ok(const char *name)
 {
-    size_t len = 0;
-    if (*name == '-')
-        return false;
-    for (; name[len]; len++) {
-        char c = name[len];
-        if (c <= ' ' || c > '~' || c == '"' || c == '\\')
-            return false;
-    }
-    return len > 0 && len <= MODEL_NAME_MAX;
+    size_t len = strlen(name);
+    return len > 0 && len <= MODEL_NAME_MAX && ascii_printable(name) && *name != '-' &&
+           !strpbrk(name, " \"\\");
 }
 
 bool model_thread_ok(const char *id)

@@ -311,18 +311,6 @@ static bool copy_text(char **ret, const char *text)
     return !text || *ret;
 }
 
-static int read_limit(const cJSON *limits, const char *name, int64_t max, int64_t *ret, struct arp_err *err)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(limits, name);
-    *ret = json_get_int(limits, name, 0);
-    if (item && !cJSON_IsNull(item) && (*ret < 1 || *ret > max)) {
-        char path[32];
-        snprintf(path, sizeof(path), "limits.%s", name);
-        return arp_fail_field(err, path, "'%s' must be from 1 to %lld", path, (long long)max);
-    }
-    return 0;
-}
-
 static int read_limits(const cJSON *body, struct run_request *r, struct arp_err *err)
 {
     static const struct json_field fields[] = {{"maxSteps", JSON_INT, false}, {"maxTokens", JSON_INT, false}};
@@ -331,8 +319,8 @@ static int read_limits(const cJSON *body, struct run_request *r, struct arp_err 
         return 0;
     int rc = json_check_object(limits, fields, sizeof(fields) / sizeof(fields[0]), "limits", err);
     if (rc == 0)
-        rc = read_limit(limits, "maxSteps", MODEL_STEPS_MAX, &r->max_steps, err);
-    return rc ? rc : read_limit(limits, "maxTokens", MODEL_TOKENS_MAX, &r->max_tokens, err);
+        rc = json_count_member(limits, "limits", "maxSteps", MODEL_STEPS_MAX, &r->max_steps, err);
+    return rc ? rc : json_count_member(limits, "limits", "maxTokens", MODEL_TOKENS_MAX, &r->max_tokens, err);
 }
 
 int run_model_check(const char *name, struct arp_err *err)
