@@ -34,6 +34,11 @@
     "NULL LIMIT 1)"
 #define TABLES "runs r LEFT JOIN evidence_bundles b ON b.run_id = r.id"
 #define LIVE   "status IN ('queued', 'running')"
+/* What w, a workflow run, says of its steps' containers; and that of the run in moved with it, whose step is s. */
+#define NOTED "coalesce(w.metadata->'container_context', '{}')"
+#define NOTE                                                                                                 \
+    "UPDATE workflow_runs w SET metadata = jsonb_set(w.metadata, '{container_context}', " NOTED              \
+    " || jsonb_build_object(s.key, moved.container_context))"
 
 static const char *const statuses[] = {"queued", "running", "succeeded", "failed", "timeout"};
 
@@ -284,12 +289,9 @@ int runs_set_started(
                           " lease_epoch = $6::bigint, container_context = $7::jsonb FROM place WHERE "
                           "runs.user_id = $1 AND runs.id = "
                           "place.id AND runs.status = 'queued' AND place.locked"
-                          " RETURNING runs.user_id, runs.workflow_run_id, runs.container_context, place.key),"
-                          " noted AS (UPDATE workflow_runs w SET metadata = jsonb_set(w.metadata, "
-                          "'{container_context}',"
-                          " coalesce(w.metadata->'container_context', '{}') || jsonb_build_object(moved.key, "
-                          "moved.container_context))"
-                          " FROM moved WHERE w.id = moved.workflow_run_id AND w.user_id = moved.user_id)"
+                          " RETURNING runs.user_id, runs.workflow_run_id, runs.container_context),"
+                          " noted AS (" NOTE " FROM moved, place s WHERE w.id = moved.workflow_run_id AND "
+                          "w.user_id = moved.user_id)"
                           " SELECT EXISTS (SELECT FROM moved), locked FROM place",
         false};
     struct sql_args a = {0};
@@ -342,14 +344,11 @@ int runs_finish(struct db *db, const char *user_id, const char *id, const struct
         " WHERE user_id = $1 AND id = $2 AND " LIVE
         " RETURNING id, user_id, project_id, workspace_id, container_id, workflow_run_id, workflow_step, "
         "container_context),"
-        " noted AS (UPDATE workflow_runs w SET metadata = jsonb_set(w.metadata, '{container_context}',"
-        " coalesce(w.metadata->'container_context', '{}') || jsonb_build_object(s.key, "
-        "moved.container_context))"
+        " noted AS (" NOTE
         " FROM moved JOIN workflow_run_steps s ON s.workflow_run_id = moved.workflow_run_id AND s.user_id = "
         "moved.user_id AND s.step = moved.workflow_step"
         " WHERE w.id = moved.workflow_run_id AND w.user_id = moved.user_id AND moved.container_context IS "
-        "NOT "
-        "NULL),"
+        "NOT NULL AND NOT " NOTED " ? s.key),"
         " used AS (UPDATE containers c SET last_used_at = now() FROM moved WHERE c.id = moved.container_id "
         "AND "
         "c.user_id = moved.user_id),"
