@@ -37,6 +37,14 @@ const char *reconciled_name(enum reconciled kind)
     return names[kind];
 }
 
+int64_t reconcile_put_right(const struct reconcile_report *report)
+{
+    int64_t n = -report->n[RECONCILED_DOUBTED];
+    for (int i = 0; i < RECONCILED_COUNT; i++)
+        n += report->n[i];
+    return n;
+}
+
 void reconcile_note(const struct run_env *env, struct reconcile_report *report, enum reconciled kind)
 {
     report->n[kind]++;
@@ -55,7 +63,7 @@ static int64_t orphan_age_us(int64_t nano_days)
 static int take_now(const struct run_env *env, struct reconcile_report *report, struct arp_err *err)
 {
     int64_t host_us = clock_now_us();
-    int rc = retention_now(env->db, &report->now_us, err);
+    int rc = db_now(env->db, &report->now_us, err);
     if (rc == 0 && host_us < report->now_us)
         report->now_us = host_us;
     return rc;

@@ -502,13 +502,12 @@ int runs_list(struct db *db, const char *user_id, const char *project_id, unsign
 int runs_orphans(struct db *db, int64_t min_age_ms, unsigned limit, const struct run *after, struct runs *ret,
     struct arp_err *err)
 {
-    /* A live lease of a later epoch is somebody else's: the run's own is gone. */
+    /* A live lease of a later epoch is somebody else's: the run's own is gone. One that has not started knows no epoch. */
+#define DRIVEN SQL_LEASE_HELD("'workspace:' || r.workspace_id", "coalesce(r.lease_epoch, l.epoch)")
     static const struct sql ORPHANS = {"runs_orphans",
         "SELECT " COLUMNS " FROM " TABLES " WHERE r." LIVE " AND r.created_at <= now() - " SQL_MS(
-            "$1") " AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.name = 'workspace:' || r.workspace_id AND "
-                  "l.expires_at > clock_timestamp()"
-                  " AND (r.lease_epoch IS NULL OR r.lease_epoch = l.epoch)) AND ($3::uuid IS NULL OR "
-                  "(r.created_at, r.id) > (" SQL_TIME(
+            "$1") " AND NOT " DRIVEN
+                  " AND ($3::uuid IS NULL OR (r.created_at, r.id) > (" SQL_TIME(
                       "$4") ", $3::uuid)) ORDER BY r.created_at, r.id LIMIT $2",
         true};
     struct sql_args a = {0};
