@@ -210,7 +210,7 @@ void engine_story_done(struct engine_story *s)
 
 void engine_tell_thread(struct engine_story *s, const char *thread_id)
 {
-    if (thread_id && request_thread_ok(thread_id))
+    if (thread_id && model_thread_ok(thread_id))
         snprintf(s->thread_id, sizeof(s->thread_id), "%s", thread_id);
 }
 

@@ -46,7 +46,7 @@ struct engine_start {
 /* What its lines have told so far. */
 struct engine_story {
     struct buf final_text; /* UTF-8; fits into an event line whatever is in it */
-    char thread_id[REQUEST_THREAD_MAX + 1];
+    char thread_id[MODEL_THREAD_MAX + 1];
     bool ended;                    /* the CLI said how its turn ended */
     bool failed;                   /* … and that was not well */
     char message[ARP_ERR_MSG_MAX]; /* its own words on why */

@@ -215,26 +215,6 @@ static int copy_text(const cJSON *body, const char *name, size_t max, char **ret
     return *ret ? 0 : arp_fail(err, ARP_E_NOMEM, 0, "%s", name);
 }
 
-/* It becomes an argument of a CLI: nothing that could be read as an option, nothing to quote. */
-static bool model_ok(const char *s)
-{
-    if (*s == '-')
-        return false;
-    for (; *s; s++) {
-        if (*s <= 0x20 || *s >= 0x7f || *s == '"' || *s == '\\')
-            return false;
-    }
-    return true;
-}
-
-bool request_thread_ok(const char *s)
-{
-    static const char first[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    static const char rest[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
-    size_t n = strspn(s, rest);
-    return n > 0 && n <= REQUEST_THREAD_MAX && s[n] == 0 && strchr(first, *s);
-}
-
 static int parse_dialect(const cJSON *body, struct run_request *r, struct arp_err *err)
 {
     const char *name = json_get_str(body, "dialect");
@@ -253,10 +233,10 @@ static int parse_limits(const cJSON *limits, struct run_request *r, struct arp_e
         return rc;
     r->max_steps = json_get_int(limits, "maxSteps", 0);
     r->max_tokens = json_get_int(limits, "maxTokens", 0);
-    if (r->max_steps < 0 || r->max_steps > REQUEST_STEPS_MAX)
-        return arp_fail_field(err, "limits.maxSteps", "maxSteps must be 0 to %d", REQUEST_STEPS_MAX);
-    if (r->max_tokens < 0 || r->max_tokens > REQUEST_TOKENS_MAX)
-        return arp_fail_field(err, "limits.maxTokens", "maxTokens must be 0 to %lld", REQUEST_TOKENS_MAX);
+    if (r->max_steps < 0 || r->max_steps > MODEL_STEPS_MAX)
+        return arp_fail_field(err, "limits.maxSteps", "maxSteps must be 0 to %d", MODEL_STEPS_MAX);
+    if (r->max_tokens < 0 || r->max_tokens > MODEL_TOKENS_MAX)
+        return arp_fail_field(err, "limits.maxTokens", "maxTokens must be 0 to %lld", MODEL_TOKENS_MAX);
     return 0;
 }
 
@@ -276,13 +256,13 @@ static int parse_work(const cJSON *body, struct run_request *r, struct arp_err *
         rc = arp_fail_field(err, "prompt", "the engine '%s' needs a prompt", r->engine);
     if (rc == 0)
         rc = copy_text(body, "model", MODEL_NAME_MAX, &r->model, err);
-    if (rc == 0 && r->model && !model_ok(r->model))
-        rc = arp_fail_field(err, "model", "model must be printable ASCII without blanks");
+    if (rc == 0 && r->model && !model_name_ok(r->model))
+        rc = arp_fail_field(err, "model", "model is no name that an engine can be given");
     if (rc == 0)
         rc = copy_text(body, "instructions", LIMIT_INSTRUCTIONS, &r->instructions, err);
     if (rc == 0)
-        rc = copy_text(body, "threadId", REQUEST_THREAD_MAX, &r->thread_id, err);
-    if (rc == 0 && r->thread_id && !request_thread_ok(r->thread_id))
+        rc = copy_text(body, "threadId", MODEL_THREAD_MAX, &r->thread_id, err);
+    if (rc == 0 && r->thread_id && !model_thread_ok(r->thread_id))
         rc = arp_fail_field(err, "threadId", "threadId is not one that an engine gave");
     if (rc == 0)
         rc = parse_dialect(body, r, err);

@@ -22,12 +22,6 @@
 #define REQUEST_BODY_MAX ((size_t)LIMIT_BODY + 2u * LIMIT_LINE)
 /* Artifact patterns of one run; two is the usual number. */
 #define REQUEST_PATTERNS_MAX 32
-/* A conversation's name, as the CLIs give them: UUIDs, "ses_" and some letters. */
-#define REQUEST_THREAD_MAX 128
-/* Of limits.maxSteps: answers of the model in one run. */
-#define REQUEST_STEPS_MAX 10000
-/* Of limits.maxTokens. */
-#define REQUEST_TOKENS_MAX 1000000000000ll
 
 struct command {
     char **argv; /* what is executed, NULL-terminated: for a shell command {"/bin/sh","-c",text} */
@@ -48,9 +42,9 @@ struct run_request {
     size_t command_count;
     /* What the other engines work from; shell reads none of it. NULL: not given. */
     char *prompt;       /* always there but for shell, at most LIMIT_PROMPT */
-    char *model;        /* printable ASCII without blanks, no '-' in front, at most MODEL_NAME_MAX */
+    char *model;        /* model_name_ok */
     char *instructions; /* at most LIMIT_INSTRUCTIONS */
-    char *thread_id;    /* letters, digits, '_', '-', '.', the first a letter or digit */
+    char *thread_id;    /* model_thread_ok */
     bool has_dialect;   /* what the provider speaks: responses, chat or messages */
     enum model_dialect dialect;
     int64_t max_steps, max_tokens; /* 0: no limit of the request's */
@@ -68,8 +62,6 @@ struct run_request {
 /* Errors: those of json_parse, ARP_E_UNKNOWN_FIELD, ARP_E_FIELD (details.field), ARP_E_TOO_LARGE, ARP_E_NOMEM. */
 int request_parse(const char *body, size_t len, struct run_request **ret, struct arp_err *err);
 void request_free(struct run_request *r);
-/* Could this be thread_id? */
-bool request_thread_ok(const char *s);
 /* Fill c for a program: argv (at least one) is copied, text is made of it, cwd is the repository's root. shell: argv is a shell, "-c" and a text.
  * Errors: ARP_E_NOMEM, ARP_E_FIELD (over LIMIT_ARGV_BYTES or LIMIT_ARGV_ITEMS); command_done all the same. */
 int command_init(struct command *c, const char *const *argv, size_t argc, bool shell, int64_t timeout_ms,

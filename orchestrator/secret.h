@@ -40,8 +40,8 @@ int secret_seal(const struct secret_key *key, const char *user_id, const char *n
     struct secret_sealed *ret, struct arp_err *err);
 /* Was it sealed with this key? Errors: ARP_E_CONFLICT (no key, or another one: the message names both). */
 int secret_check_key(const struct secret_key *key, const char *key_id, struct arp_err *err);
-/* The text, NUL-terminated; secret_wipe. Errors: those of secret_check_key; ARP_E_CORRUPT (altered, or of another tenant or name), ARP_E_NOMEM,
- * ARP_E_INTERNAL. */
+/* The text, NUL-terminated; secret_wipe. Errors: those of secret_check_key; ARP_E_CORRUPT (altered, or of another tenant or name),
+ * ARP_E_NOMEM. */
 int secret_open(const struct secret_key *key, const char *user_id, const char *name,
     const struct secret_sealed *sealed, char **ret, struct arp_err *err);
 /* Overwrite a text and free() it. Accepts NULL. */

@@ -463,3 +463,19 @@ bool json_get_bool(const cJSON *obj, const char *name, bool fallback)
     const cJSON *v = cJSON_GetObjectItemCaseSensitive(obj, name);
     return cJSON_IsBool(v) ? cJSON_IsTrue(v) : fallback;
 }
+
+int json_count_member(
+    const cJSON *obj, const char *group, const char *name, int64_t max, int64_t *ret, struct arp_err *err)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(obj, name);
+    int64_t n = json_get_int(obj, name, 0);
+    if (!item || cJSON_IsNull(item))
+        return 0;
+    if (n < 1 || n > max) {
+        char path[64];
+        snprintf(path, sizeof(path), "%s.%s", group, name);
+        return arp_fail_field(err, path, "'%s' must be from 1 to %lld", path, (long long)max);
+    }
+    *ret = n;
+    return 0;
+}

@@ -81,6 +81,9 @@ const cJSON *json_member(const cJSON *obj, const char *name);
 const char *json_get_str(const cJSON *obj, const char *name);
 int64_t json_get_int(const cJSON *obj, const char *name, int64_t fallback);
 bool json_get_bool(const cJSON *obj, const char *name, bool fallback);
+/* The member name of obj, itself the member group of what was sent: a count from 1 to max. Absent or null: *ret stays. Errors: ARP_E_FIELD. */
+int json_count_member(
+    const cJSON *obj, const char *group, const char *name, int64_t max, int64_t *ret, struct arp_err *err);
 
 static inline void json_delete_ptr(cJSON **p)
 {

@@ -6,9 +6,26 @@
 #include <string.h>
 
 #include "shared/hash.h"
+#include "shared/utf8.h"
 #include "shared/words.h"
 
 static const char *const dialects[MODEL_DIALECTS] = {"responses", "chat", "messages", "gemini"};
+static const char *const auths[MODEL_AUTHS] = {[MODEL_AUTH_BEARER] = "bearer",
+    [MODEL_AUTH_X_API_KEY] = "x-api-key",
+    [MODEL_AUTH_X_GOOG_API_KEY] = "x-goog-api-key",
+    [MODEL_AUTH_NONE] = "none"};
+static const char *const records[MODEL_RECORDS] = {
+    [MODEL_RECORD_NONE] = "none", [MODEL_RECORD_DIGEST] = "digest", [MODEL_RECORD_FULL] = "full"};
+
+/* Where name stands in names[0..n), -1: nowhere. */
+static int place_of(const char *name, const char *const *names, int n)
+{
+    for (int i = 0; name && i < n; i++) {
+        if (strcmp(name, names[i]) == 0)
+            return i;
+    }
+    return -1;
+}
 
 const char *model_dialect_name(enum model_dialect d)
 {
@@ -17,13 +34,58 @@ const char *model_dialect_name(enum model_dialect d)
 
 bool model_dialect_of(const char *name, enum model_dialect *ret)
 {
-    for (int d = 0; name && d < MODEL_DIALECTS; d++) {
-        if (strcmp(name, dialects[d]) == 0) {
-            *ret = (enum model_dialect)d;
-            return true;
-        }
-    }
-    return false;
+    int at = place_of(name, dialects, MODEL_DIALECTS);
+    if (at >= 0)
+        *ret = (enum model_dialect)at;
+    return at >= 0;
+}
+
+const char *model_auth_name(enum model_auth a)
+{
+    return auths[a];
+}
+
+bool model_auth_of(const char *name, enum model_auth *ret)
+{
+    int at = place_of(name, auths, MODEL_AUTHS);
+    if (at >= 0)
+        *ret = (enum model_auth)at;
+    return at >= 0;
+}
+
+const char *model_record_name(enum model_record r)
+{
+    return records[r];
+}
+
+bool model_record_of(const char *name, enum model_record *ret)
+{
+    int at = place_of(name, records, MODEL_RECORDS);
+    if (at >= 0)
+        *ret = (enum model_record)at;
+    return at >= 0;
+}
+
+bool model_called_by(const char *engine)
+{
+    return strcmp(engine, "shell") != 0;
+}
+
+/* --- what a run may ask for --- */
+
+bool model_name_ok(const char *name)
+{
+    size_t len = strlen(name);
+    return len > 0 && len <= MODEL_NAME_MAX && ascii_printable(name) && *name != '-' &&
+           !strpbrk(name, " \"\\");
+}
+
+bool model_thread_ok(const char *id)
+{
+    static const char first[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    static const char rest[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+    size_t n = strspn(id, rest);
+    return n > 0 && n <= MODEL_THREAD_MAX && id[n] == '\0' && strchr(first, *id);
 }
 
 /* --- paths --- */

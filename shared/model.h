@@ -13,13 +13,44 @@
 
 enum model_dialect { MODEL_RESPONSES, MODEL_CHAT, MODEL_MESSAGES, MODEL_GEMINI, MODEL_DIALECTS };
 const char *model_dialect_name(enum model_dialect d); /* "responses", "chat", "messages", "gemini" */
-/* False when there is none of that name. */
+/* False when there is none of that name; so for the others below. */
 bool model_dialect_of(const char *name, enum model_dialect *ret);
 
 /* What a request asks of the provider. */
 enum model_kind { MODEL_GENERATE, MODEL_COUNT_TOKENS, MODEL_LIST };
 
+/* How a provider wants its key. */
+enum model_auth {
+    MODEL_AUTH_BEARER,
+    MODEL_AUTH_X_API_KEY,
+    MODEL_AUTH_X_GOOG_API_KEY,
+    MODEL_AUTH_NONE,
+    MODEL_AUTHS
+};
+const char *model_auth_name(enum model_auth a); /* "bearer", "x-api-key", "x-goog-api-key", "none" */
+bool model_auth_of(const char *name, enum model_auth *ret);
+/* What is kept of requests and answers: their digests, those of their parts too, or all. */
+enum model_record { MODEL_RECORD_NONE, MODEL_RECORD_DIGEST, MODEL_RECORD_FULL, MODEL_RECORDS };
+const char *model_record_name(enum model_record r); /* "none", "digest", "full" */
+bool model_record_of(const char *name, enum model_record *ret);
+
+/* Does the engine of that name call models? All do, "auto" too, but "shell", which runs commands. */
+bool model_called_by(const char *engine);
+
 #define MODEL_NAME_MAX 128
+
+/* What a run may ask for, by the same rules where it is admitted and where it runs.
+ * A model's name becomes an argument of a CLI and a part of texts and paths: 1..MODEL_NAME_MAX bytes of printable ASCII, nothing that could be read as
+ * an option (a '-' in front), nothing to quote (blanks, '"', '\'). */
+bool model_name_ok(const char *name);
+/* A conversation's name, as the engines give them (UUIDs, "ses_" and some letters): 1..MODEL_THREAD_MAX letters, digits, '_', '-', '.', the first a
+ * letter or digit. */
+#define MODEL_THREAD_MAX 128
+bool model_thread_ok(const char *id);
+/* Of limits.maxSteps: answers of the model in one run. */
+#define MODEL_STEPS_MAX 10000
+/* Of limits.maxTokens. */
+#define MODEL_TOKENS_MAX 1000000000000ll
 
 struct model_route {
     enum model_dialect dialect;

@@ -71,3 +71,10 @@ size_t utf8_cut(const void *data, size_t len, size_t max)
     }
     return max;
 }
+
+bool ascii_printable(const char *text)
+{
+    while (*text >= ' ' && *text <= '~')
+        text++;
+    return *text == '\0';
+}

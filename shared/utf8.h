@@ -1,5 +1,5 @@
 /*
- * UTF-8 (RFC 3629): validation and cutting. Pure functions on borrowed bytes.
+ * UTF-8 (RFC 3629): validation and cutting; the ASCII part that can be shown. Pure functions on borrowed bytes.
  */
 #ifndef ARP_SHARED_UTF8_H
 #define ARP_SHARED_UTF8_H
@@ -14,5 +14,7 @@ size_t utf8_seq(const unsigned char *p, size_t len);
 bool utf8_valid(const void *p, size_t len);
 /* Largest n <= max such that p[0..n) does not end inside a valid sequence of p[0..len). */
 size_t utf8_cut(const void *p, size_t len, size_t max);
+/* Is text printable ASCII, ' ' to '~', throughout? */
+bool ascii_printable(const char *text);
 
 #endif

@@ -9,12 +9,12 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "orchestrator/bundle/intoto.h"
 #include "orchestrator/bundle/package.h"
 #include "orchestrator/seal/signer.h"
 #include "shared/err.h"
+#include "shared/model.h"
 
 /* A zip without zip64 records names at most 65535 entries and 4 GiB; evidence limits stay far below (shared/limits.h). */
 #define BUNDLE_BLOBS_MAX 60000
@@ -70,7 +70,7 @@ struct bundle_input {
 /* Is it an engine's run, with engine.jsonl, model_log.jsonl and reconciliation.json? */
 static inline bool bundle_has_engine(const struct bundle_input *in)
 {
-    return strcmp(in->engine, "shell") != 0;
+    return model_called_by(in->engine);
 }
 
 /* Build, seal and store durably (temp file, fsync, rename, fsync of the directory); replaces an older file of that name.

@@ -42,19 +42,32 @@ static int attest(const struct package *p, struct signer *signer, struct entries
     return rc;
 }
 
-/* An own directory for the unfinished zip and libzip's temp file, emptied of what a crash left there. */
-static int work_dir_make(const char *path, struct arp_err *err)
+int package_discard(const char *out_dir, const char *id, struct arp_err *err)
 {
-    if (mkdir(path, 0700) == 0)
-        return 0;
-    DIR *d = errno == EEXIST ? opendir(path) : NULL;
-    if (!d)
-        return arp_fail(err, ARP_E_IO, errno, "make '%s'", path);
-    for (struct dirent *e; (e = readdir(d));)
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof(path), "%s/.build-%s", out_dir, id);
+    if (n < 0 || (size_t)n >= sizeof(path))
+        return arp_fail(err, ARP_E_INVALID, 0, "bundle path is too long");
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        int why = errno;
+        if (fd >= 0)
+            close(fd);
+        return why == ENOENT ? 0 : arp_fail(err, ARP_E_IO, why, "open '%s'", path);
+    }
+    for (struct dirent *e; (e = readdir(dir));)
         if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            unlinkat(dirfd(d), e->d_name, 0);
-    closedir(d);
-    return 0;
+            unlinkat(fd, e->d_name, 0);
+    closedir(dir);
+    return rmdir(path) == 0 || errno == ENOENT ? 0 : arp_fail(err, ARP_E_IO, errno, "remove '%s'", path);
+}
+
+/* An own directory for the unfinished zip and libzip's temp file, without what a crash left there. */
+static int work_dir_make(const char *out_dir, const char *id, const char *path, struct arp_err *err)
+{
+    int rc = package_discard(out_dir, id, err);
+    return rc || mkdir(path, 0700) == 0 ? rc : arp_fail(err, ARP_E_IO, errno, "make '%s'", path);
 }
 
 /* Sync the finished zip, take its digest and size, and put it in its place. */
@@ -85,7 +98,7 @@ static int store(const char *id, const struct entries *e, const char *out_dir, s
     int k = snprintf(res->path, sizeof(res->path), "%s/%s.zip", out_dir, id);
     if (n < 0 || m < 0 || k < 0 || (size_t)m >= sizeof(zip_path) || (size_t)k >= sizeof(res->path))
         return arp_fail(err, ARP_E_INVALID, 0, "bundle path is too long");
-    int rc = work_dir_make(work, err);
+    int rc = work_dir_make(out_dir, id, work, err);
     if (!rc)
         rc = zipfile_write(zip_path, id, e, err);
     if (!rc)

@@ -33,4 +33,8 @@ struct bundle_result {
 int package_make(const struct package *p, struct entries *e, struct signer *signer, const char *out_dir,
     struct bundle_result *ret, struct arp_err *err);
 
+/* Remove the directory <out_dir>/.build-<id> of a build that nobody is at, and the files in it. None there is no error.
+ * Errors: ARP_E_IO, ARP_E_INVALID (path too long). */
+int package_discard(const char *out_dir, const char *id, struct arp_err *err);
+
 #endif

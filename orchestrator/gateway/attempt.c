@@ -135,11 +135,11 @@ static int add_key(struct transfer *t, const struct gateway_provider *p, struct 
 {
     struct buf value;
     int rc;
-    if (p->auth == GATEWAY_AUTH_NONE || !p->key)
+    if (p->auth == MODEL_AUTH_NONE || !p->key)
         return 0;
-    if (p->auth == GATEWAY_AUTH_X_API_KEY)
+    if (p->auth == MODEL_AUTH_X_API_KEY)
         return transfer_header(t, "x-api-key", p->key, err);
-    if (p->auth == GATEWAY_AUTH_X_GOOG_API_KEY)
+    if (p->auth == MODEL_AUTH_X_GOOG_API_KEY)
         return transfer_header(t, "x-goog-api-key", p->key, err);
     buf_init(&value, strlen(p->key) + 8);
     buf_printf(&value, "Bearer ");

@@ -393,7 +393,7 @@ static int64_t ask(struct call *c)
         .body_len = q->sent.len,
         .dialect = q->dialect,
         .reads = q->route.kind == MODEL_GENERATE,
-        .keep = run->record == GATEWAY_RECORD_FULL ? run->ledger : NULL};
+        .keep = run->record == MODEL_RECORD_FULL ? run->ledger : NULL};
     c->again = false;
     if (attempt_start(&c->attempt, run->multi, &r, &sink, c->attempts + 1, NULL) != 0) {
         refuse(&c->refusal, REFUSED_UNAVAILABLE, 503, "no memory for a model call");

@@ -18,24 +18,14 @@
 #include "shared/model.h"
 #include "shared/uuid.h"
 
-/* How a provider wants its key. */
-enum gateway_auth {
-    GATEWAY_AUTH_BEARER,
-    GATEWAY_AUTH_X_API_KEY,
-    GATEWAY_AUTH_X_GOOG_API_KEY,
-    GATEWAY_AUTH_NONE
-};
-/* What the ledger keeps of bodies. */
-enum gateway_record { GATEWAY_RECORD_NONE, GATEWAY_RECORD_DIGEST, GATEWAY_RECORD_FULL };
-
 /* A provider as one run may use it. Copied deep by gateway_attach; the copy of the key is wiped when the run detaches. */
 struct gateway_provider {
     const char *name;
     /* https://host[:port][/prefix]; http only for loopback and with CONFIG_REACH_ANY. The call's path ("/v1/responses") is put behind it; a version at
      * its end ("https://api.openai.com/v1") is not put twice. */
     const char *base_url;
-    const char *key; /* NULL with GATEWAY_AUTH_NONE */
-    enum gateway_auth auth;
+    const char *key; /* NULL with MODEL_AUTH_NONE */
+    enum model_auth auth;
     const char *const *models;   /* allowed, NULL-terminated; empty: any */
     const char *const *map_from; /* model map, NULL-terminated, in step with map_to */
     const char *const *map_to;
@@ -73,7 +63,7 @@ struct gateway_spec {
     struct gateway_provider provider;
     struct gateway_limits limits;
     struct gateway_day day;
-    enum gateway_record record;
+    enum model_record record;
     const char *ledger_root; /* directory: <ledger_root>/<runId>/ is made */
 };
 

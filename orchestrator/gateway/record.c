@@ -114,7 +114,7 @@ static int on_part(void *ctx, const char *text, size_t len, struct arp_err *err)
 }
 
 int record_request_take(struct record_request *r, const char *body, size_t len,
-    const struct model_request *doc, const struct record_names *names, enum gateway_record policy,
+    const struct model_request *doc, const struct record_names *names, enum model_record policy,
     struct ledger *ledger, struct arp_err *err)
 {
     r->bytes = len;
@@ -124,9 +124,9 @@ int record_request_take(struct record_request *r, const char *body, size_t len,
     for (size_t i = 0; i < doc->result_count && i < RECORD_RESULTS_MAX; i++)
         put_result(&r->results, &doc->results[i], record_names_find(names, doc->results[i].id));
     int rc = model_request_digests(doc, r->full, r->shape, err);
-    if (rc != 0 || policy == GATEWAY_RECORD_NONE)
+    if (rc != 0 || policy == MODEL_RECORD_NONE)
         return rc;
-    struct part_keeper k = {r, policy == GATEWAY_RECORD_FULL ? ledger : NULL, true};
+    struct part_keeper k = {r, policy == MODEL_RECORD_FULL ? ledger : NULL, true};
     rc = model_request_parts(doc, on_part, &k, err);
     if (rc == ARP_E_TOO_LARGE) /* more parts than a record lists: none is better than some */
         return 0;

@@ -2,8 +2,8 @@
  * Record: what model_log.jsonl says of a call: the part that is the same for all its attempts, made once from the request, and the line of each
  * attempt (docs/formats/model_log.md). Gateway thread only.
  */
-#ifndef ARP_ORCHESTRATOR_GATEWAY_RECORD_H
-#define ARP_ORCHESTRATOR_GATEWAY_RECORD_H
+#ifndef ARP_ORCHESTRATOR_MODEL_RECORD_H
+#define ARP_ORCHESTRATOR_MODEL_RECORD_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -43,7 +43,7 @@ struct record_request {
 void record_request_init(struct record_request *r);
 /* body: as the client sent it. doc: NULL when it could not be read. Errors: ARP_E_IO (blobs), ARP_E_NOMEM. */
 int record_request_take(struct record_request *r, const char *body, size_t len,
-    const struct model_request *doc, const struct record_names *names, enum gateway_record policy,
+    const struct model_request *doc, const struct record_names *names, enum model_record policy,
     struct ledger *ledger, struct arp_err *err);
 void record_request_done(struct record_request *r);
 
@@ -62,7 +62,7 @@ struct record_line {
     const struct attempt *answer; /* finished; NULL: the provider was not asked */
     const char *resp_blob;        /* hex, NULL for none */
     int64_t duration_ms;          /* of a call without an attempt */
-    enum gateway_record policy;
+    enum model_record policy;
 };
 /* Write it. Errors: those of ledger_append. */
 int record_write(const struct record_line *l, struct ledger *ledger, struct arp_err *err);

@@ -83,9 +83,9 @@ void request_done(struct request *r)
 /* The dialect of a list of models is that of the provider's answer. */
 static enum model_dialect list_dialect(const struct gateway_provider *p)
 {
-    return p->auth == GATEWAY_AUTH_X_API_KEY        ? MODEL_MESSAGES
-           : p->auth == GATEWAY_AUTH_X_GOOG_API_KEY ? MODEL_GEMINI
-                                                    : MODEL_RESPONSES;
+    return p->auth == MODEL_AUTH_X_API_KEY        ? MODEL_MESSAGES
+           : p->auth == MODEL_AUTH_X_GOOG_API_KEY ? MODEL_GEMINI
+                                                  : MODEL_RESPONSES;
 }
 
 /* Read the request's document, where there is one. */

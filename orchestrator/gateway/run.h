@@ -30,7 +30,7 @@ struct gateway_run {
     char run_id[UUID_LEN + 1];
     struct log_ctx log;
     struct gateway_provider provider; /* owned, deep */
-    enum gateway_record record;
+    enum model_record record;
     struct budget budget;
     struct gateway_day day;
     struct ledger *ledger;

@@ -55,12 +55,6 @@ static void reply_agent(struct http_req *req, unsigned status, struct agent *age
     answer_send(&a, req, status);
 }
 
-/* A key of the path that can't be a key names nothing. */
-static int check_key(const char *key, struct arp_err *err)
-{
-    return key_ok(key) ? 0 : arp_fail(err, ARP_E_NOT_FOUND, 0, "agent not found");
-}
-
 /* Absent: none. A capability is given, never assumed. */
 static int read_tools(const cJSON *body, bool *ret, struct arp_err *err)
 {
@@ -104,7 +98,7 @@ static int read_engine(const cJSON *body, struct agent_fields *f, struct arp_err
     if (f->instructions && strlen(f->instructions) > LIMIT_INSTRUCTIONS)
         return arp_fail_field(
             err, "instructions", "'instructions' must have at most %u bytes", LIMIT_INSTRUCTIONS);
-    return f->model ? render_check_name("model", f->model, err) : 0;
+    return f->model ? run_model_check(f->model, err) : 0;
 }
 
 int route_agent_put(void *ctx, struct http_req *req, struct arp_err *err)
@@ -119,7 +113,7 @@ int route_agent_put(void *ctx, struct http_req *req, struct arp_err *err)
     struct agent agent = {0};
     const char *key = http_req_param(req, "key");
     bool created;
-    int rc = check_key(key, err);
+    int rc = render_check_key(key, "agent", err);
     if (rc == 0)
         rc = render_read_body(req, fields, sizeof(fields) / sizeof(fields[0]), &body, err);
     if (rc == 0)
@@ -167,7 +161,7 @@ int route_agent_get(void *ctx, struct http_req *req, struct arp_err *err)
     const struct app *app = ctx;
     struct agent agent = {0};
     const char *key = http_req_param(req, "key");
-    int rc = check_key(key, err);
+    int rc = render_check_key(key, "agent", err);
     if (rc == 0)
         rc = agents_get(app->db, http_req_identity(req)->user_id, key, &agent, err);
     if (rc)
@@ -180,7 +174,7 @@ int route_agent_delete(void *ctx, struct http_req *req, struct arp_err *err)
 {
     const struct app *app = ctx;
     const char *key = http_req_param(req, "key");
-    int rc = check_key(key, err);
+    int rc = render_check_key(key, "agent", err);
     if (rc == 0)
         rc = agents_delete(app->db, http_req_identity(req)->user_id, key, err);
     if (rc)
@@ -208,7 +202,7 @@ int route_binding_put(void *ctx, struct http_req *req, struct arp_err *err)
     struct binding b;
     const char *key = http_req_param(req, "key");
     bool created;
-    int rc = check_key(key, err);
+    int rc = render_check_key(key, "agent", err);
     if (rc == 0)
         rc = render_read_body(req, fields, 1, &body, err);
     if (rc == 0)
@@ -225,7 +219,7 @@ int route_binding_get(void *ctx, struct http_req *req, struct arp_err *err)
     const struct app *app = ctx;
     struct binding b;
     const char *key = http_req_param(req, "key");
-    int rc = check_key(key, err);
+    int rc = render_check_key(key, "agent", err);
     if (rc == 0)
         rc = bindings_get(app->db, http_req_identity(req)->user_id, key, &b, err);
     if (rc)
@@ -238,7 +232,7 @@ int route_binding_delete(void *ctx, struct http_req *req, struct arp_err *err)
 {
     const struct app *app = ctx;
     const char *key = http_req_param(req, "key");
-    int rc = check_key(key, err);
+    int rc = render_check_key(key, "agent", err);
     if (rc == 0)
         rc = bindings_delete(app->db, http_req_identity(req)->user_id, key, err);
     if (rc)

@@ -10,10 +10,10 @@
 #include "orchestrator/routes/render.h"
 #include "orchestrator/run/provider_url.h"
 #include "orchestrator/secret.h"
-#include "orchestrator/store/key.h"
 #include "orchestrator/store/providers.h"
 #include "shared/limits.h"
 #include "shared/model.h"
+#include "shared/utf8.h"
 
 #define LISTED_MAX         100 /* models, or members of a map */
 #define CONCURRENT_DEFAULT 4
@@ -26,13 +26,13 @@ static void render_provider(struct json *j, const struct provider *p)
     json_kstr(j, "name", p->name);
     json_kstr(j, "baseUrl", p->base_url);
     json_kraw(j, "dialects", p->dialects);
-    json_kstr(j, "auth", provider_auth_name(p->auth));
+    json_kstr(j, "auth", model_auth_name(p->auth));
     json_kbool(j, "hasKey", p->key_id != NULL);
     render_time(j, "keyUpdatedAt", p->key_updated_us);
     json_kraw(j, "models", p->models);
     json_kraw(j, "modelMap", p->model_map);
     json_kbool(j, "allowHostedTools", p->allow_hosted_tools);
-    json_kstr(j, "record", provider_record_name(p->record));
+    json_kstr(j, "record", model_record_name(p->record));
     json_key(j, "limits");
     json_obj_open(j);
     const int64_t values[] = {
@@ -58,12 +58,6 @@ static void reply_provider(struct http_req *req, unsigned status, struct provide
     render_provider(j, p);
     provider_done(p);
     answer_send(&a, req, status);
-}
-
-/* A name of the path that can't be one names nothing. */
-static int check_name(const char *name, struct arp_err *err)
-{
-    return key_ok(name) ? 0 : arp_fail(err, ARP_E_NOT_FOUND, 0, "provider not found");
 }
 
 /* --- reading a definition ----------------------------------------------------------------------------------------------------- */
@@ -113,14 +107,12 @@ static int read_dialects(const cJSON *body, struct buf *out, struct arp_err *err
 
 static int check_model_name(const char *field, const char *name, struct arp_err *err)
 {
-    size_t len = strlen(name);
-    bool ok = len > 0 && len <= MODEL_NAME_MAX;
-    for (const char *p = name; *p && ok; p++)
-        ok = *p > ' ' && *p <= '~';
-    return ok ? 0
-              : arp_fail_field(err, field,
-                    "'%s' must hold names of 1 to %d printable ASCII bytes without spaces", field,
-                    MODEL_NAME_MAX);
+    if (model_name_ok(name))
+        return 0;
+    return arp_fail_field(err, field,
+        "'%s' must hold names of 1 to %d printable ASCII bytes without spaces, '\"' and '\\', no '-' in "
+        "front",
+        field, MODEL_NAME_MAX);
 }
 
 static int read_models(const cJSON *body, struct buf *out, struct arp_err *err)
@@ -167,20 +159,7 @@ static int read_map(const cJSON *body, struct buf *out, struct arp_err *err)
     return buf_error(out, err);
 }
 
-/* Null and absent: no limit. */
-static int read_count(const cJSON *limits, const char *name, int64_t max, int64_t *ret, struct arp_err *err)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(limits, name);
-    if (!item || cJSON_IsNull(item))
-        return 0;
-    *ret = json_get_int(limits, name, 0);
-    if (*ret >= 1 && *ret <= max)
-        return 0;
-    char path[32];
-    snprintf(path, sizeof(path), "limits.%s", name);
-    return arp_fail_field(err, path, "'%s' must be from 1 to %lld", path, (long long)max);
-}
-
+/* Null and absent: no limit, and the default of "concurrent". */
 static int read_limits(const cJSON *body, struct provider_limits *ret, struct arp_err *err)
 {
     static const struct json_field fields[] = {{"callsPerRun", JSON_INT, false},
@@ -192,53 +171,46 @@ static int read_limits(const cJSON *body, struct provider_limits *ret, struct ar
         return 0;
     int rc = json_check_object(limits, fields, sizeof(fields) / sizeof(fields[0]), "limits", err);
     if (rc == 0)
-        rc = read_count(limits, "callsPerRun", COUNT_MAX, &ret->calls_per_run, err);
+        rc = json_count_member(limits, "limits", "callsPerRun", COUNT_MAX, &ret->calls_per_run, err);
     if (rc == 0)
-        rc = read_count(limits, "tokensPerRun", COUNT_MAX, &ret->tokens_per_run, err);
+        rc = json_count_member(limits, "limits", "tokensPerRun", COUNT_MAX, &ret->tokens_per_run, err);
     if (rc == 0)
-        rc = read_count(limits, "callsPerDay", COUNT_MAX, &ret->calls_per_day, err);
+        rc = json_count_member(limits, "limits", "callsPerDay", COUNT_MAX, &ret->calls_per_day, err);
     if (rc == 0)
-        rc = read_count(limits, "tokensPerDay", COUNT_MAX, &ret->tokens_per_day, err);
-    return rc ? rc : read_count(limits, "concurrent", CONCURRENT_MAX, &ret->concurrent, err);
+        rc = json_count_member(limits, "limits", "tokensPerDay", COUNT_MAX, &ret->tokens_per_day, err);
+    return rc ? rc : json_count_member(limits, "limits", "concurrent", CONCURRENT_MAX, &ret->concurrent, err);
 }
 
-static int read_auth(const cJSON *body, enum provider_auth *ret, struct arp_err *err)
+static int read_auth(const cJSON *body, enum model_auth *ret, struct arp_err *err)
 {
     const char *auth = json_get_str(body, "auth");
-    for (int a = 0; a < PROVIDER_AUTHS; a++) {
-        *ret = (enum provider_auth)a;
-        if (strcmp(auth ? auth : provider_auth_name(PROVIDER_BEARER), provider_auth_name(*ret)) == 0)
-            return 0;
-    }
+    *ret = MODEL_AUTH_BEARER;
+    if (!auth || model_auth_of(auth, ret))
+        return 0;
     return arp_fail_field(err, "auth", "'auth' must be bearer, x-api-key, x-goog-api-key or none");
 }
 
-static int read_record(const cJSON *body, enum provider_record *ret, struct arp_err *err)
+static int read_record(const cJSON *body, enum model_record *ret, struct arp_err *err)
 {
     const char *record = json_get_str(body, "record");
-    for (int r = 0; r < PROVIDER_RECORDS; r++) {
-        *ret = (enum provider_record)r;
-        if (strcmp(record ? record : provider_record_name(PROVIDER_RECORD_FULL),
-                provider_record_name(*ret)) == 0)
-            return 0;
-    }
+    *ret = MODEL_RECORD_FULL;
+    if (!record || model_record_of(record, ret))
+        return 0;
     return arp_fail_field(err, "record", "'record' must be none, digest or full");
 }
 
 /* Seal the key, when there is one. */
 static int read_key(const struct app *app, const char *user_id, const char *name, const cJSON *body,
-    enum provider_auth auth, struct secret_sealed *sealed, bool *ret_has, struct arp_err *err)
+    enum model_auth auth, struct secret_sealed *sealed, bool *ret_has, struct arp_err *err)
 {
     const char *key = json_get_str(body, "apiKey");
     *ret_has = key != NULL;
     if (!key)
         return 0;
-    if (auth == PROVIDER_NO_AUTH)
+    if (auth == MODEL_AUTH_NONE)
         return arp_fail_field(err, "apiKey", "'apiKey' is not wanted with auth none");
-    bool ok = key[0] != '\0' && strlen(key) <= SECRET_TEXT_MAX;
-    for (const char *p = key; *p && ok; p++)
-        ok = *p > ' ' && *p <= '~';
-    if (!ok)
+    size_t len = strlen(key);
+    if (len == 0 || len > SECRET_TEXT_MAX || !ascii_printable(key) || strchr(key, ' '))
         return arp_fail_field(err, "apiKey",
             "'apiKey' must have 1 to %d printable ASCII bytes without spaces", SECRET_TEXT_MAX);
     return secret_seal(&app->env->secrets, user_id, name, key, sealed, err);
@@ -308,7 +280,7 @@ int route_provider_put(void *ctx, struct http_req *req, struct arp_err *err)
     struct provider p = {0};
     const char *name = http_req_param(req, "name");
     bool created = false;
-    int rc = check_name(name, err);
+    int rc = render_check_key(name, "provider", err);
     if (rc == 0)
         rc = render_read_body(req, fields, sizeof(fields) / sizeof(fields[0]), &body, err);
     if (rc == 0)
@@ -348,7 +320,7 @@ int route_provider_get(void *ctx, struct http_req *req, struct arp_err *err)
     const struct app *app = ctx;
     struct provider p = {0};
     const char *name = http_req_param(req, "name");
-    int rc = check_name(name, err);
+    int rc = render_check_key(name, "provider", err);
     if (rc == 0)
         rc = providers_get(app->db, http_req_identity(req)->user_id, name, &p, err);
     if (rc)
@@ -361,7 +333,7 @@ int route_provider_delete(void *ctx, struct http_req *req, struct arp_err *err)
 {
     const struct app *app = ctx;
     const char *name = http_req_param(req, "name");
-    int rc = check_name(name, err);
+    int rc = render_check_key(name, "provider", err);
     if (rc == 0)
         rc = providers_delete(app->db, http_req_identity(req)->user_id, name, err);
     if (rc)

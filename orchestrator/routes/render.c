@@ -8,8 +8,10 @@
 #include <string.h>
 
 #include "orchestrator/store/cursor.h"
+#include "orchestrator/store/key.h"
 #include "shared/clock.h"
 #include "shared/limits.h"
+#include "shared/utf8.h"
 
 #define PAGE_DEFAULT 50
 /* Long enough for any client's own id, short enough to index. */
@@ -185,10 +187,7 @@ int render_idempotency_key(const struct http_req *req, const char **ret, struct 
 {
     const char *key = http_req_header(req, "Idempotency-Key");
     size_t len = key ? strlen(key) : 1;
-    bool ok = len > 0 && len <= IDEMPOTENCY_KEY_MAX;
-    for (const char *p = key; ok && p && *p; p++)
-        ok = *p >= ' ' && *p <= '~';
-    if (!ok)
+    if (len == 0 || len > IDEMPOTENCY_KEY_MAX || (key && !ascii_printable(key)))
         return arp_fail_field(err, "Idempotency-Key",
             "'Idempotency-Key' must have 1 to %d printable ASCII bytes", IDEMPOTENCY_KEY_MAX);
     *ret = key;
@@ -232,6 +231,11 @@ void render_quota_retry(struct http_req *req)
     char seconds[24];
     snprintf(seconds, sizeof(seconds), "%lld", (long long)(DAY_S - clock_now_us() / 1000000 % DAY_S));
     http_req_add_header(req, "Retry-After", seconds);
+}
+
+int render_check_key(const char *key, const char *what, struct arp_err *err)
+{
+    return key_ok(key) ? 0 : arp_fail(err, ARP_E_NOT_FOUND, 0, "%s not found", what);
 }
 
 int render_check_name(const char *field, const char *name, struct arp_err *err)

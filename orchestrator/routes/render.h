@@ -58,6 +58,8 @@ void render_cancelling(struct http_req *req, const char *member, const char *id)
 /* The answer's Retry-After when the day's quota is used up. */
 void render_quota_retry(struct http_req *req);
 
+/* A key in the path; what can't be one names nothing. what: "agent", … Errors: ARP_E_NOT_FOUND. */
+int render_check_key(const char *key, const char *what, struct arp_err *err);
 /* A name: 1..LIMIT_NAME bytes without control characters. Errors: ARP_E_FIELD. */
 int render_check_name(const char *field, const char *name, struct arp_err *err);
 

@@ -8,16 +8,9 @@
 #include "orchestrator/routes/app.h"
 #include "orchestrator/routes/handlers.h"
 #include "orchestrator/routes/render.h"
-#include "orchestrator/store/key.h"
 #include "orchestrator/store/workflows.h"
 #include "orchestrator/workflow/definition.h"
 #include "shared/hash.h"
-
-/* A key of the path that can't be a key names nothing. */
-static int check_key(const char *key, struct arp_err *err)
-{
-    return key_ok(key) ? 0 : arp_fail(err, ARP_E_NOT_FOUND, 0, "workflow not found");
-}
 
 /* w with the members of its stored text, whose digest stands in the evidence of its runs. */
 static int reply_workflow(
@@ -57,7 +50,7 @@ int route_workflow_put(void *ctx, struct http_req *req, struct arp_err *err)
     bool created = false;
     size_t len;
     const char *body = http_req_body(req, &len);
-    int rc = check_key(key, err);
+    int rc = render_check_key(key, "workflow", err);
     if (rc == 0)
         rc = workflow_definition_parse(body, len, app->cfg, &d, err);
     if (rc == 0)
@@ -89,7 +82,7 @@ int route_workflow_get(void *ctx, struct http_req *req, struct arp_err *err)
     const char *key = http_req_param(req, "key");
     struct workflow w = {0};
     int64_t version;
-    int rc = check_key(key, err);
+    int rc = render_check_key(key, "workflow", err);
     if (rc == 0)
         rc = read_version(req, &version, err);
     if (rc == 0)
@@ -132,7 +125,7 @@ int route_workflow_delete(void *ctx, struct http_req *req, struct arp_err *err)
 {
     const struct app *app = ctx;
     const char *key = http_req_param(req, "key");
-    int rc = check_key(key, err);
+    int rc = render_check_key(key, "workflow", err);
     if (rc == 0)
         rc = workflows_delete(app->db, http_req_identity(req)->user_id, key, err);
     if (rc)

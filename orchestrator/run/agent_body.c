@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "shared/json.h"
+#include "shared/model.h"
 
 static void write_lines(struct json *j, const struct buf *lines)
 {
@@ -24,9 +25,9 @@ static void write_work(struct json *j, const struct agent_body *b)
     json_kstr(j, "model", w->model);
     json_kstr(j, "dialect", w->dialect);
     json_kstr(j, "instructions", b->choice->agent.instructions);
-    json_kstr(j, "threadId", w->thread_id);
+    json_kstr(j, "threadId", b->request->thread_id);
     json_key(j, "limits");
-    run_work_write_limits(w, j);
+    run_request_write_limits(b->request, j);
 }
 
 int agent_body_write(const struct agent_body *b, struct buf *out, struct arp_err *err)
@@ -41,7 +42,7 @@ int agent_body_write(const struct agent_body *b, struct buf *out, struct arp_err
     json_kstr(&j, "workspaceId", b->run->workspace_id);
     json_kstr(&j, "prompt", b->request->prompt);
     json_kstr(&j, "engine", b->work->engine);
-    if (run_work_calls_models(b->work))
+    if (model_called_by(b->work->engine))
         write_work(&j, b);
     else
         json_kraw(&j, "commands", buf_str(&b->request->commands));

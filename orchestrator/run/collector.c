@@ -356,7 +356,7 @@ static void reconcile(const struct pass *p)
 static int work(const struct pass *p, struct arp_err *err)
 {
     int64_t now_us; /* by the clock that the rows were dated with */
-    int rc = retention_now(p->env->db, &now_us, err);
+    int rc = db_now(p->env->db, &now_us, err);
     if (rc)
         return rc;
     struct ttl evidence = ttl_of("EVIDENCE_TTL_DAYS", p->env->cfg->evidence_ttl_nano_days, now_us);
@@ -379,15 +379,13 @@ static int work(const struct pass *p, struct arp_err *err)
 
 static void log_pass(const struct collector_report *r)
 {
-    int64_t put_right = 0;
-    for (int i = 0; i < RECONCILED_COUNT; i++)
-        put_right += i == RECONCILED_DOUBTED ? 0 : r->reconciled.n[i];
     log_info(NULL, "retention pass", LOG_INT("evidenceDeleted", r->evidence.deleted),
         LOG_INT("evidenceHeld", r->evidence.skipped_held), LOG_INT("evidenceBusy", r->evidence.skipped_busy),
         LOG_INT("workspacesDeleted", r->workspaces.deleted),
         LOG_INT("workspacesPinned", r->workspaces.skipped_pinned),
         LOG_INT("workspacesHeld", r->workspaces.skipped_held),
-        LOG_INT("workspacesBusy", r->workspaces.skipped_busy), LOG_INT("reconciled", put_right));
+        LOG_INT("workspacesBusy", r->workspaces.skipped_busy),
+        LOG_INT("reconciled", reconcile_put_right(&r->reconciled)));
 }
 
 /* For real, with c->pass held. */

@@ -27,7 +27,7 @@ int run_context_write(const struct run_request *request, const struct run_step *
     buf_append(out, request->context.data, request->context.len);
     j.need_comma = true;
     run_choice_write_members(choice, &j);
-    run_work_write(work, &j);
+    run_work_write(work, request, &j);
     if (step)
         write_workflow(&j, step);
     json_obj_close(&j);

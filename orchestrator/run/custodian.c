@@ -18,6 +18,7 @@
 
 /* Two statements that usually find nothing; a hold over very many runs is fully noted within a few turns. */
 #define PERIOD_MS 10000
+#define LEASE     "custody"
 
 struct custodian {
     const struct run_env *env;
@@ -141,25 +142,21 @@ static int close_one(struct db *db, struct signer *signer, struct arp_err *err)
     return rc == ARP_E_NOT_FOUND ? arp_fail(err, ARP_E_INTERNAL, 0, "a line of %s is gone", day) : rc;
 }
 
-int custodian_sign_days(struct db *db, struct signer *signer, const char *holder, int64_t lease_ms,
-    unsigned *ret_signed, int64_t *ret_kept, struct arp_err *err)
+int custodian_sign_days(
+    const struct run_env *env, struct signer *signer, unsigned *ret_signed, struct arp_err *err)
 {
-    int64_t epoch;
+    int64_t epoch; /* of the lease, which the janitor renews with the others */
     bool due;
     *ret_signed = 0;
-    *ret_kept = 0;
-    int rc = custody_day_due(db, &due, err);
+    int rc = custody_day_due(env->db, &due, err);
     if (rc || !due)
         return rc;
-    rc = leases_take(db, CUSTODIAN_LEASE, holder, lease_ms, &epoch, err);
+    rc = leases_take(env->db, LEASE, env->holder, env->cfg->lease_s * 1000, &epoch, err);
     if (rc)
         return rc == ARP_E_BUSY ? 0 : rc;
-    while ((rc = close_one(db, signer, err)) == 0)
+    while ((rc = close_one(env->db, signer, err)) == 0)
         ++*ret_signed;
-    struct arp_err lost;
-    int released = leases_release(db, CUSTODIAN_LEASE, holder, epoch, &lost);
-    if (released != 0 && released != ARP_E_CONFLICT) /* one that ran out may be another's already */
-        *ret_kept = epoch;
+    warm_release(env, LEASE, epoch);
     return rc == ARP_E_NOT_FOUND ? 0 : rc;
 }
 
@@ -192,13 +189,9 @@ static void *custodian_main(void *arg)
     do {
         struct arp_err err;
         unsigned n;
-        int64_t kept;
-        int64_t lease_ms = env->cfg->lease_s * 1000;
         note_holds(env);
-        if (custodian_sign_days(env->db, c->signer, env->holder, lease_ms, &n, &kept, &err) != 0)
+        if (custodian_sign_days(env, c->signer, &n, &err) != 0)
             log_error(LOG_LEVEL_ERROR, NULL, "a day of custody could not be signed", &err);
-        if (kept)
-            warm_release(env, CUSTODIAN_LEASE, kept);
     } while (nap(c));
     return NULL;
 }

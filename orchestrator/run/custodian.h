@@ -9,7 +9,6 @@
 
 #include "orchestrator/run/env.h"
 #include "orchestrator/seal/signer.h"
-#include "orchestrator/store/db.h"
 #include "shared/err.h"
 
 struct custodian;
@@ -20,12 +19,9 @@ int custodian_start(
 /* Finish the day at hand, stop, free. Accepts NULL. */
 void custodian_stop(struct custodian *c);
 
-#define CUSTODIAN_LEASE "custody"
-
-/* One turn for days: close and sign all that are over, unless another holder is at it. Blocking. Both set also on failure: ret_signed: how many;
- * ret_kept: epoch of the lease when the database did not take it back, else 0.
+/* One turn for days: close and sign all that are over, unless another server is at it. Blocking. ret_signed: how many; set also on failure.
  * Errors: those of the store, ARP_E_CONFLICT (the signer has signed another head of a day), ARP_E_IO (signer gone). */
-int custodian_sign_days(struct db *db, struct signer *signer, const char *holder, int64_t lease_ms,
-    unsigned *ret_signed, int64_t *ret_kept, struct arp_err *err);
+int custodian_sign_days(
+    const struct run_env *env, struct signer *signer, unsigned *ret_signed, struct arp_err *err);
 
 #endif

@@ -15,7 +15,6 @@
 #include "orchestrator/evidence/model_files.h"
 #include "orchestrator/run/bundler.h"
 #include "orchestrator/run/record.h"
-#include "orchestrator/run/request.h"
 #include "orchestrator/store/projects.h"
 #include "orchestrator/store/run_events.h"
 #include "orchestrator/store/workspaces.h"
@@ -249,7 +248,7 @@ static int seal_row(const struct run_env *env, const struct finish *f, const str
         .git_commit = facts->git_commit,
         .final_text = facts->final_text,
         .thread_id = facts->thread_id,
-        .engine = r->run->engine,
+        .engine = record_engine(r),
         .usage = f->usage,
         .diff = has_diff ? buf_str(&diff) : NULL,
         .env_snapshot = buf_str(&snapshot),
@@ -265,11 +264,8 @@ int finish_run(const struct run_env *env, const struct finish *f, bool *ret_move
     struct workspace ws = {0};
     struct arp_err ignored;
     int rc = collect(env, f, &evidence, err);
-    struct run run = *f->run; /* borrowed, with what is known of it by now */
-    if (strcmp(run.engine, ENGINE_AUTO) == 0 && f->sink->facts.engine)
-        run.engine = f->sink->facts.engine;
     struct record r = {
-        .run = &run,
+        .run = f->run,
         .runtime = f->runtime,
         .facts = &f->sink->facts,
         .events = &f->sink->chain,

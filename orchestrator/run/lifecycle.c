@@ -22,6 +22,7 @@
 #include "shared/clock.h"
 #include "shared/limits.h"
 #include "shared/log.h"
+#include "shared/model.h"
 
 /* The deepest stacks are libcurl's and libcrypto's; 256 KiB is four times what they use. */
 #define RUN_STACK_BYTES (256u << 10)
@@ -148,9 +149,13 @@ static int prepare(struct job *job, struct arp_err *err)
 static int run_agent(struct job *job, const struct agent_run *call, struct arp_err *err)
 {
     struct model_calls *calls = NULL;
-    const struct model_calls_of of = {
-        job->run.user_id, job->run.id, &job->work, &job->runtime.agent, job->request.timeout_ms};
-    int rc = run_work_calls_models(&job->work) ? model_calls_open(job->env, &of, &calls, err) : 0;
+    const struct model_calls_of of = {.user_id = job->run.user_id,
+        .run_id = job->run.id,
+        .work = &job->work,
+        .agent = &job->runtime.agent,
+        .timeout_ms = job->request.timeout_ms,
+        .max_tokens = job->request.max_tokens};
+    int rc = model_called_by(job->work.engine) ? model_calls_open(job->env, &of, &calls, err) : 0;
     if (rc)
         return rc;
     bool started;
@@ -332,19 +337,18 @@ static int find_earlier(const struct run_env *env, const struct run_submission *
 }
 
 /* Refused: the same request may be on its way in at another server, whose lock or row was in ours. It is waited for as long as an admission
- * takes; then the workspace is busy with something else. */
+ * takes; then the workspace is busy with something else, as it is from the beginning when its lock is in this process. */
 static int find_admitted_elsewhere(const struct run_env *env, const struct run_submission *s,
     const struct run_request *request, int refusal, struct run_started *ret, struct arp_err *err)
 {
-    for (int looks = 0; looks < LIVE_ADMISSION_LOOKS; looks++) {
+    bool wait = refusal == ARP_E_BUSY && !workspace_locked_here(env, s->user_id, s->project_id);
+    for (int looks = 0; live_admission_again(env->live, wait, &looks);) {
         struct arp_err why;
         int rc = find_earlier(env, s, request, ret, &why);
         if (rc && rc != ARP_E_NOT_FOUND)
             *err = why;
         if (rc != ARP_E_NOT_FOUND)
             return rc;
-        if (refusal != ARP_E_BUSY || !live_pause(env->live, LIVE_ADMISSION_LOOK_MS))
-            break;
     }
     return refusal;
 }
@@ -398,7 +402,7 @@ static int admit_row(
         .engine = job->work.engine,
         .model = job->work.model,
         .provider = job->work.provider,
-        .thread_id = job->work.thread_id,
+        .thread_id = job->request.thread_id,
         .run_context = job->run.run_context,
         .idempotency_key = s->idempotency_key,
         .container_id = job->choice.environment.id[0] ? job->choice.environment.id : NULL,
@@ -419,6 +423,7 @@ static int choose(struct job *job, const struct run_submission *s, struct arp_er
     struct run_request *request = &job->request;
     struct run_choice made = {0};
     struct run_work work = {0};
+    cleanup_run_providers struct run_providers providers = {0};
     const struct run_choice *choice = &made;
     const char *key = request->agent_key;
     int rc = 0;
@@ -428,7 +433,8 @@ static int choose(struct job *job, const struct run_submission *s, struct arp_er
         rc = run_resolve(
             job->env, s->user_id, &key, 1, request->overrides, request->override_count, &made, err);
     if (rc == 0)
-        rc = run_work_resolve(job->env, s->user_id, s->project_id, request, &choice->agent, &work, err);
+        rc = run_work_resolve(
+            job->env, s->user_id, s->project_id, request, &choice->agent, &providers, &work, err);
     cleanup_buf struct buf context;
     buf_init(&context, request->context.max);
     if (rc == 0)
@@ -569,10 +575,11 @@ int run_start(const struct run_env *env, const struct run_submission *s, struct 
         return start_new(env, s, request, ret, err);
     live_admission_begin(env->live, s->user_id, s->idempotency_key);
     int rc = find_earlier(env, s, request, ret, err);
-    if (rc == ARP_E_NOT_FOUND)
+    if (rc == ARP_E_NOT_FOUND) {
         rc = start_new(env, s, request, ret, err);
-    if (rc == ARP_E_BUSY || rc == ARP_E_CONFLICT)
-        rc = find_admitted_elsewhere(env, s, request, rc, ret, err);
+        if (rc == ARP_E_BUSY || rc == ARP_E_CONFLICT)
+            rc = find_admitted_elsewhere(env, s, request, rc, ret, err);
+    }
     live_admission_end(env->live, s->user_id, s->idempotency_key);
     return rc;
 }

@@ -98,16 +98,8 @@ static uint64_t tighter(int64_t a, int64_t b)
     return (uint64_t)(a == 0 || (b != 0 && b < a) ? b : a);
 }
 
-static const enum gateway_auth auths[] = {[PROVIDER_BEARER] = GATEWAY_AUTH_BEARER,
-    [PROVIDER_X_API_KEY] = GATEWAY_AUTH_X_API_KEY,
-    [PROVIDER_X_GOOG_API_KEY] = GATEWAY_AUTH_X_GOOG_API_KEY,
-    [PROVIDER_NO_AUTH] = GATEWAY_AUTH_NONE};
 /* The agent ends the run at its time, which begins later than the gateway's: a call that outlasts it is cut by that end, not refused before. */
 #define DEADLINE_GRACE_MS 10000
-
-static const enum gateway_record records[] = {[PROVIDER_RECORD_NONE] = GATEWAY_RECORD_NONE,
-    [PROVIDER_RECORD_DIGEST] = GATEWAY_RECORD_DIGEST,
-    [PROVIDER_RECORD_FULL] = GATEWAY_RECORD_FULL};
 
 static void fill_spec(struct model_calls *c, const struct provider *p, struct gateway_spec *spec)
 {
@@ -116,17 +108,17 @@ static void fill_spec(struct model_calls *c, const struct provider *p, struct ga
     memcpy(spec->user_id, c->of.user_id, UUID_LEN + 1);
     spec->provider.name = p->name;
     spec->provider.base_url = p->base_url;
-    spec->provider.auth = auths[p->auth];
+    spec->provider.auth = p->auth;
     spec->provider.reach = c->env->cfg->provider_http;
     spec->provider.allow_hosted_tools = p->allow_hosted_tools;
     spec->limits = (struct gateway_limits){.calls_per_run = (uint64_t)p->limits.calls_per_run,
-        .tokens_per_run = tighter(p->limits.tokens_per_run, c->of.work->max_tokens),
+        .tokens_per_run = tighter(p->limits.tokens_per_run, c->of.max_tokens),
         .calls_per_day = (uint64_t)p->limits.calls_per_day,
         .tokens_per_day = (uint64_t)p->limits.tokens_per_day,
         .concurrent = (unsigned)p->limits.concurrent,
         .deadline_ms = c->of.timeout_ms + DEADLINE_GRACE_MS};
     spec->day = (struct gateway_day){day_used, day_add, c};
-    spec->record = records[p->record];
+    spec->record = p->record;
     spec->ledger_root = c->env->model_root;
 }
 
@@ -168,7 +160,7 @@ static int open_key(
 {
     struct secret_sealed s = {.len = p->key_len};
     *ret = NULL;
-    if (p->auth == PROVIDER_NO_AUTH)
+    if (p->auth == MODEL_AUTH_NONE)
         return 0;
     if (!p->key_id || p->key_nonce_len != sizeof(s.nonce) || p->key_len > sizeof(s.bytes))
         return arp_fail(err, ARP_E_CORRUPT, 0, "it is not stored as it was sealed");

@@ -24,7 +24,8 @@ struct model_calls_of {
     const char *run_id;
     const struct run_work *work;
     const struct agent_target *agent;
-    int64_t timeout_ms; /* of the run */
+    int64_t timeout_ms; /* of the run; so is the next */
+    int64_t max_tokens; /* 0: none */
 };
 
 /* Serve the run's calls from now on: before its agent is asked to run.

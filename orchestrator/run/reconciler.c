@@ -9,11 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "orchestrator/evidence/model_files.h"
-#include "orchestrator/evidence/staging.h"
+#include "orchestrator/run/leftover.h"
 #include "orchestrator/run/live.h"
 #include "orchestrator/run/warm.h"
 #include "orchestrator/store/retention.h"
@@ -23,8 +21,6 @@
 #include "shared/hash.h"
 #include "shared/log.h"
 
-/* Longer than a bundle is built, evidence collected or a workspace made, and than a lease lives. */
-#define YOUNG_US  (3600 * INT64_C(1000000))
 #define ROWS_PAGE 500
 #define SLICE     1000 /* files, and rows, per call: some tens of milliseconds */
 #define SUSPICIOUS                                                                                           \
@@ -41,6 +37,14 @@ const char *reconciled_name(enum reconciled kind)
     return names[kind];
 }
 
+int64_t reconcile_put_right(const struct reconcile_report *report)
+{
+    int64_t n = -report->n[RECONCILED_DOUBTED];
+    for (int i = 0; i < RECONCILED_COUNT; i++)
+        n += report->n[i];
+    return n;
+}
+
 void reconcile_note(const struct run_env *env, struct reconcile_report *report, enum reconciled kind)
 {
     report->n[kind]++;
@@ -52,14 +56,14 @@ void reconcile_note(const struct run_env *env, struct reconcile_report *report, 
 static int64_t orphan_age_us(int64_t nano_days)
 {
     int64_t ttl_us = nano_days * 864 / 10;
-    return ttl_us > YOUNG_US ? ttl_us : YOUNG_US;
+    return ttl_us > LEFTOVER_YOUNG_US ? ttl_us : LEFTOVER_YOUNG_US;
 }
 
 /* Rows are dated by the database's clock, files and volumes by the host's. Where that has jumped ahead they must not be old because of it. */
 static int take_now(const struct run_env *env, struct reconcile_report *report, struct arp_err *err)
 {
     int64_t host_us = clock_now_us();
-    int rc = retention_now(env->db, &report->now_us, err);
+    int rc = db_now(env->db, &report->now_us, err);
     if (rc == 0 && host_us < report->now_us)
         report->now_us = host_us;
     return rc;
@@ -264,8 +268,16 @@ int reconcile_engine(const struct run_env *env, struct reconcile_report *report,
 
 /* --- evidence store ------------------------------------------------------------------------------------------------------------ */
 
-enum part { PART_ROOT, PART_STAGING, PART_MODEL, PART_RUNS, PART_WORKFLOWS, PART_COUNT };
-#define WALKS PART_RUNS /* parts that are directories */
+/* The directories, in which things are found, then the rows, of which each has its file. */
+enum part {
+    PART_ROOT = LEFTOVER_IN_ROOT,
+    PART_STAGING = LEFTOVER_IN_STAGING,
+    PART_MODEL = LEFTOVER_IN_MODEL,
+    PART_RUNS,
+    PART_WORKFLOWS,
+    PART_COUNT
+};
+#define WALKS PART_RUNS
 
 struct reconciler {
     DIR *dir[WALKS];                 /* where the walk stands */
@@ -295,116 +307,12 @@ void reconciler_free(struct reconciler *r)
     free(r);
 }
 
-/* What a name in the evidence store stands for. */
-enum found_kind { FOUND_ZIP, FOUND_BUILD, FOUND_STAGED, FOUND_HALF, FOUND_LEDGER };
-struct found {
-    enum found_kind kind;
-    int64_t age_us;
-};
 /* As many as one statement asks about. */
 struct batch {
     size_t n;
     struct retention_name name[RETENTION_BATCH];
-    struct found found[RETENTION_BATCH];
+    struct leftover found[RETENTION_BATCH];
 };
-
-/* True when name is before + a UUID + after; the UUID goes to ret. */
-static bool name_is(const char *name, const char *before, const char *after, char ret[UUID_LEN + 1])
-{
-    size_t b = strlen(before);
-    if (strncmp(name, before, b) != 0 || strlen(name) != b + UUID_LEN + strlen(after) ||
-        strcmp(name + b + UUID_LEN, after) != 0)
-        return false;
-    memcpy(ret, name + b, UUID_LEN);
-    ret[UUID_LEN] = '\0';
-    return uuid_ok(ret);
-}
-
-static void take_name(struct batch *b, int dir_fd, const char *name, enum part part, int64_t now_us)
-{
-    struct stat st;
-    struct found *f = &b->found[b->n];
-    char *id = b->name[b->n].id;
-    if (part == PART_ROOT && name_is(name, "", ".zip", id))
-        f->kind = FOUND_ZIP;
-    else if (part == PART_ROOT && name_is(name, ".build-", "", id))
-        f->kind = FOUND_BUILD;
-    else if (part == PART_STAGING && name_is(name, "", "", id))
-        f->kind = FOUND_STAGED;
-    else if (part == PART_STAGING && name_is(name, ".tmp-", "", id))
-        f->kind = FOUND_HALF;
-    else if (part == PART_MODEL && name_is(name, "", "", id))
-        f->kind = FOUND_LEDGER;
-    else
-        return;
-    if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        return; /* gone meanwhile */
-    f->age_us = now_us - ((int64_t)st.st_mtim.tv_sec * 1000000 + st.st_mtim.tv_nsec / 1000);
-    b->n++;
-}
-
-/* Must it go? */
-static bool is_left_over(const struct run_env *env, const struct found *f, const struct retention_owner *o)
-{
-    bool young = f->age_us < YOUNG_US;
-    bool orphan = !o->known && f->age_us > orphan_age_us(env->cfg->evidence_ttl_nano_days);
-    switch (f->kind) {
-    case FOUND_ZIP:
-        return o->deleted || orphan;
-    case FOUND_BUILD:
-        return !young && !o->claimed;
-    case FOUND_STAGED:
-        return orphan || (!young && (o->ready || o->deleted));
-    case FOUND_HALF:
-        return !young && !o->live;
-    case FOUND_LEDGER: /* the only copy until its run has ended */
-        return orphan || (!young && o->known && !o->live);
-    }
-    return false;
-}
-
-/* Remove the directory name and the files in it. */
-static int remove_flat_dir(int root_fd, const char *name, struct arp_err *err)
-{
-    int fd = openat(root_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
-        int why = errno;
-        if (fd >= 0)
-            close(fd);
-        return why == ENOENT ? 0 : arp_fail(err, ARP_E_IO, why, "open '%s'", name);
-    }
-    for (struct dirent *e; (e = readdir(dir));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            unlinkat(fd, e->d_name, 0);
-    closedir(dir);
-    if (unlinkat(root_fd, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
-        return 0;
-    return arp_fail(err, ARP_E_IO, errno, "remove '%s'", name);
-}
-
-static int remove_found(
-    const struct run_env *env, int dir_fd, const struct found *f, const char *id, struct arp_err *err)
-{
-    char name[UUID_LEN + 16];
-    switch (f->kind) {
-    case FOUND_ZIP:
-        snprintf(name, sizeof(name), "%s.zip", id);
-        return unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT
-                   ? 0
-                   : arp_fail(err, ARP_E_IO, errno, "remove '%s'", name);
-    case FOUND_BUILD:
-        snprintf(name, sizeof(name), ".build-%s", id);
-        return remove_flat_dir(dir_fd, name, err);
-    case FOUND_STAGED:
-        return staging_discard(env->staging_root, id, err);
-    case FOUND_HALF:
-        return staging_discard_half(env->staging_root, id, err);
-    case FOUND_LEDGER:
-        return model_files_discard(env->model_root, id, err);
-    }
-    return 0;
-}
 
 /* A zip that was missed is there: when its bytes are the right ones, the bundle is ready again. */
 static int take_back(const struct run_env *env, int dir_fd, const char *id, const char *sha256,
@@ -427,34 +335,39 @@ static int take_back(const struct run_env *env, int dir_fd, const char *id, cons
     return rc;
 }
 
-static int settle_one(const struct run_env *env, int dir_fd, const struct found *f, const char *id,
+static bool must_go(const struct run_env *env, const struct leftover *l, const struct retention_owner *owner)
+{
+    return leftover_must_go(l, owner, orphan_age_us(env->cfg->evidence_ttl_nano_days));
+}
+
+static int settle_one(const struct run_env *env, int dir_fd, const struct leftover *l, const char *id,
     const struct retention_owner *owner, struct reconcile_report *report, struct arp_err *err)
 {
-    static const enum reconciled kinds[] = {[FOUND_ZIP] = RECONCILED_ZIP,
-        [FOUND_BUILD] = RECONCILED_BUILD,
-        [FOUND_STAGED] = RECONCILED_STAGING,
-        [FOUND_HALF] = RECONCILED_TEMP,
-        [FOUND_LEDGER] = RECONCILED_LEDGER};
-    if (f->kind == FOUND_ZIP && owner->lost_sha256[0])
+    static const enum reconciled kinds[] = {[LEFTOVER_ZIP] = RECONCILED_ZIP,
+        [LEFTOVER_BUILD] = RECONCILED_BUILD,
+        [LEFTOVER_STAGED] = RECONCILED_STAGING,
+        [LEFTOVER_HALF] = RECONCILED_TEMP,
+        [LEFTOVER_LEDGER] = RECONCILED_LEDGER};
+    if (l->kind == LEFTOVER_ZIP && owner->lost_sha256[0])
         return take_back(env, dir_fd, id, owner->lost_sha256, report, err);
-    if (!is_left_over(env, f, owner))
+    if (!must_go(env, l, owner))
         return 0;
-    int rc = report->dry_run ? 0 : remove_found(env, dir_fd, f, id, err);
+    int rc = report->dry_run ? 0 : leftover_remove(l, env, dir_fd, id, err);
     if (rc)
         return rc;
-    reconcile_note(env, report, kinds[f->kind]);
+    reconcile_note(env, report, kinds[l->kind]);
     struct log_ctx ctx = {0};
     memcpy(ctx.run_id, id, sizeof(ctx.run_id));
     if (!report->dry_run)
-        log_warn(&ctx, "left-over removed from the evidence store", LOG_STR("kind", names[kinds[f->kind]]));
+        log_warn(&ctx, "left-over removed from the evidence store", LOG_STR("kind", names[kinds[l->kind]]));
     return 0;
 }
 
 /* One that can't be removed, or read, must not keep the others. Errors: ARP_E_DATABASE. */
-static int try_one(const struct run_env *env, int dir_fd, const struct found *f, const char *id,
+static int try_one(const struct run_env *env, int dir_fd, const struct leftover *l, const char *id,
     const struct retention_owner *owner, struct reconcile_report *report, struct arp_err *err)
 {
-    int rc = settle_one(env, dir_fd, f, id, owner, report, err);
+    int rc = settle_one(env, dir_fd, l, id, owner, report, err);
     if (rc == 0 || rc == ARP_E_DATABASE)
         return rc;
     struct log_ctx ctx = {0};
@@ -487,7 +400,7 @@ static int settle(const struct run_env *env, int dir_fd, const struct batch *b,
     for (size_t i = 0; i < b->n && rc == 0; i++) {
         if (owners[i].known || !doubtful(strangers, all)) {
             rc = try_one(env, dir_fd, &b->found[i], b->name[i].id, &owners[i], report, err);
-        } else if (!report->doubted && is_left_over(env, &b->found[i], &owners[i])) {
+        } else if (!report->doubted && must_go(env, &b->found[i], &owners[i])) {
             log_doubt("ids in the evidence store", strangers, all);
             report->doubted = true;
         }
@@ -496,7 +409,7 @@ static int settle(const struct run_env *env, int dir_fd, const struct batch *b,
 }
 
 /* The next entries of a directory. *dir: where the walk stands. */
-static int walk(const struct run_env *env, DIR **dir, const char *path, enum part part,
+static int walk(const struct run_env *env, DIR **dir, const char *path, enum leftover_place place,
     struct reconcile_report *report, bool *ret_end, struct arp_err *err)
 {
     *ret_end = false;
@@ -509,7 +422,7 @@ static int walk(const struct run_env *env, DIR **dir, const char *path, enum par
     for (int i = 0; i < SLICE && rc == 0; i++) {
         struct dirent *e = readdir(*dir);
         if (e)
-            take_name(&b, dirfd(*dir), e->d_name, part, report->now_us);
+            b.n += leftover_of(place, dirfd(*dir), e->d_name, report->now_us, &b.name[b.n], &b.found[b.n]);
         if (!e || b.n == RETENTION_BATCH) {
             rc = settle(env, dirfd(*dir), &b, report, err);
             b.n = 0;
@@ -604,11 +517,11 @@ static int reconcile_part(struct reconciler *r, const struct run_env *env, enum 
 {
     switch (part) {
     case PART_ROOT:
-        return walk(env, &r->dir[part], env->cfg->evidence_root, part, report, ret_end, err);
+        return walk(env, &r->dir[part], env->cfg->evidence_root, LEFTOVER_IN_ROOT, report, ret_end, err);
     case PART_STAGING:
-        return walk(env, &r->dir[part], env->staging_root, part, report, ret_end, err);
+        return walk(env, &r->dir[part], env->staging_root, LEFTOVER_IN_STAGING, report, ret_end, err);
     case PART_MODEL:
-        return walk(env, &r->dir[part], env->model_root, part, report, ret_end, err);
+        return walk(env, &r->dir[part], env->model_root, LEFTOVER_IN_MODEL, report, ret_end, err);
     case PART_RUNS:
         return check_rows(r, env, RETENTION_RUN, report, ret_end, err);
     default:

@@ -45,6 +45,8 @@ struct reconcile_report {
     int64_t now_us; /* of the call at work */
     int64_t n[RECONCILED_COUNT];
 };
+/* How many things in all; what was doubted is as it was. */
+int64_t reconcile_put_right(const struct reconcile_report *report);
 /* Count one, in the metric too unless it is a dry run. */
 void reconcile_note(const struct run_env *env, struct reconcile_report *report, enum reconciled kind);
 

@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "orchestrator/run/request.h"
 #include "shared/clock.h"
 #include "shared/json.h"
 #include "shared/limits.h"
+#include "shared/model.h"
 
 /* Where an agent keeps a run's evidence in its workspace (spec 2.2). */
 #define EVIDENCE_PATH "/workspace/evidence/"
@@ -35,13 +37,12 @@ static cJSON *parse_env(const struct evidence_facts *e)
 
 bool record_has_engine(const struct run *run)
 {
-    return strcmp(run->engine, "shell") != 0;
+    return model_called_by(run->engine);
 }
 
-/* The engine that ran: the one asked for, or the one the agent chose for "auto". */
-static const char *engine_of(const struct record *r)
+const char *record_engine(const struct record *r)
 {
-    bool chosen = strcmp(r->run->engine, "auto") == 0 && r->facts->engine;
+    bool chosen = strcmp(r->run->engine, ENGINE_AUTO) == 0 && r->facts->engine;
     return chosen ? r->facts->engine : r->run->engine;
 }
 
@@ -202,7 +203,7 @@ int record_metadata(const struct record *r, struct buf *out, struct arp_err *err
     json_kstr(&j, "status", run_status_name(r->facts->status));
     json_kstr(&j, "errorMessage", r->facts->error_message);
     json_kstr(&j, "reason", r->facts->reason);
-    json_kstr(&j, "engine", engine_of(r));
+    json_kstr(&j, "engine", record_engine(r));
     json_kstr(&j, "prompt", run->prompt);
     json_kbool(&j, "streaming", run->streaming);
     json_kraw(&j, "runContext", run->run_context);

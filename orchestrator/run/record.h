@@ -32,6 +32,8 @@ struct record {
 /* Is it an engine's run, whose evidence has engine.jsonl, model_log.jsonl and reconciliation.json? As it was asked for: what the agent
  * says of its engine changes nothing about that. */
 bool record_has_engine(const struct run *run);
+/* The engine that ran: the one asked for, or the one the agent chose for ENGINE_AUTO. Borrowed. */
+const char *record_engine(const struct record *r);
 /* Append the JSON documents. Without evidence, env_snapshot is what is known at the start of a run. Errors: the buffer's. */
 int record_env_snapshot(const struct record *r, struct buf *out, struct arp_err *err);
 int record_metadata(const struct record *r, struct buf *out, struct arp_err *err);

@@ -15,7 +15,7 @@
 
 /* Runs are admitted under their workspace's lease: a young orphan is one whose admission failed half way, and that can wait. */
 #define MIN_AGE_MS 2000
-#define BATCH      50
+#define BATCH      50 /* listed at once */
 
 #define WHY_STOPPED "the orchestrator stopped while the run was in progress"
 #define WHY_LOST    "the orchestrator could not keep the record of the run while it was in progress"
@@ -76,7 +76,7 @@ static bool is_live_here(const struct run_env *env, const struct run *run)
     return live != NULL;
 }
 
-static bool recover_one(const struct run_env *env, const struct run *orphan)
+static void recover_one(const struct run_env *env, const struct run *orphan)
 {
     struct log_ctx ctx = {0};
     memcpy(ctx.user_id, orphan->user_id, sizeof(ctx.user_id));
@@ -87,32 +87,36 @@ static bool recover_one(const struct run_env *env, const struct run *orphan)
     int64_t epoch;
     struct run run = {0};
     if (is_live_here(env, orphan) || workspace_lock(env, orphan->workspace_id, &epoch, &err) != 0)
-        return false; /* somebody else is at it */
+        return; /* somebody else is at it */
     /* Read again under the lock: the list has no prompt, and it may have ended meanwhile. */
     int rc = runs_get(env->db, orphan->user_id, orphan->id, &run, &err);
     if (rc == 0 && !run_status_final(run.status))
         rc = recover_locked(env, &run, &err);
     run_done(&run);
     workspace_unlock(env, orphan->workspace_id, epoch);
-    if (rc) {
+    if (rc)
         log_error(LOG_LEVEL_ERROR, &ctx, "run could not be recovered, will try again", &err);
-        return false;
-    }
-    log_info(&ctx, "run recovered");
-    return true;
+    else
+        log_info(&ctx, "run recovered");
 }
 
-unsigned recover_orphans(const struct run_env *env)
+void recover_orphans(const struct run_env *env)
 {
-    struct arp_err err;
-    struct runs orphans = {0};
-    if (runs_orphans(env->db, MIN_AGE_MS, BATCH, &orphans, &err) != 0) {
-        log_error(LOG_LEVEL_ERROR, NULL, "orphaned runs could not be listed", &err);
-        return 0;
+    struct run last = {0};
+    for (bool more = true; more && !live_stopping(env->live);) {
+        struct arp_err err;
+        struct runs orphans = {0};
+        if (runs_orphans(env->db, MIN_AGE_MS, BATCH, last.id[0] ? &last : NULL, &orphans, &err) != 0) {
+            log_error(LOG_LEVEL_ERROR, NULL, "orphaned runs could not be listed", &err);
+            return;
+        }
+        for (size_t i = 0; i < orphans.n && !live_stopping(env->live); i++)
+            recover_one(env, &orphans.v[i]);
+        more = orphans.n == BATCH;
+        if (more) {
+            memcpy(last.id, orphans.v[orphans.n - 1].id, sizeof(last.id));
+            last.created_us = orphans.v[orphans.n - 1].created_us;
+        }
+        runs_done(&orphans);
     }
-    unsigned ended = 0;
-    for (size_t i = 0; i < orphans.n && !live_stopping(env->live); i++)
-        ended += recover_one(env, &orphans.v[i]);
-    runs_done(&orphans);
-    return ended;
 }

@@ -10,7 +10,7 @@
 #include "orchestrator/run/env.h"
 
 /* End all orphaned runs. Blocking; failures are logged and tried again by the next call, and so is what is left when
- * live_stop is called meanwhile. Returns how many were ended. */
-unsigned recover_orphans(const struct run_env *env);
+ * live_stop is called meanwhile. One that can't be ended does not keep others from it. */
+void recover_orphans(const struct run_env *env);
 
 #endif

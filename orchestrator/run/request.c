@@ -15,9 +15,6 @@
 
 /* The command list and the prompt, each byte at most six when escaped, and the fixed members. */
 #define CONTEXT_MAX (8u * LIMIT_BODY)
-/* More than any engine gets through in a day. */
-#define STEPS_MAX  100000
-#define TOKENS_MAX (1ll << 40)
 
 static const char *const engines[] = {ENGINE_AUTO, ENGINE_SHELL, "codex", "claude", "opencode", "builtin"};
 
@@ -168,16 +165,6 @@ int run_engine_check(const char *name, struct arp_err *err)
         "engine '%.32s' is not known; there are: auto, shell, codex, claude, opencode, builtin", name);
 }
 
-bool run_thread_ok(const char *id)
-{
-    size_t len = strlen(id);
-    for (const char *p = id; *p; p++) {
-        if (*p <= ' ' || *p > '~')
-            return false;
-    }
-    return len > 0 && len <= RUN_THREAD_MAX;
-}
-
 static int write_prompt(struct run_request *r, const struct config *cfg, struct arp_err *err)
 {
     struct json j;
@@ -271,6 +258,16 @@ static int write_artifacts(struct run_request *r, const struct config *cfg, stru
     return buf_error(&r->artifacts, err);
 }
 
+void run_request_write_limits(const struct run_request *r, struct json *j)
+{
+    json_obj_open(j);
+    if (r->max_steps)
+        json_kint(j, "maxSteps", r->max_steps);
+    if (r->max_tokens)
+        json_kint(j, "maxTokens", r->max_tokens);
+    json_obj_close(j);
+}
+
 /* Only what was given: a request that leaves them out has the context it always had. */
 static void write_wishes(struct json *j, const struct run_request *r)
 {
@@ -283,12 +280,7 @@ static void write_wishes(struct json *j, const struct run_request *r)
     if (!r->max_steps && !r->max_tokens)
         return;
     json_key(j, "limits");
-    json_obj_open(j);
-    if (r->max_steps)
-        json_kint(j, "maxSteps", r->max_steps);
-    if (r->max_tokens)
-        json_kint(j, "maxTokens", r->max_tokens);
-    json_obj_close(j);
+    run_request_write_limits(r, j);
 }
 
 static int write_context(struct run_request *r, struct arp_err *err)
@@ -319,18 +311,6 @@ static bool copy_text(char **ret, const char *text)
     return !text || *ret;
 }
 
-static int read_limit(const cJSON *limits, const char *name, int64_t max, int64_t *ret, struct arp_err *err)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(limits, name);
-    *ret = json_get_int(limits, name, 0);
-    if (item && !cJSON_IsNull(item) && (*ret < 1 || *ret > max)) {
-        char path[32];
-        snprintf(path, sizeof(path), "limits.%s", name);
-        return arp_fail_field(err, path, "'%s' must be from 1 to %lld", path, (long long)max);
-    }
-    return 0;
-}
-
 static int read_limits(const cJSON *body, struct run_request *r, struct arp_err *err)
 {
     static const struct json_field fields[] = {{"maxSteps", JSON_INT, false}, {"maxTokens", JSON_INT, false}};
@@ -339,20 +319,17 @@ static int read_limits(const cJSON *body, struct run_request *r, struct arp_err 
         return 0;
     int rc = json_check_object(limits, fields, sizeof(fields) / sizeof(fields[0]), "limits", err);
     if (rc == 0)
-        rc = read_limit(limits, "maxSteps", STEPS_MAX, &r->max_steps, err);
-    return rc ? rc : read_limit(limits, "maxTokens", TOKENS_MAX, &r->max_tokens, err);
+        rc = json_count_member(limits, "limits", "maxSteps", MODEL_STEPS_MAX, &r->max_steps, err);
+    return rc ? rc : json_count_member(limits, "limits", "maxTokens", MODEL_TOKENS_MAX, &r->max_tokens, err);
 }
 
-/* A model's name goes into a provider's requests and paths: printable ASCII. */
-static int check_model(const char *model, struct arp_err *err)
+int run_model_check(const char *name, struct arp_err *err)
 {
-    size_t len = strlen(model);
-    bool ok = len > 0 && len <= MODEL_NAME_MAX;
-    for (const char *p = model; *p && ok; p++)
-        ok = *p > ' ' && *p <= '~';
-    return ok ? 0
-              : arp_fail_field(err, "model", "'model' must have 1 to %d printable ASCII bytes without spaces",
-                    MODEL_NAME_MAX);
+    if (model_name_ok(name))
+        return 0;
+    return arp_fail_field(err, "model",
+        "'model' must have 1 to %d printable ASCII bytes without spaces, '\"' and '\\', no '-' in front",
+        MODEL_NAME_MAX);
 }
 
 /* Who is to do it, with which model. */
@@ -364,12 +341,11 @@ static int read_engine(const cJSON *body, struct run_request *r, struct arp_err 
     const char *thread = json_get_str(body, "threadId");
     int rc = engine ? run_engine_check(engine, err) : 0;
     if (rc == 0 && model)
-        rc = check_model(model, err);
+        rc = run_model_check(model, err);
     if (rc == 0 && provider && !key_ok(provider))
         rc = arp_fail_field(err, "provider", "'provider' must be the name of a provider");
-    if (rc == 0 && thread && !run_thread_ok(thread))
-        rc = arp_fail_field(
-            err, "threadId", "'threadId' must have 1 to %d printable ASCII bytes", RUN_THREAD_MAX);
+    if (rc == 0 && thread && !model_thread_ok(thread))
+        rc = arp_fail_field(err, "threadId", "'threadId' is no name that an engine gives a conversation");
     if (rc == 0)
         rc = read_limits(body, r, err);
     if (rc)

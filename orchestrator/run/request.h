@@ -15,6 +15,7 @@
 #include "orchestrator/config.h"
 #include "shared/buf.h"
 #include "shared/err.h"
+#include "shared/json.h"
 
 /* One member of container_overrides, as it came. */
 struct run_override {
@@ -26,16 +27,15 @@ struct run_override {
 int run_overrides_read(const cJSON *map, struct run_override **ret, size_t *ret_n, struct arp_err *err);
 void run_overrides_free(struct run_override *overrides, size_t n);
 
-/* What calls models; what a request leaves out is its agent's (run/work.h). */
-#define ENGINE_SHELL "shell"
-#define ENGINE_AUTO  "auto" /* whatever the image has: its agent says which */
+/* Who does the work; what a request leaves out is its agent's (run/work.h). Which of them call models: model_called_by. */
+#define ENGINE_SHELL "shell" /* commands */
+#define ENGINE_AUTO  "auto"  /* whatever the image has: its agent says which */
 /* Is there an engine of that name, ENGINE_AUTO too? */
 bool run_engine_known(const char *name);
 /* Refuse a field "engine" that names none. Errors: ARP_E_FIELD. */
 int run_engine_check(const char *name, struct arp_err *err);
-/* A thread's id as engines make them: printable ASCII without spaces, RUN_THREAD_MAX bytes at most. */
-#define RUN_THREAD_MAX 128
-bool run_thread_ok(const char *id);
+/* Refuse a field "model" that is no model_name_ok. Errors: ARP_E_FIELD. */
+int run_model_check(const char *name, struct arp_err *err);
 
 struct run_request {
     char *agent_key; /* owned */
@@ -64,6 +64,8 @@ int run_request_parse(
  * as it is. Idempotent. Errors: ARP_E_FIELD naming the field. */
 int run_request_settle(
     struct run_request *r, const char *engine, const struct config *cfg, struct arp_err *err);
+/* {"maxSteps","maxTokens"}, those that are set, as a value. */
+void run_request_write_limits(const struct run_request *r, struct json *j);
 void run_request_done(struct run_request *r);
 
 #define cleanup_run_request __attribute__((cleanup(run_request_done)))

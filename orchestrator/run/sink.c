@@ -12,6 +12,7 @@
 #include "shared/clock.h"
 #include "shared/limits.h"
 #include "shared/log.h"
+#include "shared/model.h"
 
 /* Pages in which a chain is read back. */
 #define RESUME_PAGE (1u << 20)
@@ -77,7 +78,7 @@ static bool take_if(char **ret, const cJSON *obj, const char *name, bool (*ok)(c
 /* What "auto" can turn out to be: one that calls models. An agent that says otherwise would have the evidence of a run lack its files. */
 static bool engine_is_one(const char *name)
 {
-    return run_engine_known(name) && strcmp(name, ENGINE_AUTO) != 0 && strcmp(name, ENGINE_SHELL) != 0;
+    return run_engine_known(name) && strcmp(name, ENGINE_AUTO) != 0 && model_called_by(name);
 }
 
 /* The same for a Git object id. What is none is not taken over: the seal would refuse the whole record for it. */
@@ -137,7 +138,7 @@ static int note_facts(struct sink_facts *f, const struct event_info *e, struct a
         f->status = status_of(json_get_str(e->obj, "status"));
         ok = take_str(&f->error_message, e->obj, "errorMessage") && take_str(&f->reason, e->obj, "reason") &&
              take_str(&f->final_text, e->obj, "finalText") &&
-             take_if(&f->thread_id, e->obj, "threadId", run_thread_ok) &&
+             take_if(&f->thread_id, e->obj, "threadId", model_thread_ok) &&
              take_if(&f->engine, e->obj, "engine", engine_is_one) &&
              take_object_id(&f->git_commit, e->obj, "gitCommit") &&
              take_str(&f->command_log_sha256, e->obj, "commandLogSha256") &&

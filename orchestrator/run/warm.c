@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "orchestrator/run/live.h"
+#include "orchestrator/store/db.h"
 #include "orchestrator/store/leases.h"
-#include "orchestrator/store/retention.h"
 #include "shared/clock.h"
 #include "shared/limits.h"
 #include "shared/log.h"
@@ -85,6 +85,12 @@ int workspace_lock(
         arp_err_detail_str(err, "workspaceId", workspace_id);
     }
     return rc;
+}
+
+bool workspace_locked_here(const struct run_env *env, const char *user_id, const char *project_id)
+{
+    bool here = false;
+    return workspaces_locked_by(env->db, user_id, project_id, env->holder, &here, NULL) == 0 && here;
 }
 
 int workflow_run_lock(
@@ -320,7 +326,7 @@ int64_t warm_cool_idle(const struct run_env *env)
     struct workspaces idle = {0};
     int64_t timeout_us = env->cfg->idle_timeout_s * 1000000;
     int64_t now_us; /* by the clock that their use was dated with */
-    if (retention_now(env->db, &now_us, &err) != 0 ||
+    if (db_now(env->db, &now_us, &err) != 0 ||
         workspaces_idle(env->db, now_us - timeout_us, IDLE_BATCH, &idle, &err) != 0) {
         log_error(LOG_LEVEL_WARN, NULL, "idle workspaces could not be listed", &err);
         return timeout_us;

@@ -6,6 +6,7 @@
 #ifndef ARP_ORCHESTRATOR_RUN_WARM_H
 #define ARP_ORCHESTRATOR_RUN_WARM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "orchestrator/run/env.h"
@@ -20,6 +21,8 @@ int workspace_lock(
     const struct run_env *env, const char *workspace_id, int64_t *ret_epoch, struct arp_err *err);
 /* Give it back; a lock that was lost meanwhile is no error. What the database does not take now, warm_release_late gives back. */
 void workspace_unlock(const struct run_env *env, const char *workspace_id, int64_t epoch);
+/* Has this very process the lock of the project's workspace? False also when the database does not say. */
+bool workspace_locked_here(const struct run_env *env, const char *user_id, const char *project_id);
 /* Who drives a workflow run has it, beside the lock of its workspace. Errors, and giving it back: as for a workspace. */
 int workflow_run_lock(
     const struct run_env *env, const char *workflow_run_id, int64_t *ret_epoch, struct arp_err *err);

@@ -3,10 +3,10 @@
  */
 #include "orchestrator/run/work.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "orchestrator/store/providers.h"
 #include "orchestrator/store/runs.h"
 #include "shared/buf.h"
 #include "shared/fd.h"
@@ -21,35 +21,31 @@ static const struct {
 
 void run_work_done(struct run_work *w)
 {
-    char *const texts[] = {w->engine, w->model, w->provider, w->base_url, w->dialect, w->thread_id};
+    char *const texts[] = {w->engine, w->model, w->provider, w->base_url, w->dialect};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
         free(texts[i]);
     *w = (struct run_work){0};
 }
 
-bool run_work_calls_models(const struct run_work *w)
-{
-    return strcmp(w->engine, ENGINE_SHELL) != 0;
-}
-
 /* --- the provider ------------------------------------------------------------------------------------------------------------- */
+
+/* dialects is a JSON array of names that need no escapes, none of which is a part of another with its quotes. */
+static bool has_dialect(const struct provider *p, const char *name)
+{
+    char quoted[32];
+    snprintf(quoted, sizeof(quoted), "\"%s\"", name);
+    return strstr(p->dialects, quoted) != NULL;
+}
 
 /* The dialect that engine and provider have in common; NULL: none. */
 static const char *common_dialect(const char *engine, const struct provider *p)
 {
-    cleanup_cjson cJSON *spoken = NULL;
-    if (json_parse(p->dialects, strlen(p->dialects), &spoken, NULL))
-        return NULL;
     for (size_t i = 0; i < sizeof(speaks) / sizeof(speaks[0]); i++) {
         if (strcmp(speaks[i].engine, engine) != 0)
             continue;
         for (const char *const *d = speaks[i].dialects; *d; d++) {
-            const cJSON *item;
-            cJSON_ArrayForEach(item, spoken)
-            {
-                if (strcmp(item->valuestring, *d) == 0)
-                    return *d;
-            }
+            if (has_dialect(p, *d))
+                return *d;
         }
     }
     return NULL;
@@ -110,14 +106,6 @@ static int find_only(const struct search *s, const struct provider **ret, struct
 
 /* --- the whole ---------------------------------------------------------------------------------------------------------------- */
 
-/* The first of two that is given, copied; false: out of memory. */
-static bool choose_text(char **ret, const char *first, const char *second)
-{
-    const char *chosen = first ? first : second;
-    *ret = chosen ? strdup(chosen) : NULL;
-    return !chosen || *ret;
-}
-
 static int check_shell(const struct run_request *r, struct arp_err *err)
 {
     const char *field = r->model                        ? "model"
@@ -129,11 +117,11 @@ static int check_shell(const struct run_request *r, struct arp_err *err)
 }
 
 /* A conversation goes on where it was, with the engine it was with. */
-static int resume(const struct run_env *env, const char *user_id, const char *project_id, struct run_work *w,
-    struct arp_err *err)
+static int resume(const struct run_env *env, const char *user_id, const char *project_id,
+    const char *thread_id, struct run_work *w, struct arp_err *err)
 {
     cleanup_free char *engine = NULL;
-    int rc = runs_find_thread(env->db, user_id, project_id, w->thread_id, &engine, err);
+    int rc = runs_find_thread(env->db, user_id, project_id, thread_id, &engine, err);
     if (rc == ARP_E_NOT_FOUND)
         return arp_fail_field(err, "threadId", "'threadId': no earlier run of this project has it");
     if (rc)
@@ -169,23 +157,40 @@ static int resolve_model(const struct run_env *env, const char *user_id, const c
     const struct run_request *r, const struct agent *agent, const struct providers *all, struct run_work *w,
     struct arp_err *err)
 {
-    w->max_steps = r->max_steps;
-    w->max_tokens = r->max_tokens;
-    if (!choose_text(&w->model, r->model, agent->model) || !choose_text(&w->thread_id, r->thread_id, NULL))
+    const char *model = r->model ? r->model : agent->model;
+    if (model && !(w->model = strdup(model)))
         return arp_fail(err, ARP_E_NOMEM, 0, "run");
-    int rc = w->thread_id ? resume(env, user_id, project_id, w, err) : 0;
+    /* An agent's model may have been stored when any text could be one. */
+    int rc = w->model ? run_model_check(w->model, err) : 0;
+    if (rc)
+        return arp_wrap(err, "agent '%s'", agent->key);
+    rc = r->thread_id ? resume(env, user_id, project_id, r->thread_id, w, err) : 0;
     return rc ? rc : choose_provider(env, r->provider ? r->provider : agent->provider, all, w, err);
 }
 
+void run_providers_done(struct run_providers *p)
+{
+    providers_done(&p->all);
+    p->listed = false;
+}
+
+static int list_once(
+    const struct run_env *env, const char *user_id, struct run_providers *p, struct arp_err *err)
+{
+    int rc = p->listed ? 0 : providers_list_bare(env->db, user_id, &p->all, err);
+    p->listed |= rc == 0;
+    return rc;
+}
+
 int run_work_resolve(const struct run_env *env, const char *user_id, const char *project_id,
-    struct run_request *request, const struct agent *agent, struct run_work *ret, struct arp_err *err)
+    struct run_request *request, const struct agent *agent, struct run_providers *providers,
+    struct run_work *ret, struct arp_err *err)
 {
     struct run_work w = {0};
-    struct providers all = {0};
     const char *engine = request->engine ? request->engine : agent->engine;
-    bool shell = engine && strcmp(engine, ENGINE_SHELL) == 0;
-    int rc = shell ? 0 : providers_list(env->db, user_id, &all, err);
-    if (rc == 0 && !engine && all.n > 0)
+    bool shell = engine && !model_called_by(engine);
+    int rc = shell ? 0 : list_once(env, user_id, providers, err);
+    if (rc == 0 && !engine && providers->all.n > 0)
         engine = ENGINE_AUTO;
     if (rc == 0)
         rc = run_request_settle(request, engine, env->cfg, err);
@@ -193,8 +198,7 @@ int run_work_resolve(const struct run_env *env, const char *user_id, const char 
         rc = arp_fail(err, ARP_E_NOMEM, 0, "run");
     if (rc == 0)
         rc = shell ? check_shell(request, err)
-                   : resolve_model(env, user_id, project_id, request, agent, &all, &w, err);
-    providers_done(&all);
+                   : resolve_model(env, user_id, project_id, request, agent, &providers->all, &w, err);
     if (rc) {
         run_work_done(&w);
         return rc;
@@ -203,19 +207,9 @@ int run_work_resolve(const struct run_env *env, const char *user_id, const char 
     return 0;
 }
 
-void run_work_write_limits(const struct run_work *w, struct json *j)
+void run_work_write(const struct run_work *w, const struct run_request *r, struct json *j)
 {
-    json_obj_open(j);
-    if (w->max_steps)
-        json_kint(j, "maxSteps", w->max_steps);
-    if (w->max_tokens)
-        json_kint(j, "maxTokens", w->max_tokens);
-    json_obj_close(j);
-}
-
-void run_work_write(const struct run_work *w, struct json *j)
-{
-    if (!run_work_calls_models(w))
+    if (!model_called_by(w->engine))
         return;
     json_key(j, "work");
     json_obj_open(j);
@@ -224,8 +218,8 @@ void run_work_write(const struct run_work *w, struct json *j)
     json_kstr(j, "provider", w->provider);
     json_kstr(j, "baseUrl", w->base_url);
     json_kstr(j, "dialect", w->dialect);
-    json_kstr(j, "threadId", w->thread_id);
+    json_kstr(j, "threadId", r->thread_id);
     json_key(j, "limits");
-    run_work_write_limits(w, j);
+    run_request_write_limits(r, j);
     json_obj_close(j);
 }

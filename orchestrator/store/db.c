@@ -10,6 +10,7 @@
 
 #include "orchestrator/store/conn.h"
 #include "orchestrator/store/db.intern.h"
+#include "orchestrator/store/rows.h"
 #include "shared/uuid.h"
 
 /* A caller that finds all connections taken waits this long: longer than any healthy statement, shorter than a client's patience. */
@@ -267,4 +268,15 @@ int db_ping(struct db *db, struct arp_err *err)
     const struct sql_args none = {0};
     cleanup_pgresult PGresult *res = NULL;
     return db_one(db, &PING, &none, "ping", &res, err);
+}
+
+int db_now(struct db *db, int64_t *ret_us, struct arp_err *err)
+{
+    static const struct sql NOW = {"db_now", "SELECT clock_timestamp()", true};
+    const struct sql_args none = {0};
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = db_one(db, &NOW, &none, "time", &res, err);
+    if (rc == 0)
+        *ret_us = row_time(res, 0, 0);
+    return rc;
 }

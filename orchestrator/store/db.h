@@ -17,6 +17,8 @@
 #ifndef ARP_ORCHESTRATOR_STORE_DB_H
 #define ARP_ORCHESTRATOR_STORE_DB_H
 
+#include <stdint.h>
+
 #include "shared/err.h"
 
 struct db;
@@ -28,6 +30,8 @@ int db_open(const char *url, unsigned max_conns, struct db **ret, struct arp_err
 void db_close(struct db *db);
 /* One round trip, for readiness. */
 int db_ping(struct db *db, struct arp_err *err);
+/* The database's clock, which dates the rows; the host's may be another. */
+int db_now(struct db *db, int64_t *ret_us, struct arp_err *err);
 
 static inline void db_close_ptr(struct db **db)
 {

@@ -8,7 +8,7 @@
 #include "orchestrator/store/db.h"
 
 /* The schema version this program is written against: the number of the last file in migrations/. */
-#define MIGRATE_SCHEMA_VERSION 10
+#define MIGRATE_SCHEMA_VERSION 11
 
 /* Apply what is not applied yet. ret_applied: how many files this call applied (may be NULL).
  * Refuses, by file name: an applied file that changed or is missing, numbers that repeat or leave a gap (ARP_E_CONFLICT), a file that

@@ -9,30 +9,14 @@
 #include "orchestrator/store/db.intern.h"
 #include "orchestrator/store/rows.h"
 
-#define COLUMNS                                                                                              \
-    "p.name, p.base_url, to_jsonb(p.dialects), p.auth, to_jsonb(p.models), p.model_map, "                    \
+#define COLUMNS_WITH(models, model_map)                                                                      \
+    "p.name, p.base_url, to_jsonb(p.dialects), p.auth, " models ", " model_map ", "                          \
     "p.allow_hosted_tools, p.record, p.calls_per_run, p.tokens_per_run, p.calls_per_day, p.tokens_per_day, " \
     "p.concurrent, p.created_at, p.updated_at, p.key_updated_at, p.key_id"
+#define COLUMNS     COLUMNS_WITH("to_jsonb(p.models)", "p.model_map")
 #define COLUMNS_N   17
 #define KEY_COLUMNS ", p.key_cipher, p.key_nonce"
-#define NAMED       " p.user_id = $1 AND p.name = $2 AND p.deleted_at IS NULL"
-
-static const char *const auths[] = {[PROVIDER_BEARER] = "bearer",
-    [PROVIDER_X_API_KEY] = "x-api-key",
-    [PROVIDER_X_GOOG_API_KEY] = "x-goog-api-key",
-    [PROVIDER_NO_AUTH] = "none"};
-static const char *const records[] = {
-    [PROVIDER_RECORD_NONE] = "none", [PROVIDER_RECORD_DIGEST] = "digest", [PROVIDER_RECORD_FULL] = "full"};
-
-const char *provider_auth_name(enum provider_auth a)
-{
-    return auths[a];
-}
-
-const char *provider_record_name(enum provider_record r)
-{
-    return records[r];
-}
+#define NAMED       " p.user_id = $1 AND p.name = $2"
 
 static bool map_key(const PGresult *r, int row, struct provider *p)
 {
@@ -55,9 +39,9 @@ static bool map_key(const PGresult *r, int row, struct provider *p)
 static bool map(const PGresult *r, int row, void *element)
 {
     struct provider *p = element;
-    p->auth = (enum provider_auth)row_enum(r, row, 3, auths, PROVIDER_AUTHS);
+    model_auth_of(PQgetvalue(r, row, 3), &p->auth); /* the schema keeps other names out, here and below */
     p->allow_hosted_tools = row_bool(r, row, 6);
-    p->record = (enum provider_record)row_enum(r, row, 7, records, PROVIDER_RECORDS);
+    model_record_of(PQgetvalue(r, row, 7), &p->record);
     p->limits = (struct provider_limits){row_int(r, row, 8), row_int(r, row, 9), row_int(r, row, 10),
         row_int(r, row, 11), row_int(r, row, 12)};
     p->created_us = row_time(r, row, 13);
@@ -107,14 +91,14 @@ static void args_fields(struct sql_args *a, const struct provider_fields *f)
     const struct provider_key *key = f->key ? f->key : &none;
     args_text(a, f->base_url);
     args_text(a, f->dialects);
-    args_text(a, auths[f->auth]);
+    args_text(a, model_auth_name(f->auth));
     args_blob(a, key->bytes, key->len);
     args_blob(a, key->nonce, key->nonce_len);
     args_text(a, key->key_id);
     args_text(a, f->models);
     args_text(a, f->model_map);
     args_bool(a, f->allow_hosted_tools);
-    args_text(a, records[f->record]);
+    args_text(a, model_record_name(f->record));
     args_int(a, f->limits.calls_per_run);
     args_int(a, f->limits.tokens_per_run);
     args_int(a, f->limits.calls_per_day);
@@ -186,7 +170,7 @@ static int replace_or_insert(struct db *db, const struct provider_fields *f, con
     *ret_created = rc == ARP_E_NOT_FOUND;
     if (rc != ARP_E_NOT_FOUND)
         return rc;
-    if (f->auth != PROVIDER_NO_AUTH && !f->key)
+    if (f->auth != MODEL_AUTH_NONE && !f->key)
         return arp_fail_field(
             err, "apiKey", "'apiKey' is required: there is none yet for this baseUrl and auth");
     rc = insert(db, *a, limit, ret, err);
@@ -232,19 +216,31 @@ int providers_get(
     return rc < 0 ? rc : row_to(res, sizeof(*ret), map, done, ret, err);
 }
 
-int providers_list(struct db *db, const char *user_id, struct providers *ret, struct arp_err *err)
+static int list(
+    struct db *db, const struct sql *q, const char *user_id, struct providers *ret, struct arp_err *err)
 {
-    static const struct sql LIST = {"providers_list",
-        "SELECT " COLUMNS
-        " FROM providers p WHERE p.user_id = $1 AND p.deleted_at IS NULL ORDER BY p.name COLLATE \"C\"",
-        true};
     struct sql_args a = {0};
     args_text(&a, user_id);
     cleanup_pgresult PGresult *res = NULL;
     int rc = id_check(user_id, "user", err);
     if (rc == 0)
-        rc = db_many(db, &LIST, &a, &res, err);
+        rc = db_many(db, q, &a, &res, err);
     return rc < 0 ? rc : rows_to(res, sizeof(*ret->v), map, done, (void **)&ret->v, &ret->n, err);
+}
+
+#define OF_USER " FROM providers p WHERE p.user_id = $1 ORDER BY p.name COLLATE \"C\""
+
+int providers_list(struct db *db, const char *user_id, struct providers *ret, struct arp_err *err)
+{
+    static const struct sql LIST = {"providers_list", "SELECT " COLUMNS OF_USER, true};
+    return list(db, &LIST, user_id, ret, err);
+}
+
+int providers_list_bare(struct db *db, const char *user_id, struct providers *ret, struct arp_err *err)
+{
+    static const struct sql BARE = {
+        "providers_list_bare", "SELECT " COLUMNS_WITH("NULL::jsonb", "NULL::jsonb") OF_USER, true};
+    return list(db, &BARE, user_id, ret, err);
 }
 
 int providers_delete(struct db *db, const char *user_id, const char *name, struct arp_err *err)
@@ -252,9 +248,7 @@ int providers_delete(struct db *db, const char *user_id, const char *name, struc
     /* The user's row is locked first, as an insert does: one that waits for this name holds it already. */
     static const struct sql DELETE = {"providers_delete",
         "WITH u AS (SELECT id FROM users WHERE id = $1 FOR NO KEY UPDATE),"
-        " d AS (UPDATE providers p SET deleted_at = now(), key_cipher = NULL, key_nonce = NULL, key_id = "
-        "NULL, key_updated_at = NULL"
-        " FROM u WHERE p.user_id = u.id AND p.name = $2 AND p.deleted_at IS NULL RETURNING p.user_id),"
+        " d AS (DELETE FROM providers p USING u WHERE p.user_id = u.id AND p.name = $2 RETURNING p.user_id),"
         " n AS (UPDATE users SET provider_count = provider_count - 1 FROM d WHERE users.id = d.user_id)"
         " SELECT user_id FROM d",
         false};

@@ -10,20 +10,8 @@
 #include <stdint.h>
 
 #include "orchestrator/store/db.h"
+#include "shared/model.h"
 #include "shared/uuid.h"
-
-/* How a provider wants its key. */
-enum provider_auth {
-    PROVIDER_BEARER,
-    PROVIDER_X_API_KEY,
-    PROVIDER_X_GOOG_API_KEY,
-    PROVIDER_NO_AUTH,
-    PROVIDER_AUTHS
-};
-const char *provider_auth_name(enum provider_auth a); /* "bearer", "x-api-key", "x-goog-api-key", "none" */
-/* What is kept of requests and answers. */
-enum provider_record { PROVIDER_RECORD_NONE, PROVIDER_RECORD_DIGEST, PROVIDER_RECORD_FULL, PROVIDER_RECORDS };
-const char *provider_record_name(enum provider_record r); /* "none", "digest", "full" */
 
 /* 0: no limit. */
 struct provider_limits {
@@ -45,11 +33,11 @@ struct provider {
     char *name;
     char *base_url;
     char *dialects; /* JSON array of model_dialect_name()s */
-    enum provider_auth auth;
+    enum model_auth auth;
     char *models;    /* JSON array; empty: any */
     char *model_map; /* JSON object of strings: asked for -> sent */
     bool allow_hosted_tools;
-    enum provider_record record;
+    enum model_record record;
     struct provider_limits limits;
     int64_t created_us;
     int64_t updated_us;
@@ -72,11 +60,11 @@ void providers_done(struct providers *ps);
 struct provider_fields {
     const char *base_url;
     const char *dialects;
-    enum provider_auth auth;
+    enum model_auth auth;
     const char *models;
     const char *model_map;
     bool allow_hosted_tools;
-    enum provider_record record;
+    enum model_record record;
     struct provider_limits limits;
     const struct provider_key
         *key; /* NULL: keep what is stored, which is possible for the same base_url and auth only */
@@ -92,7 +80,9 @@ int providers_get(
     struct db *db, const char *user_id, const char *name, struct provider *ret, struct arp_err *err);
 /* All of them, in order of their names; there is a limit, so there are no pages. */
 int providers_list(struct db *db, const char *user_id, struct providers *ret, struct arp_err *err);
-/* Mark deleted and forget its key. Errors: ARP_E_NOT_FOUND. */
+/* The same without models and model_map (NULL), which are the large ones: what a run's provider is chosen by. */
+int providers_list_bare(struct db *db, const char *user_id, struct providers *ret, struct arp_err *err);
+/* Its key is gone with it. Errors: ARP_E_NOT_FOUND. */
 int providers_delete(struct db *db, const char *user_id, const char *name, struct arp_err *err);
 
 #endif

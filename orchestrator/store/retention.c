@@ -11,6 +11,7 @@
 #include "orchestrator/store/custody.intern.h"
 #include "orchestrator/store/db.intern.h"
 #include "orchestrator/store/holds.intern.h"
+#include "orchestrator/store/leases.intern.h"
 #include "orchestrator/store/rows.h"
 #include "shared/buf.h"
 
@@ -18,17 +19,6 @@
 #define TEXT(number)    #number
 #define TEXT_OF(number) TEXT(number)
 #define BATCH           TEXT_OF(RETENTION_BATCH)
-
-int retention_now(struct db *db, int64_t *ret_us, struct arp_err *err)
-{
-    static const struct sql NOW = {"retention_now", "SELECT clock_timestamp()", true};
-    const struct sql_args none = {0};
-    cleanup_pgresult PGresult *res = NULL;
-    int rc = db_one(db, &NOW, &none, "time", &res, err);
-    if (rc == 0)
-        *ret_us = row_time(res, 0, 0);
-    return rc;
-}
 
 /* --- bundles ------------------------------------------------------------------------------------------------------------------- */
 
@@ -117,9 +107,9 @@ int retention_bundles_expired(struct db *db, enum retention_kind kind, int64_t b
     return rc;
 }
 
-/* Tells these errors from all others. */
+/* Tells these errors from all others. b: evidence_bundles or workflow_bundles */
 #define LOST_MESSAGE "the bundle file is missing from the evidence store"
-#define IS_LOST      "coalesce(error_message = '" LOST_MESSAGE "', false)"
+#define IS_LOST      "coalesce(b.error_message = '" LOST_MESSAGE "', false)"
 
 int retention_bundle_lost(
     struct db *db, enum retention_kind kind, const char *user_id, const char *id, struct arp_err *err)
@@ -166,9 +156,9 @@ int retention_bundle_retry(
 #define AGAIN(id)                                                                                            \
     " SET status = 'pending', error_message = NULL, claim_holder = NULL, claim_expires_at = NULL, "          \
     "updated_at = now() WHERE user_id = $1 AND " id " = $2 AND status = 'error' AND NOT " IS_LOST
-    static const struct sql RUN = {"retention_bundle_retry", "UPDATE evidence_bundles" AGAIN("id"), false};
+    static const struct sql RUN = {"retention_bundle_retry", "UPDATE evidence_bundles b" AGAIN("id"), false};
     static const struct sql WORKFLOW = {
-        "retention_workflow_bundle_retry", "UPDATE workflow_bundles" AGAIN("workflow_run_id"), false};
+        "retention_workflow_bundle_retry", "UPDATE workflow_bundles b" AGAIN("workflow_run_id"), false};
     struct sql_args a = {0};
     args_text(&a, user_id);
     args_text(&a, id);
@@ -186,7 +176,7 @@ int retention_owners(struct db *db, const struct retention_name *names, size_t n
     "SELECT f.status, g.status, g.claim_expires_at, g.sha256, g.error_message FROM workflow_runs f LEFT "    \
     "JOIN workflow_bundles g ON g.workflow_run_id = f.id WHERE f.id = want.id"
     static const struct sql OWNERS = {"retention_owners",
-        "SELECT want.place, o.run IS NOT NULL, o.run IN ('queued', 'running'), o.status = 'pending', "
+        "SELECT want.place, o.run IS NOT NULL, o.run IN ('queued', 'running'), "
         "o.claim_expires_at > clock_timestamp(), o.status = 'ready', o.status = 'deleted', CASE WHEN "
         "o.error_message = '" LOST_MESSAGE
         "' THEN o.sha256 END FROM unnest($1::uuid[]) WITH ORDINALITY AS want "
@@ -208,11 +198,10 @@ int retention_owners(struct db *db, const struct retention_name *names, size_t n
         struct retention_owner *o = &ret_owners[row_int(res, i, 0) - 1];
         *o = (struct retention_owner){.known = row_bool(res, i, 1),
             .live = row_bool(res, i, 2),
-            .pending = row_bool(res, i, 3),
-            .claimed = row_bool(res, i, 4),
-            .ready = row_bool(res, i, 5),
-            .deleted = row_bool(res, i, 6)};
-        snprintf(o->lost_sha256, sizeof(o->lost_sha256), "%s", row_bytes(res, i, 7, NULL));
+            .claimed = row_bool(res, i, 3),
+            .ready = row_bool(res, i, 4),
+            .deleted = row_bool(res, i, 5)};
+        snprintf(o->lost_sha256, sizeof(o->lost_sha256), "%s", row_bytes(res, i, 6, NULL));
     }
     return rc;
 }
@@ -226,8 +215,7 @@ int retention_bundles_failed(struct db *db, enum retention_kind kind, struct ret
     static const struct sql RUNS = {"retention_bundles_failed",
         "SELECT " COLUMNS_RUN ", false, " IS_LOST " FROM " TABLES_RUN FAILED("id"), true};
     static const struct sql WORKFLOWS = {"retention_workflow_bundles_failed",
-        "SELECT " COLUMNS_WORKFLOW ", false, coalesce(b.error_message = '" LOST_MESSAGE
-        "', false) FROM " TABLES_WORKFLOW FAILED("workflow_run_id"),
+        "SELECT " COLUMNS_WORKFLOW ", false, " IS_LOST " FROM " TABLES_WORKFLOW FAILED("workflow_run_id"),
         true};
     struct sql_args a = {0};
     cursor_args(&a, at);
@@ -395,16 +383,14 @@ static int list_workspaces(struct db *db, const struct sql *q, const struct sql_
 int retention_workspaces_expired(struct db *db, int64_t before_us, struct retention_cursor *at,
     struct retention_workspaces *ret, struct arp_err *err)
 {
+#define LOCKED SQL_LEASE_LIVE("'workspace:' || w.id")
     static const struct sql EXPIRED = {"retention_workspaces_expired",
-        "SELECT w.id, w.user_id, w.project_id, w.last_active_at, " PINNED
-        ", " HOLDS_DECIDED("w.user_id", "w.project_id",
-            "NULL") ", " HAS_RUNS " OR EXISTS (SELECT 1 FROM leases l WHERE l.name = 'workspace:' || w.id "
-                    "AND l.expires_at > "
-                    "clock_timestamp()) FROM workspaces w WHERE w.state = 'cold' AND w.last_active_at "
-                    "< " SQL_TIME("$1") " AND (w.last_active_at, w.id) > (" SQL_TIME(
-                        "$2") ", $3::uuid)"
-                              " ORDER BY w.last_active_at, w.id "
-                              "LIMIT " BATCH,
+        "SELECT w.id, w.user_id, w.project_id, w.last_active_at, " PINNED ", " HOLDS_DECIDED("w.user_id",
+            "w.project_id", "NULL") ", " HAS_RUNS " OR " LOCKED
+                                    " FROM workspaces w WHERE w.state = 'cold' AND w.last_active_at "
+                                    "< " SQL_TIME("$1") " AND (w.last_active_at, w.id) > (" SQL_TIME(
+                                        "$2") ", $3::uuid)"
+                                              " ORDER BY w.last_active_at, w.id LIMIT " BATCH,
         true};
     struct sql_args a = {0};
     args_int(&a, before_us);

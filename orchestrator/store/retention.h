@@ -28,9 +28,6 @@ struct retention_policy {
     const char *text;   /* as it was configured, "EVIDENCE_TTL_DAYS=190", or who asked */
 };
 
-/* The database's clock, which dates the rows; the host's may be another. */
-int retention_now(struct db *db, int64_t *ret_us, struct arp_err *err);
-
 /* Where a walk over expired rows stands; start from {0}. */
 struct retention_cursor {
     int64_t at_us;
@@ -90,8 +87,7 @@ struct retention_name {
 struct retention_owner {
     bool known;   /* there is such a run */
     bool live;    /* it has not ended */
-    bool pending; /* its bundle is to be built, */
-    bool claimed; /* and just being built */
+    bool claimed; /* its bundle is just being built */
     bool ready;
     bool deleted;
     char lost_sha256

@@ -34,6 +34,11 @@
     "NULL LIMIT 1)"
 #define TABLES "runs r LEFT JOIN evidence_bundles b ON b.run_id = r.id"
 #define LIVE   "status IN ('queued', 'running')"
+/* What w, a workflow run, says of its steps' containers; and that of the run in moved with it, whose step is s. */
+#define NOTED "coalesce(w.metadata->'container_context', '{}')"
+#define NOTE                                                                                                 \
+    "UPDATE workflow_runs w SET metadata = jsonb_set(w.metadata, '{container_context}', " NOTED              \
+    " || jsonb_build_object(s.key, moved.container_context))"
 
 static const char *const statuses[] = {"queued", "running", "succeeded", "failed", "timeout"};
 
@@ -284,12 +289,9 @@ int runs_set_started(
                           " lease_epoch = $6::bigint, container_context = $7::jsonb FROM place WHERE "
                           "runs.user_id = $1 AND runs.id = "
                           "place.id AND runs.status = 'queued' AND place.locked"
-                          " RETURNING runs.user_id, runs.workflow_run_id, runs.container_context, place.key),"
-                          " noted AS (UPDATE workflow_runs w SET metadata = jsonb_set(w.metadata, "
-                          "'{container_context}',"
-                          " coalesce(w.metadata->'container_context', '{}') || jsonb_build_object(moved.key, "
-                          "moved.container_context))"
-                          " FROM moved WHERE w.id = moved.workflow_run_id AND w.user_id = moved.user_id)"
+                          " RETURNING runs.user_id, runs.workflow_run_id, runs.container_context),"
+                          " noted AS (" NOTE " FROM moved, place s WHERE w.id = moved.workflow_run_id AND "
+                          "w.user_id = moved.user_id)"
                           " SELECT EXISTS (SELECT FROM moved), locked FROM place",
         false};
     struct sql_args a = {0};
@@ -342,14 +344,11 @@ int runs_finish(struct db *db, const char *user_id, const char *id, const struct
         " WHERE user_id = $1 AND id = $2 AND " LIVE
         " RETURNING id, user_id, project_id, workspace_id, container_id, workflow_run_id, workflow_step, "
         "container_context),"
-        " noted AS (UPDATE workflow_runs w SET metadata = jsonb_set(w.metadata, '{container_context}',"
-        " coalesce(w.metadata->'container_context', '{}') || jsonb_build_object(s.key, "
-        "moved.container_context))"
+        " noted AS (" NOTE
         " FROM moved JOIN workflow_run_steps s ON s.workflow_run_id = moved.workflow_run_id AND s.user_id = "
         "moved.user_id AND s.step = moved.workflow_step"
         " WHERE w.id = moved.workflow_run_id AND w.user_id = moved.user_id AND moved.container_context IS "
-        "NOT "
-        "NULL),"
+        "NOT NULL AND NOT " NOTED " ? s.key),"
         " used AS (UPDATE containers c SET last_used_at = now() FROM moved WHERE c.id = moved.container_id "
         "AND "
         "c.user_id = moved.user_id),"
@@ -500,19 +499,22 @@ int runs_list(struct db *db, const char *user_id, const char *project_id, unsign
         (void **)&ret->v, &ret->n, err);
 }
 
-int runs_orphans(struct db *db, int64_t min_age_ms, unsigned limit, struct runs *ret, struct arp_err *err)
+int runs_orphans(struct db *db, int64_t min_age_ms, unsigned limit, const struct run *after, struct runs *ret,
+    struct arp_err *err)
 {
-    /* A live lease of a later epoch is somebody else's: the run's own is gone. */
+    /* A live lease of a later epoch is somebody else's: the run's own is gone. One that has not started knows no epoch. */
+#define DRIVEN SQL_LEASE_HELD("'workspace:' || r.workspace_id", "coalesce(r.lease_epoch, l.epoch)")
     static const struct sql ORPHANS = {"runs_orphans",
         "SELECT " COLUMNS " FROM " TABLES " WHERE r." LIVE " AND r.created_at <= now() - " SQL_MS(
-            "$1") " AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.name = 'workspace:' || r.workspace_id AND "
-                  "l.expires_at > clock_timestamp()"
-                  " AND (r.lease_epoch IS NULL OR r.lease_epoch = l.epoch)) ORDER BY r.created_at, r.id "
-                  "LIMIT $2",
+            "$1") " AND NOT " DRIVEN
+                  " AND ($3::uuid IS NULL OR (r.created_at, r.id) > (" SQL_TIME(
+                      "$4") ", $3::uuid)) ORDER BY r.created_at, r.id LIMIT $2",
         true};
     struct sql_args a = {0};
     args_int(&a, min_age_ms);
     args_int(&a, limit);
+    args_text(&a, after ? after->id : NULL);
+    args_int(&a, after ? after->created_us : 0);
     cleanup_pgresult PGresult *res = NULL;
     int rc = db_many(db, &ORPHANS, &a, &res, err);
     return rc < 0 ? rc : rows_to(res, sizeof(*ret->v), map, done, (void **)&ret->v, &ret->n, err);

@@ -110,8 +110,8 @@ struct run_end {
     const char *final_text;
     const char *diff;
     const char *env_snapshot; /* JSON; NULL keeps what is stored */
-    const char *thread_id;    /* NULL keeps what is stored; so for the next */
-    const char *engine;       /* what "auto" was */
+    const char *thread_id;    /* NULL keeps what is stored; so for the next two */
+    const char *engine;       /* that ran: the one asked for, or what "auto" was */
     const char *usage;        /* JSON */
     const char *
         container_context; /* JSON, for a run that was cut off between its ToolContext and its start; what is stored is kept */
@@ -142,8 +142,10 @@ int runs_list(struct db *db, const char *user_id, const char *project_id, unsign
     struct runs *ret, struct arp_err *err);
 /* Note the wish; who drives the run acts on it. Idempotent. Errors: ARP_E_NOT_FOUND, ARP_E_CONFLICT (has ended). */
 int runs_request_cancel(struct db *db, const char *user_id, const char *id, struct arp_err *err);
-/* System: runs that have not ended and whose workspace lease is expired or absent: their orchestrator is gone. Oldest first. Only runs
- * older than min_age_ms, so that one just admitted, whose lease is about to be taken, is left alone. */
-int runs_orphans(struct db *db, int64_t min_age_ms, unsigned limit, struct runs *ret, struct arp_err *err);
+/* System: runs that have not ended and whose workspace lease is expired or absent: their orchestrator is gone. Only runs
+ * older than min_age_ms, so that one just admitted, whose lease is about to be taken, is left alone. Oldest first, behind after (NULL: from the start;
+ * its id and created_us count), so that those that can't be ended don't hide the others. */
+int runs_orphans(struct db *db, int64_t min_age_ms, unsigned limit, const struct run *after, struct runs *ret,
+    struct arp_err *err);
 
 #endif

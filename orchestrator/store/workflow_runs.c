@@ -466,10 +466,11 @@ int workflow_runs_list(struct db *db, const char *user_id, const char *workflow_
 int workflow_runs_orphans(struct db *db, int64_t min_age_ms, unsigned limit, const struct workflow_run *after,
     struct workflow_runs *ret, struct arp_err *err)
 {
+#define DRIVEN SQL_LEASE_LIVE("'workflow:' || w.id")
     static const struct sql ORPHANS = {"workflow_runs_orphans",
         "SELECT " COLUMNS " FROM workflow_runs w WHERE w." LIVE " AND w.created_at <= now() - " SQL_MS(
-            "$1") " AND NOT EXISTS (SELECT FROM leases l WHERE l.name = 'workflow:' || w.id AND l.expires_at "
-                  "> clock_timestamp()) AND ($3::uuid IS NULL OR (w.created_at, w.id) > (" SQL_TIME(
+            "$1") " AND NOT " DRIVEN
+                  " AND ($3::uuid IS NULL OR (w.created_at, w.id) > (" SQL_TIME(
                       "$4") ", $3::uuid)) ORDER BY w.created_at, w.id LIMIT $2",
         true};
     struct sql_args a = {0};

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "orchestrator/store/db.intern.h"
+#include "orchestrator/store/leases.intern.h"
 #include "orchestrator/store/rows.h"
 
 /* w: workspaces, p: its project */
@@ -139,10 +140,9 @@ int workspaces_idle(
     struct db *db, int64_t before_us, unsigned limit, struct workspaces *ret, struct arp_err *err)
 {
     static const struct sql IDLE = {"workspaces_idle",
-        "SELECT " COLUMNS " FROM " TABLES " WHERE w.state = 'warm' AND w.last_active_at < " SQL_TIME(
-            "$1") " AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.name = 'workspace:' || w.id AND "
-                  "l.expires_at > now())"
-                  " ORDER BY w.last_active_at, w.id LIMIT $2",
+        "SELECT " COLUMNS " FROM " TABLES
+        " WHERE w.state = 'warm' AND w.last_active_at < " SQL_TIME("$1") " AND NOT " SQL_LEASE_LIVE(
+            "'workspace:' || w.id") " ORDER BY w.last_active_at, w.id LIMIT $2",
         true};
     struct sql_args a = {0};
     args_int(&a, before_us);
@@ -154,8 +154,8 @@ int workspaces_busy_of_user(
     struct db *db, const char *user_id, const char *but_id, int64_t *ret, struct arp_err *err)
 {
     static const struct sql BUSY = {"workspaces_busy_of_user",
-        "SELECT count(*) FROM workspaces w JOIN leases l ON l.name = 'workspace:' || w.id"
-        " WHERE w.user_id = $1 AND w.id <> $2 AND w.state <> 'deleted' AND l.expires_at > now()",
+        "SELECT count(*) FROM workspaces w WHERE w.user_id = $1 AND w.id <> $2 AND w.state <> 'deleted' "
+        "AND " SQL_LEASE_LIVE("'workspace:' || w.id"),
         true};
     struct sql_args a = {0};
     args_text(&a, user_id);
@@ -164,6 +164,26 @@ int workspaces_busy_of_user(
     int rc = db_one(db, &BUSY, &a, "count", &res, err);
     if (rc == 0)
         *ret = row_int(res, 0, 0);
+    return rc;
+}
+
+int workspaces_locked_by(struct db *db, const char *user_id, const char *project_id, const char *holder,
+    bool *ret, struct arp_err *err)
+{
+    static const struct sql LOCKED = {"workspaces_locked_by",
+        "SELECT EXISTS (SELECT FROM workspaces w JOIN leases l ON l.name = 'workspace:' || w.id"
+        " WHERE w.user_id = $1 AND w.project_id = $2 AND l.holder = $3 AND l.expires_at > clock_timestamp())",
+        true};
+    struct sql_args a = {0};
+    args_text(&a, user_id);
+    args_text(&a, project_id);
+    args_text(&a, holder);
+    cleanup_pgresult PGresult *res = NULL;
+    int rc = id_check(project_id, "project", err);
+    if (rc == 0)
+        rc = db_one(db, &LOCKED, &a, "lock", &res, err);
+    if (rc == 0)
+        *ret = row_bool(res, 0, 0);
     return rc;
 }
 

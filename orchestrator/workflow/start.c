@@ -96,6 +96,7 @@ static int choose(struct admission *a, struct arp_err *err)
 /* Could every step be a run, but for what its templates will come to? */
 static int check_steps(const struct admission *a, struct arp_err *err)
 {
+    cleanup_run_providers struct run_providers providers = {0};
     int rc = 0;
     for (size_t i = 0; i < a->definition.step_count && rc == 0; i++) {
         const struct step_definition *step = &a->definition.steps[i];
@@ -108,7 +109,7 @@ static int check_steps(const struct admission *a, struct arp_err *err)
         struct run_work work = {0};
         if (rc == 0)
             rc = run_work_resolve(a->env, a->s->user_id, a->s->request->project_id, &request,
-                &workflow_choices_find(&a->choices, step->agent)->agent, &work, err);
+                &workflow_choices_find(&a->choices, step->agent)->agent, &providers, &work, err);
         run_work_done(&work);
         if (rc) {
             arp_wrap(err, "step '%s'", step->key);
@@ -284,15 +285,14 @@ static int find_earlier(const struct run_env *env, const struct workflow_submiss
 static int find_admitted_elsewhere(const struct run_env *env, const struct workflow_submission *s,
     int refusal, struct workflow_started *ret, struct arp_err *err)
 {
-    for (int looks = 0; looks < LIVE_ADMISSION_LOOKS; looks++) {
+    bool wait = refusal == ARP_E_BUSY && !workspace_locked_here(env, s->user_id, s->request->project_id);
+    for (int looks = 0; live_admission_again(env->live, wait, &looks);) {
         struct arp_err why;
         int rc = find_earlier(env, s, ret, &why);
         if (rc && rc != ARP_E_NOT_FOUND)
             *err = why;
         if (rc != ARP_E_NOT_FOUND)
             return rc;
-        if (refusal != ARP_E_BUSY || !live_pause(env->live, LIVE_ADMISSION_LOOK_MS))
-            break;
     }
     return refusal;
 }
@@ -304,10 +304,11 @@ int workflow_start(const struct run_env *env, const struct workflow_submission *
         return start_new(env, s, ret, err);
     live_admission_begin(env->live, s->user_id, s->idempotency_key);
     int rc = find_earlier(env, s, ret, err);
-    if (rc == ARP_E_NOT_FOUND)
+    if (rc == ARP_E_NOT_FOUND) {
         rc = start_new(env, s, ret, err);
-    if (rc == ARP_E_BUSY || rc == ARP_E_CONFLICT)
-        rc = find_admitted_elsewhere(env, s, rc, ret, err);
+        if (rc == ARP_E_BUSY || rc == ARP_E_CONFLICT)
+            rc = find_admitted_elsewhere(env, s, rc, ret, err);
+    }
     live_admission_end(env->live, s->user_id, s->idempotency_key);
     return rc;
 }

@@ -142,7 +142,7 @@ static int run(char *thread_id, const char *text)
 
 static void conversation_goes_on_in_the_next_run(void)
 {
-    char thread[REQUEST_THREAD_MAX + 1], path[1200];
+    char thread[MODEL_THREAD_MAX + 1], path[1200];
     struct stat st;
     ASSERT_INT(run(NULL, "first answer"), 0);
     CU_ASSERT(story.ended && !story.failed);

@@ -93,6 +93,12 @@ static void validation_knows_the_edges(void)
         ASSERT_INT(utf8_valid(rows[i].bytes, strlen(rows[i].bytes)), rows[i].ok);
 }
 
+static void printable_is_space_to_tilde(void)
+{
+    ASSERT_TRUE(ascii_printable("") && ascii_printable(" az~"));
+    ASSERT_TRUE(!ascii_printable("a\tb") && !ascii_printable("a\x7f") && !ascii_printable("\xc3\xa9"));
+}
+
 static void parser_refuses(const char *text, size_t len, int code)
 {
     cJSON *v = NULL;
@@ -155,6 +161,25 @@ static int check(const char *text, struct arp_err *err)
     return json_check_object(v, fields, 3, "", err);
 }
 
+static void a_count_is_from_1_to_its_maximum_or_left_out(void)
+{
+    static const struct {
+        const char *text;
+        int code;
+        int64_t n;
+    } rows[] = {{"{}", 0, 7}, {"{\"n\":null}", 0, 7}, {"{\"n\":1}", 0, 1}, {"{\"n\":9}", 0, 9},
+        {"{\"n\":0}", ARP_E_FIELD, 7}, {"{\"n\":-1}", ARP_E_FIELD, 7}, {"{\"n\":10}", ARP_E_FIELD, 7}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        cleanup_cjson cJSON *v = NULL;
+        struct arp_err err = {0};
+        int64_t n = 7;
+        ASSERT_INT(json_parse(rows[i].text, strlen(rows[i].text), &v, &err), 0);
+        ASSERT_INT(json_count_member(v, "limits", "n", 9, &n, &err), rows[i].code);
+        ASSERT_INT(n, rows[i].n);
+        ASSERT_STR(err.detail, rows[i].code ? "\"field\":\"limits.n\"" : "");
+    }
+}
+
 static void object_check_names_the_field(void)
 {
     struct arp_err err;
@@ -174,4 +199,5 @@ TEST_SUITE(json_test, TEST(writer_escapes_to_one_clean_line), TEST(parsed_values
     TEST(buffer_refuses_past_its_maximum_and_stays_failed), TEST(cut_never_splits_a_character),
     TEST(validation_knows_the_edges), TEST(parser_refuses_what_is_not_one_clean_value),
     TEST(parser_takes_every_kind_of_number), TEST(line_parser_accepts_escaped_nul_only),
-    TEST(object_check_names_the_field))
+    TEST(object_check_names_the_field), TEST(a_count_is_from_1_to_its_maximum_or_left_out),
+    TEST(printable_is_space_to_tilde))

@@ -61,6 +61,28 @@ static void everything_else_is_refused(void)
     ASSERT_INT(model_route_of("POST", path, &r, NULL), ARP_E_FORBIDDEN);
 }
 
+static void names_are_what_an_engine_can_be_given(void)
+{
+    static const char *const models[] = {"m", "vendor/m-5.5:x", "'", "m~[1]"};
+    static const char *const no_models[] = {
+        "", "-c", "a b", "a\tb", "a\"b", "a\\b", "m\x7f", "m\xc3\xa9", "--last"};
+    for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++)
+        ASSERT_TRUE(model_name_ok(models[i]));
+    for (size_t i = 0; i < sizeof(no_models) / sizeof(no_models[0]); i++)
+        ASSERT_TRUE(!model_name_ok(no_models[i]));
+    static const char *const threads[] = {"01a200ad-eed8-7f40-bb1f-e881d0e5cb60", "ses_1.x", "7"};
+    static const char *const no_threads[] = {"", "--last", "../x", ".x", "_x", "a b", "a/b", "a:b"};
+    for (size_t i = 0; i < sizeof(threads) / sizeof(threads[0]); i++)
+        ASSERT_TRUE(model_thread_ok(threads[i]));
+    for (size_t i = 0; i < sizeof(no_threads) / sizeof(no_threads[0]); i++)
+        ASSERT_TRUE(!model_thread_ok(no_threads[i]));
+    char text[MODEL_NAME_MAX + 2] = "";
+    memset(text, 'm', MODEL_NAME_MAX);
+    ASSERT_TRUE(model_name_ok(text) && model_thread_ok(text));
+    text[MODEL_NAME_MAX] = 'm';
+    ASSERT_TRUE(!model_name_ok(text) && !model_thread_ok(text));
+}
+
 static void dialects_have_names(void)
 {
     for (int d = 0; d < MODEL_DIALECTS; d++) {
@@ -71,6 +93,22 @@ static void dialects_have_names(void)
     enum model_dialect d;
     ASSERT_TRUE(!model_dialect_of("grpc", &d));
     ASSERT_TRUE(!model_dialect_of(NULL, &d));
+}
+
+static void what_a_provider_wants_and_keeps_has_names(void)
+{
+    enum model_auth auth = MODEL_AUTHS;
+    enum model_record record = MODEL_RECORDS;
+    for (int a = 0; a < MODEL_AUTHS; a++) {
+        ASSERT_TRUE(model_auth_of(model_auth_name((enum model_auth)a), &auth));
+        ASSERT_INT(auth, a);
+    }
+    for (int r = 0; r < MODEL_RECORDS; r++) {
+        ASSERT_TRUE(model_record_of(model_record_name((enum model_record)r), &record));
+        ASSERT_INT(record, r);
+    }
+    ASSERT_TRUE(!model_auth_of("basic", &auth) && !model_auth_of(NULL, &auth));
+    ASSERT_TRUE(!model_record_of("", &record) && !model_record_of(NULL, &record));
 }
 
 static void usage_adds_what_is_known(void)
@@ -144,5 +182,6 @@ static void document_of_too_many_values_is_refused_unparsed(void)
 }
 
 TEST_SUITE(model_test, TEST(known_calls_have_their_dialect), TEST(everything_else_is_refused),
-    TEST(dialects_have_names), TEST(usage_adds_what_is_known), TEST(escapes_that_are_no_character_become_one),
-    TEST(document_of_too_many_values_is_refused_unparsed))
+    TEST(names_are_what_an_engine_can_be_given), TEST(dialects_have_names),
+    TEST(what_a_provider_wants_and_keeps_has_names), TEST(usage_adds_what_is_known),
+    TEST(escapes_that_are_no_character_become_one), TEST(document_of_too_many_values_is_refused_unparsed))

@@ -62,14 +62,14 @@ static inline void begin(const struct fake_reply *replies, size_t n)
     provider = fake_provider_start(replies, n);
     snprintf(base_url, sizeof(base_url), "http://%s/v1", provider->address);
     snprintf(root, sizeof(root), "%s/ledger-%u", temp_dir(), roots++);
-    spec = (struct gateway_spec){.record = GATEWAY_RECORD_DIGEST, .ledger_root = root};
+    spec = (struct gateway_spec){.record = MODEL_RECORD_DIGEST, .ledger_root = root};
     snprintf(spec.target.address, sizeof(spec.target.address), "%s", agent->address);
     memcpy(spec.target.token, AGENT_TOKEN, sizeof(AGENT_TOKEN));
     memcpy(spec.run_id, AGENT_RUN, sizeof(AGENT_RUN));
     spec.provider = (struct gateway_provider){.name = "fake",
         .base_url = base_url,
         .key = KEY,
-        .auth = GATEWAY_AUTH_BEARER,
+        .auth = MODEL_AUTH_BEARER,
         .reach = CONFIG_REACH_LOOPBACK};
 }
 #define BEGIN(...)                                                                                           \

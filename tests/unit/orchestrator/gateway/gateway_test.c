@@ -111,7 +111,7 @@ static void tool_calls_and_results_are_recorded(void)
         "\"item\":{\"type\":\"function_call\",\"id\":\"fc_1\",\"call_id\":\"call_1\",\"name\":\"shell\","
         "\"arguments\":\"{\\\"command\\\":[\\\"bash\\\",\\\"-lc\\\",\\\"make test\\\"]}\"}}\n\n" DONE;
     BEGIN({200, SSE, .body = call}, {200, SSE, .body = DONE});
-    spec.record = GATEWAY_RECORD_FULL;
+    spec.record = MODEL_RECORD_FULL;
     attach();
     ask(REQUEST);
     ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
@@ -427,7 +427,7 @@ static void hang_ends_at_the_deadline(void)
 static void redirect_is_not_followed(void)
 {
     BEGIN({302, "text/html", .location = "http://127.0.0.1:1/elsewhere", .body = "moved"});
-    spec.record = GATEWAY_RECORD_FULL;
+    spec.record = MODEL_RECORD_FULL;
     attach();
     ask(REQUEST);
     ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));

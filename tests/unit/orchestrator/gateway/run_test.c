@@ -101,7 +101,7 @@ static void recording_counts_as_work(void)
 {
     enum { CALLS = 4, ITEMS = 500 };
     BEGIN({200, SSE, .body = DONE});
-    spec.record = GATEWAY_RECORD_FULL;
+    spec.record = MODEL_RECORD_FULL;
     attach();
     struct buf request;
     buf_init(&request, 1u << 20);

@@ -62,9 +62,7 @@ static const struct run_work by_codex = {.engine = (char *)"codex",
     .model = (char *)"m-1",
     .provider = (char *)"main",
     .base_url = (char *)"https://models.example",
-    .dialect = (char *)"responses",
-    .thread_id = (char *)"t-1",
-    .max_tokens = 1000};
+    .dialect = (char *)"responses"};
 
 static const char *write_context(const struct run_request *r, const struct run_step *step,
     const struct run_choice *choice, struct buf *out)

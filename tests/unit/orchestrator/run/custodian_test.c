@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "orchestrator/run/warm.h"
 #include "orchestrator/store/custody.h"
 #include "orchestrator/store/leases.h"
 #include "shared/json.h"
@@ -16,6 +17,8 @@
 
 static char state_dir[64];
 static struct signer *signer;
+static struct config cfg = {.lease_s = 60};
+static struct run_env env = {.cfg = &cfg, .holder = "me"};
 
 static void clock_at(const char *when)
 {
@@ -27,7 +30,11 @@ static void clock_at(const char *when)
 static int up(void)
 {
     snprintf(state_dir, sizeof(state_dir), "/tmp/arp-custodian-XXXXXX");
-    return !mkdtemp(state_dir) || signer_start(state_dir, &signer, NULL) || fixture_up();
+    if (!mkdtemp(state_dir) || signer_start(state_dir, &signer, NULL) || fixture_up())
+        return 1;
+    env.db = db;
+    env.warm = warm_new();
+    return env.warm == NULL;
 }
 
 static int down(void)
@@ -35,6 +42,7 @@ static int down(void)
     static const char *const names[] = {
         "/keys/seal.pem", "/keys/sealed.log", "/keys/custody.log", "/keys", ""};
     signer_stop(signer);
+    warm_free(env.warm);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         char path[128];
         snprintf(path, sizeof(path), "%s%s", state_dir, names[i]);
@@ -54,8 +62,7 @@ static void lines_on(const char *when, const char *run_id, int n)
 static unsigned sign_days(void)
 {
     unsigned n;
-    int64_t kept;
-    OK(custodian_sign_days(db, signer, "me", 60000, &n, &kept, &err));
+    OK(custodian_sign_days(&env, signer, &n, &err));
     return n;
 }
 
@@ -158,8 +165,7 @@ static void a_crash_between_signing_and_entering_is_resumed(void)
     /* the signer signs, the database refuses the row: as if the process had died in between */
     sqlf("ALTER TABLE custody_days ADD CONSTRAINT crash CHECK (day <> '2020-03-06' OR head IS NULL)");
     unsigned n;
-    int64_t kept;
-    ASSERT_INT(custodian_sign_days(db, signer, "me", 60000, &n, &kept, &err), ARP_E_INVALID);
+    ASSERT_INT(custodian_sign_days(&env, signer, &n, &err), ARP_E_INVALID);
     ASSERT_CONTAINS(err.msg, "2020-03-06");
     sqlf("ALTER TABLE custody_days DROP CONSTRAINT crash");
     ASSERT_INT(sign_days(), 1);
@@ -173,12 +179,11 @@ static void a_day_changed_behind_the_stores_back_is_not_signed_again(void)
     clock_at("2020-03-08T00:00:00Z");
     sqlf("ALTER TABLE custody_days ADD CONSTRAINT crash CHECK (day <> '2020-03-07' OR head IS NULL)");
     unsigned n;
-    int64_t kept;
-    ASSERT_TRUE(custodian_sign_days(db, signer, "me", 60000, &n, &kept, &err) < 0);
+    ASSERT_TRUE(custodian_sign_days(&env, signer, &n, &err) < 0);
     sqlf("ALTER TABLE custody_days DROP CONSTRAINT crash");
     sqlf("ALTER TABLE custody DISABLE TRIGGER custody_append_only");
     sqlf("UPDATE custody SET digest = sha256('other') WHERE run_id = '%s' AND seq = 2", r.id);
-    ASSERT_INT(custodian_sign_days(db, signer, "me", 60000, &n, &kept, &err), ARP_E_CONFLICT);
+    ASSERT_INT(custodian_sign_days(&env, signer, &n, &err), ARP_E_CONFLICT);
     sqlf(
         "UPDATE custody SET digest = sha256(convert_to(line, 'UTF8')) WHERE run_id = '%s' AND seq = 2", r.id);
     sqlf("ALTER TABLE custody ENABLE TRIGGER custody_append_only");

@@ -224,6 +224,21 @@ static void *end_when_stopping(void *arg)
     return NULL;
 }
 
+static void who_was_refused_pauses_only_before_another_look(void)
+{
+    struct live *l = live_new(1);
+    int64_t start = clock_mono_ns();
+    int looks = 0, n = 0;
+    ASSERT_TRUE(live_admission_again(l, false, &looks) && !live_admission_again(l, false, &looks));
+    for (looks = 0; live_admission_again(l, true, &looks); n++)
+        ASSERT_TRUE(clock_mono_ns() - start >= n * INT64_C(50000000));
+    ASSERT_INT(n, 5);
+    live_stop(l, 0);
+    looks = 0;
+    ASSERT_TRUE(live_admission_again(l, true, &looks) && !live_admission_again(l, true, &looks));
+    live_free(l);
+}
+
 static void a_stop_wakes_who_pauses(void)
 {
     struct live *l = live_new(1);
@@ -317,4 +332,5 @@ TEST_SUITE(live_test, TEST(an_agent_that_hangs_does_not_take_the_grace_of_others
     TEST(stop_cancels_what_does_not_end_and_refuses_what_comes),
     TEST(workflow_runs_and_runs_are_not_mistaken_for_one_another),
     TEST(cancelling_a_workflow_run_cancels_its_step_now_and_the_one_to_come),
-    TEST(who_waits_for_an_end_is_woken_by_it), TEST(a_stop_wakes_who_pauses))
+    TEST(who_waits_for_an_end_is_woken_by_it), TEST(a_stop_wakes_who_pauses),
+    TEST(who_was_refused_pauses_only_before_another_look))

@@ -57,7 +57,7 @@ static void refused(const char *name, const char *why)
         .provider = (char *)name,
         .base_url = (char *)URL,
         .dialect = (char *)"chat"};
-    const struct model_calls_of of = {user_a.id, NO_ID, &work, &agent, 1000};
+    const struct model_calls_of of = {user_a.id, NO_ID, &work, &agent, 1000, 0};
     struct model_calls *calls = NULL;
     ASSERT_INT(model_calls_open(&env, &of, &calls, &err), ARP_E_PROVIDER);
     ASSERT_CONTAINS(err.msg, why);
@@ -88,7 +88,7 @@ static void what_the_operator_no_longer_allows_is_not_called(void)
         .provider = (char *)"local",
         .base_url = (char *)"http://127.0.0.1",
         .dialect = (char *)"chat"};
-    const struct model_calls_of of = {user_a.id, NO_ID, &work, &agent, 1000};
+    const struct model_calls_of of = {user_a.id, NO_ID, &work, &agent, 1000, 0};
     struct model_calls *calls = NULL;
     ASSERT_INT(model_calls_open(&env, &of, &calls, &err), ARP_E_PROVIDER);
     ASSERT_CONTAINS(err.msg, "ARP_PROVIDER_HTTP");
@@ -138,7 +138,7 @@ static void estimated_tokens_count_in_the_day(void)
         .provider = (char *)"estimated",
         .base_url = url,
         .dialect = (char *)"chat"};
-    const struct model_calls_of of = {user_a.id, AGENT_RUN, &work, &target, 60000};
+    const struct model_calls_of of = {user_a.id, AGENT_RUN, &work, &target, 60000, 0};
     struct model_calls *calls = NULL;
     cleanup_buf struct buf usage;
     buf_init(&usage, 4096);

@@ -38,7 +38,7 @@ static void provide(const char *name, const char *dialects)
         .dialects = dialects,
         .models = "[]",
         .model_map = "{}",
-        .record = PROVIDER_RECORD_FULL,
+        .record = MODEL_RECORD_FULL,
         .limits = {.concurrent = 4},
         .key = &key};
     OK(providers_put(db, user_a.id, name, &f, 100, NULL, NULL, &err));
@@ -59,7 +59,8 @@ static int resolve(const char *body, const struct agent *agent, struct run_work 
     cleanup_run_request struct run_request r = {0};
     *ret = (struct run_work){0};
     OK(run_request_parse(body, strlen(body), &cfg, &r, &err));
-    return run_work_resolve(&env, user_a.id, project_a.id, &r, agent, ret, &err);
+    cleanup_run_providers struct run_providers providers = {0};
+    return run_work_resolve(&env, user_a.id, project_a.id, &r, agent, &providers, ret, &err);
 }
 
 static const struct agent plain = {.key = (char *)"default"};
@@ -80,7 +81,7 @@ static void commands_and_shell_need_no_provider(void)
         struct run_work w;
         OK(resolve(bodies[i], &plain, &w));
         ASSERT_STR(w.engine, "shell");
-        ASSERT_TRUE(!run_work_calls_models(&w) && !w.provider && !w.model && !w.dialect);
+        ASSERT_TRUE(!w.provider && !w.model && !w.dialect);
         run_work_done(&w);
     }
     REFUSED("{\"prompt\":\"do it\"}", &plain, ARP_E_FIELD, "\"field\":\"commands\"");
@@ -173,11 +174,42 @@ static void what_the_request_leaves_out_is_its_agents(void)
     ASSERT_STR(w.engine, "builtin");
     ASSERT_STR(w.model, "mine");
     ASSERT_STR(w.provider, "r1");
-    ASSERT_INT(w.max_steps, 7);
     run_work_done(&w);
     OK(resolve("{\"commands\":\"true\"}", &a, &w)); /* what it has of models is for other requests */
     ASSERT_STR(w.engine, "shell");
     run_work_done(&w);
+}
+
+static void a_stored_model_that_no_engine_can_be_given_is_refused(void)
+{
+    const struct agent a = {.key = (char *)"old", .engine = (char *)"codex", .model = (char *)"my model"};
+    struct run_work w;
+    forget_providers();
+    provide("r", "[\"responses\"]");
+    REFUSED("{\"prompt\":\"p\"}", &a, ARP_E_FIELD, "\"field\":\"model\"");
+    OK(resolve("{\"prompt\":\"p\",\"model\":\"mine\"}", &a, &w));
+    run_work_done(&w);
+    OK(resolve("{\"commands\":\"true\"}", &a, &w));
+    run_work_done(&w);
+}
+
+static void providers_are_listed_once_and_for_engines_only(void)
+{
+    static const char *const bodies[] = {"{\"commands\":\"true\"}", "{\"prompt\":\"p\"}"};
+    cleanup_run_providers struct run_providers providers = {0};
+    forget_providers();
+    provide("r", "[\"responses\"]");
+    for (size_t i = 0; i < 3; i++) {
+        struct run_work w;
+        const char *body = bodies[i > 0];
+        cleanup_run_request struct run_request r = {0};
+        OK(run_request_parse(body, strlen(body), &cfg, &r, &err));
+        OK(run_work_resolve(&env, user_a.id, project_a.id, &r, &plain, &providers, &w, &err));
+        ASSERT_INT(providers.listed, i > 0);
+        run_work_done(&w);
+        if (i == 1)
+            forget_providers(); /* which the third does not see */
+    }
 }
 
 /* A run of the project that has ended as codex, with that thread. */
@@ -199,7 +231,7 @@ static void a_thread_is_of_the_same_project_and_engine(void)
     thread_of(user_a.id, project_a.id, "mine", "codex");
     thread_of(user_b.id, project_b.id, "theirs", "codex");
     OK(resolve("{\"prompt\":\"p\",\"engine\":\"codex\",\"threadId\":\"mine\"}", &plain, &w));
-    ASSERT_STR(w.thread_id, "mine");
+    ASSERT_STR(w.engine, "codex");
     run_work_done(&w);
     OK(resolve("{\"prompt\":\"p\",\"threadId\":\"mine\"}", &plain, &w)); /* auto goes on with what it was */
     ASSERT_STR(w.engine, "codex");
@@ -237,13 +269,14 @@ static void an_agent_is_told_what_to_do_and_never_who_answers(void)
     struct run_choice choice = {.agent = agent, .sandbox_profile = (char *)"\"default\""};
     struct run run = {.id = "r", .user_id = "u", .project_id = "p", .workspace_id = "w"};
     cleanup_run_request struct run_request r = {0};
+    cleanup_run_providers struct run_providers providers = {0};
     cleanup_buf struct buf lines, out;
     struct run_work w;
     buf_init(&lines, 100);
     buf_init(&out, 1 << 20);
     buf_append_str(&lines, "{\"a\":1}\n{\"b\":2}\n");
     OK(run_request_parse(body, strlen(body), &cfg, &r, &err));
-    OK(run_work_resolve(&env, user_a.id, project_a.id, &r, &choice.agent, &w, &err));
+    OK(run_work_resolve(&env, user_a.id, project_a.id, &r, &choice.agent, &providers, &w, &err));
     const struct agent_body parts = {&run, &r, &choice, &w, &lines};
     OK(agent_body_write(&parts, &out, &err));
     ASSERT_STR(buf_str(&out),
@@ -260,6 +293,8 @@ TEST_SUITE_WITH(work_test, set_up, tear_down, TEST(commands_and_shell_need_no_pr
     TEST(shell_takes_nothing_of_models), TEST(an_engine_gets_the_only_provider_that_speaks_its_dialect),
     TEST(a_prompt_alone_goes_to_whatever_engine_there_is),
     TEST(a_provider_that_does_not_do_is_refused_with_those_that_would),
-    TEST(what_the_request_leaves_out_is_its_agents), TEST(a_thread_is_of_the_same_project_and_engine),
+    TEST(what_the_request_leaves_out_is_its_agents),
+    TEST(a_stored_model_that_no_engine_can_be_given_is_refused),
+    TEST(providers_are_listed_once_and_for_engines_only), TEST(a_thread_is_of_the_same_project_and_engine),
     TEST(a_key_that_was_stored_under_another_is_refused_before_there_is_a_run),
     TEST(an_agent_is_told_what_to_do_and_never_who_answers))

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "orchestrator/store/db.intern.h"
 #include "orchestrator/store/rows.h"
@@ -142,7 +143,16 @@ static void more_threads_than_connections_take_turns(void)
     ASSERT_INT(failures, 0);
 }
 
+static void time_is_what_the_database_says(void)
+{
+    static const char clock[] = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+    int64_t now = 0;
+    int64_t before = strtoll(pg_sql(clock), NULL, 10);
+    OK(db_now(db, &now, &err));
+    ASSERT_TRUE(before <= now && now <= strtoll(pg_sql(clock), NULL, 10));
+}
+
 FIXTURE_SUITE(db_test, TEST(bad_url_is_refused_and_a_dead_server_is_unavailable), TEST(shapes_are_checked),
     TEST(server_errors_become_ours), TEST(slow_statement_times_out), TEST(broken_connections_are_replaced),
     TEST(read_is_tried_again_on_a_new_connection), TEST(restart_of_the_server_is_survived),
-    TEST(more_threads_than_connections_take_turns))
+    TEST(more_threads_than_connections_take_turns), TEST(time_is_what_the_database_says))

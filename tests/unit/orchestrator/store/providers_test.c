@@ -16,11 +16,11 @@ static struct provider_fields fields(const struct provider_key *key)
 {
     return (struct provider_fields){.base_url = "https://models.example",
         .dialects = "[\"responses\",\"chat\"]",
-        .auth = PROVIDER_BEARER,
+        .auth = MODEL_AUTH_BEARER,
         .models = "[\"m-1\",\"m-2\"]",
         .model_map = "{\"small\":\"m-1\"}",
         .allow_hosted_tools = true,
-        .record = PROVIDER_RECORD_DIGEST,
+        .record = MODEL_RECORD_DIGEST,
         .limits = {1, 2, 3, 4, 5},
         .key = key};
 }
@@ -58,11 +58,11 @@ static void what_was_put_is_read_back(void)
     ASSERT_STR(p.name, "whole");
     ASSERT_STR(p.base_url, "https://models.example");
     ASSERT_STR(p.dialects, "[\"responses\", \"chat\"]");
-    ASSERT_INT(p.auth, PROVIDER_BEARER);
+    ASSERT_INT(p.auth, MODEL_AUTH_BEARER);
     ASSERT_STR(p.models, "[\"m-1\", \"m-2\"]");
     ASSERT_STR(p.model_map, "{\"small\": \"m-1\"}");
     ASSERT_TRUE(p.allow_hosted_tools);
-    ASSERT_INT(p.record, PROVIDER_RECORD_DIGEST);
+    ASSERT_INT(p.record, MODEL_RECORD_DIGEST);
     ASSERT_TRUE(p.limits.calls_per_run == 1 && p.limits.tokens_per_run == 2 && p.limits.calls_per_day == 3 &&
                 p.limits.tokens_per_day == 4 && p.limits.concurrent == 5);
     ASSERT_TRUE(p.created_us > 0 && p.key_updated_us > 0);
@@ -102,7 +102,7 @@ static void a_key_does_not_go_elsewhere(void)
     ASSERT_INT(providers_put(db, user_a.id, "moved", &f, 1000, NULL, NULL, &err), ARP_E_FIELD);
     ASSERT_STR(err.detail, "\"field\":\"apiKey\"");
     f = fields(NULL);
-    f.auth = PROVIDER_X_API_KEY;
+    f.auth = MODEL_AUTH_X_API_KEY;
     ASSERT_INT(providers_put(db, user_a.id, "moved", &f, 1000, NULL, NULL, &err), ARP_E_FIELD);
     struct provider p = get(user_a.id, "moved");
     ASSERT_STR(p.base_url, "https://models.example");
@@ -119,13 +119,13 @@ static void without_auth_there_is_no_key(void)
 {
     struct provider_fields f = fields(&key_1);
     put(user_a.id, "none", &f);
-    f.auth = PROVIDER_NO_AUTH;
+    f.auth = MODEL_AUTH_NONE;
     f.key = NULL;
     put(user_a.id, "none", &f);
     struct provider p = get(user_a.id, "none");
     ASSERT_TRUE(!p.key_bytes && !p.key_id && p.key_updated_us == 0);
     provider_done(&p);
-    f.auth = PROVIDER_BEARER; /* and none comes back */
+    f.auth = MODEL_AUTH_BEARER; /* and none comes back */
     ASSERT_INT(providers_put(db, user_a.id, "none", &f, 1000, NULL, NULL, &err), ARP_E_FIELD);
     ASSERT_INT(providers_put(db, user_a.id, "new", &f, 1000, NULL, NULL, &err), ARP_E_FIELD);
     OK(providers_delete(db, user_a.id, "none", &err));
@@ -145,21 +145,23 @@ static void each_tenant_sees_its_own(void)
     struct providers all = {0};
     OK(providers_list(db, user_b.id, &all, &err));
     ASSERT_INT(all.n, 1);
-    ASSERT_TRUE(all.v[0].key_id && !all.v[0].key_bytes);
+    ASSERT_TRUE(all.v[0].key_id && !all.v[0].key_bytes && all.v[0].models);
+    providers_done(&all);
+    OK(providers_list_bare(db, user_b.id, &all, &err));
+    ASSERT_TRUE(all.n == 1 && all.v[0].key_id && !all.v[0].models && !all.v[0].model_map);
+    ASSERT_STR(all.v[0].dialects, "[\"responses\", \"chat\"]");
     providers_done(&all);
     OK(providers_delete(db, user_a.id, "main", &err));
     OK(providers_delete(db, user_b.id, "main", &err));
 }
 
-static void a_deleted_provider_leaves_no_key_and_its_name_is_free(void)
+static void a_deleted_provider_leaves_nothing_and_its_name_is_free(void)
 {
     struct provider_fields f = fields(&key_1);
     put(user_a.id, "gone", &f);
     OK(providers_delete(db, user_a.id, "gone", &err));
     ASSERT_INT(providers_delete(db, user_a.id, "gone", &err), ARP_E_NOT_FOUND);
-    ASSERT_STR(sqlf("SELECT count(*) FROM providers WHERE name = 'gone' AND key_cipher IS NULL AND key_nonce "
-                    "IS NULL"),
-        "1");
+    ASSERT_STR(sqlf("SELECT count(*) FROM providers WHERE name = 'gone'"), "0");
     f.key = NULL;
     ASSERT_INT(providers_put(db, user_a.id, "gone", &f, 1000, NULL, NULL, &err), ARP_E_FIELD);
     f.key = &key_2;
@@ -193,8 +195,7 @@ static void never_more_than_the_limit_get_in(void)
         in += (intptr_t)rc == 0;
     }
     ASSERT_INT(in, LIMIT);
-    ASSERT_STR(
-        sqlf("SELECT count(*) FROM providers WHERE user_id = '%s' AND deleted_at IS NULL", user_a.id), "3");
+    ASSERT_STR(sqlf("SELECT count(*) FROM providers WHERE user_id = '%s'", user_a.id), "3");
 }
 
 static void usage_of_a_day_adds_up_by_tenant_and_provider(void)
@@ -219,5 +220,5 @@ static void usage_of_a_day_adds_up_by_tenant_and_provider(void)
 FIXTURE_SUITE(providers_test, TEST(what_was_put_is_read_back),
     TEST(a_replacement_without_a_key_keeps_the_key), TEST(a_key_does_not_go_elsewhere),
     TEST(without_auth_there_is_no_key), TEST(each_tenant_sees_its_own),
-    TEST(a_deleted_provider_leaves_no_key_and_its_name_is_free), TEST(never_more_than_the_limit_get_in),
+    TEST(a_deleted_provider_leaves_nothing_and_its_name_is_free), TEST(never_more_than_the_limit_get_in),
     TEST(usage_of_a_day_adds_up_by_tenant_and_provider))

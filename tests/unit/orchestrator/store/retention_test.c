@@ -466,14 +466,14 @@ static void owners_are_told_in_the_order_asked(void)
     OK(retention_owners(db, names, 4, o, &err));
     ASSERT_TRUE(!o[0].known && !o[0].live && !o[0].ready);
     ASSERT_TRUE(o[1].known && o[1].live && !o[1].ready);
-    ASSERT_TRUE(o[2].known && !o[2].live && o[2].ready && !o[2].deleted && !o[2].pending);
+    ASSERT_TRUE(o[2].known && !o[2].live && o[2].ready && !o[2].deleted && !o[2].claimed);
     ASSERT_TRUE(o[3].known && o[3].ready);
     sqlf("UPDATE evidence_bundles SET status = 'pending', claim_holder = 'x', claim_expires_at = now() + "
          "interval "
          "'1 minute' WHERE run_id = '%s'",
         names[2].id);
     OK(retention_owners(db, names, 4, o, &err));
-    ASSERT_TRUE(o[2].pending && o[2].claimed && !o[2].ready);
+    ASSERT_TRUE(o[2].claimed && !o[2].ready);
 }
 
 /* --- workspaces ---------------------------------------------------------------------------------------------------------------- */
@@ -738,20 +738,10 @@ static void no_statement_scans_a_large_table(void)
     retention_bundles_done(&left);
 }
 
-static void time_is_what_the_database_says(void)
-{
-    static const char clock[] = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
-    int64_t now = 0;
-    int64_t before = strtoll(pg_sql(clock), NULL, 10);
-    OK(retention_now(db, &now, &err));
-    ASSERT_TRUE(before <= now && now <= strtoll(pg_sql(clock), NULL, 10));
-}
-
-FIXTURE_SUITE(retention_test, TEST(time_is_what_the_database_says),
-    TEST(old_evidence_is_deleted_oldest_first_and_says_why), TEST(only_ready_ones_expire),
-    TEST(pages_neither_skip_nor_repeat), TEST(held_evidence_is_marked_and_stays),
-    TEST(hold_placed_after_the_page_was_read_wins), TEST(hold_being_placed_is_passed_over_without_waiting),
-    TEST(bundle_locked_by_another_is_passed_over),
+FIXTURE_SUITE(retention_test, TEST(old_evidence_is_deleted_oldest_first_and_says_why),
+    TEST(only_ready_ones_expire), TEST(pages_neither_skip_nor_repeat),
+    TEST(held_evidence_is_marked_and_stays), TEST(hold_placed_after_the_page_was_read_wins),
+    TEST(hold_being_placed_is_passed_over_without_waiting), TEST(bundle_locked_by_another_is_passed_over),
     TEST(hold_that_comes_while_the_collector_decides_waits_and_is_told),
     TEST(workflow_bundles_expire_like_those_of_runs), TEST(lost_bundle_is_an_error_until_its_file_is_back),
     TEST(lost_bundles_are_not_built_again), TEST(owners_are_told_in_the_order_asked),

@@ -438,11 +438,36 @@ static bool is_orphan(const char *id, int64_t min_age_ms)
 {
     struct runs rs;
     bool found = false;
-    OK(runs_orphans(db, min_age_ms, 1000, &rs, &err));
+    OK(runs_orphans(db, min_age_ms, 1000, NULL, &rs, &err));
     for (size_t i = 0; i < rs.n; i++)
         found = found || strcmp(rs.v[i].id, id) == 0;
     runs_done(&rs);
     return found;
+}
+
+static void orphans_are_listed_behind_the_last_one_seen(void)
+{
+    struct project p = new_tenant("left", -1);
+    struct run_new n = request(&p, NULL);
+    struct run_admitted a, b;
+    struct runs rs;
+    struct run last = {0};
+    unsigned seen = 0;
+    bool more;
+    OK(runs_admit(db, &n, &a, &err));
+    OK(runs_admit(db, &n, &b, &err));
+    do {
+        OK(runs_orphans(db, 0, 1, last.id[0] ? &last : NULL, &rs, &err));
+        for (size_t i = 0; i < rs.n; i++) {
+            seen += strcmp(rs.v[i].id, a.id) == 0 || strcmp(rs.v[i].id, b.id) == 0;
+            memcpy(last.id, rs.v[i].id, sizeof(last.id));
+            last.created_us = rs.v[i].created_us;
+        }
+        more = rs.n > 0;
+        runs_done(&rs);
+    } while (more);
+    ASSERT_INT(seen, 2);
+    project_done(&p);
 }
 
 static void orphans_are_live_runs_whose_lease_is_gone(void)
@@ -504,4 +529,5 @@ FIXTURE_SUITE(runs_test, TEST(a_run_begins_only_under_the_lock_it_was_admitted_w
     TEST(quota_refuses_with_details), TEST(idempotency_key_returns_the_first_run),
     TEST(fifty_at_once_get_exactly_the_limit), TEST(fifty_with_one_key_are_one_run),
     TEST(one_of_many_finishes_moves_the_run), TEST(list_is_newest_first_in_pages_with_evidence),
-    TEST(pipeline_reads_the_same_run), TEST(orphans_are_live_runs_whose_lease_is_gone))
+    TEST(pipeline_reads_the_same_run), TEST(orphans_are_listed_behind_the_last_one_seen),
+    TEST(orphans_are_live_runs_whose_lease_is_gone))

@@ -384,6 +384,28 @@ static void the_container_of_a_step_stands_in_its_workflow_runs_metadata(void)
     cJSON_Delete(want);
 }
 
+static void the_end_of_a_step_leaves_what_its_start_noted(void)
+{
+    const char *flow = new_workflow_run("noted");
+    hold_lease("workspace", project_a.workspace_id, 1);
+    struct run_new n = request(&project_a, NULL);
+    struct run_admitted a;
+    char version[64];
+    bool moved;
+    n.workflow_run_id = flow;
+    n.workflow_step = 0;
+    OK(runs_admit(db, &n, &a, &err));
+    struct run_start s = {"i", NULL, "{}", "{\"source\": \"auto\"}", 1};
+    OK(runs_set_started(db, user_a.id, a.id, &s, &err));
+    snprintf(version, sizeof(version), "%s",
+        sqlf("SELECT xmin::text || ctid::text FROM workflow_runs WHERE id = '%s'", flow));
+    struct run_end e = {.status = RUN_SUCCEEDED, .container_context = "{\"source\": \"forged\"}"};
+    OK(runs_finish(db, user_a.id, a.id, &e, &moved, &err));
+    ASSERT_STR(sqlf("SELECT xmin::text || ctid::text FROM workflow_runs WHERE id = '%s'", flow), version);
+    ASSERT_STR(sqlf("SELECT metadata FROM workflow_runs WHERE id = '%s'", flow),
+        "{\"container_context\": {\"one\": {\"source\": \"auto\"}}}");
+}
+
 /* Cut off between its ToolContext and its start. */
 static void the_end_of_a_run_that_never_started_keeps_its_context(void)
 {
@@ -424,4 +446,5 @@ FIXTURE_SUITE(runs_use_test, TEST(admission_and_end_are_uses_of_the_container),
     TEST(whoever_wins_the_race_the_books_agree), TEST(a_run_says_its_agent),
     TEST(a_step_has_the_id_its_driver_made_and_one_run),
     TEST(the_container_of_a_step_stands_in_its_workflow_runs_metadata),
-    TEST(a_run_of_no_step_is_not_admitted), TEST(the_end_of_a_run_that_never_started_keeps_its_context))
+    TEST(the_end_of_a_step_leaves_what_its_start_noted), TEST(a_run_of_no_step_is_not_admitted),
+    TEST(the_end_of_a_run_that_never_started_keeps_its_context))
