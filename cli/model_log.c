@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "cli/checks.h"
-#include "shared/limits.h"
 #include "shared/model.h"
 #include "shared/model_canonical.h"
 
@@ -40,21 +39,10 @@ void step_engine_log(struct verification *v, struct check *c)
 struct model_walk {
     const struct verification *v;
     struct check *c;
-    bool may_lack; /* blobs are near the limit: some may not have been kept */
     size_t kept, unkept, rebuilt;
 };
 
-/* Blobs that the recorder kept up to LIMIT_RUN_BLOBS; the last that did not fit was at most LIMIT_BLOB. */
-static bool near_limit(const struct verification *v)
-{
-    uint64_t sum = 0;
-    for (size_t i = 0; i < v->zip.count; i++)
-        if (strncmp(v->zip.files[i].name, "data/blobs/", 11) == 0)
-            sum += v->zip.files[i].size;
-    return sum + LIMIT_BLOB >= LIMIT_RUN_BLOBS;
-}
-
-/* A blob that the line says was kept. NULL when it is not there. */
+/* A blob that the line says was kept: parts are listed when all of them were, an answer when it was. NULL when it is not there. */
 static const struct packed_file *kept_blob(
     struct model_walk *w, size_t k, const cJSON *digest, const char *what)
 {
@@ -64,7 +52,7 @@ static const struct packed_file *kept_blob(
         check_fail(w->c, "model call %zu: %s is no digest", k, what);
     else if (blob)
         w->kept++;
-    else if (w->v->complete && !w->may_lack)
+    else if (w->v->complete)
         check_fail(w->c, "model call %zu: the blob of %s is missing", k, what);
     else
         w->unkept++;
@@ -194,7 +182,7 @@ static const char *line_defect(const cJSON *line)
 
 void step_model_log(struct verification *v, struct check *c)
 {
-    struct model_walk w = {.v = v, .c = c, .may_lack = near_limit(v)};
+    struct model_walk w = {.v = v, .c = c};
     if (!v->model_log.ok) {
         check_unable(c, "the chain of model_log.jsonl is not sound");
         return;
