@@ -10,6 +10,12 @@
 #include "cli/checks.h"
 #include "shared/model.h"
 #include "shared/model_canonical.h"
+#include "shared/model_request.h"
+
+/* What the parts of one request have in all: the bytes of the largest, each written anew as six (U+007F), with room. */
+#define REQUEST_BYTES_MAX (8ull * MODEL_REQUEST_MAX)
+/* What those of all requests that are put together have: minutes of work. A long run repeats a megabyte in each of some thousand calls. */
+#define WORK_BYTES_MAX (128ull * MODEL_REQUEST_MAX)
 
 void step_model_log_chain(struct verification *v, struct check *c)
 {
@@ -40,6 +46,7 @@ struct model_walk {
     const struct verification *v;
     struct check *c;
     size_t kept, unkept, rebuilt;
+    uint64_t bytes; /* of the parts that were put together */
 };
 
 /* A blob that the line says was kept: parts are listed when all of them were, an answer when it was. NULL when it is not there. */
@@ -61,7 +68,7 @@ static const struct packed_file *kept_blob(
 
 /* The parts of one request; [0] is the document with null where the others stand. */
 struct parts {
-    const struct packed_file **v;
+    const struct packed_file *const *v;
     size_t n, next;
 };
 
@@ -121,23 +128,52 @@ static void request_check(struct model_walk *w, size_t k, const cJSON *line, str
         w->rebuilt++;
 }
 
-/* Parts and answer of a line whose policy is full. */
-static void blobs_check(struct model_walk *w, size_t k, const cJSON *line)
+/* May they be put together? A few lines can name one blob many thousand times, so this is asked before anything is parsed. */
+static bool is_bounded(struct model_walk *w, size_t k, const struct parts *p)
 {
-    const cJSON *list = json_at(line, "parts"), *answer = json_at(line, "respBlob"), *item;
-    size_t n = (size_t)cJSON_GetArraySize(list);
-    struct parts p = {.v = calloc(n + 1, sizeof(struct packed_file *))};
-    bool whole = p.v && cJSON_IsArray(list);
+    uint64_t bytes = 0;
+    size_t values = 0;
+    for (size_t i = 0; i < p->n; i++)
+        bytes += p->v[i]->size;
+    if (bytes > REQUEST_BYTES_MAX || w->bytes + bytes > WORK_BYTES_MAX) {
+        check_unable(w->c, "model call %zu: its parts are too much to be put together", k);
+        return false;
+    }
+    w->bytes += bytes;
+    for (size_t i = 0; i < p->n; i++)
+        values += model_json_values(p->v[i]->data, p->v[i]->size);
+    if (values > MODEL_VALUES_MAX)
+        check_fail(w->c, "model call %zu: its parts hold more values than a request can have", k);
+    return values <= MODEL_VALUES_MAX;
+}
+
+static void parts_check(struct model_walk *w, size_t k, const cJSON *line, const cJSON *list)
+{
+    const struct packed_file *blobs[MODEL_PARTS_MAX];
+    struct parts p = {.v = blobs};
+    const cJSON *item;
+    bool whole = true;
+    if (cJSON_GetArraySize(list) > MODEL_PARTS_MAX) {
+        check_fail(w->c, "model call %zu: it lists more parts than a request can have", k);
+        return;
+    }
     cJSON_ArrayForEach(item, list)
     {
         const struct packed_file *blob = kept_blob(w, k, item, "a part of the request");
         whole = whole && blob;
         if (whole)
-            p.v[p.n++] = blob;
+            blobs[p.n++] = blob;
     }
-    if (whole)
+    if (whole && is_bounded(w, k, &p))
         request_check(w, k, line, &p);
-    free(p.v);
+}
+
+/* Parts and answer of a line whose policy is full. */
+static void blobs_check(struct model_walk *w, size_t k, const cJSON *line)
+{
+    const cJSON *list = json_at(line, "parts"), *answer = json_at(line, "respBlob");
+    if (cJSON_IsArray(list))
+        parts_check(w, k, line, list);
     if (!answer || cJSON_IsNull(answer))
         return;
     const struct packed_file *blob = kept_blob(w, k, answer, "the answer");
