@@ -248,7 +248,7 @@ static void read_process(struct count *k, size_t n, const cJSON *line)
     double pid = number_at(line, "pid", -1);
     int64_t us;
     k->life_at[n] = NOBODY;
-    if (pid < 0 || !ts || clock_parse_iso(ts, &us, NULL) != 0)
+    if (!type || pid < 0 || !ts || clock_parse_iso(ts, &us, NULL) != 0)
         return;
     if (text_is(type, "exit")) {
         double exec = number_at(line, "execSeq", -1);
@@ -261,8 +261,10 @@ static void read_process(struct count *k, size_t n, const cJSON *line)
         return;
     }
     size_t at = find_life(k, pid);
-    k->life_at[n] =
-        at == NOBODY || k->lives[at].ended ? begin_life(k, pid, number_at(line, "ppid", -1), us) : at;
+    if (at == NOBODY || k->lives[at].ended)
+        at = begin_life(k, pid, number_at(line, "ppid", -1), us);
+    k->life_at[n] = at;
+    k->out.outside += k->lives[at].in == NOBODY;
 }
 
 /* The shim's word against the kernel's; true: they contradict. */
@@ -350,7 +352,7 @@ static void count_changes(struct count *k)
 struct exchange {
     double call, attempt;
     size_t line;
-    bool seen;
+    bool side, seen;
 };
 
 static int by_call(const void *a, const void *b)
@@ -413,6 +415,8 @@ static void compare_calls(struct count *k, struct exchange *all)
     for (size_t i = 0; i < v->model_line_count; i++)
         if (i + 1 == v->model_line_count || all[i + 1].call != all[i].call)
             all[n++] = all[i];
+    for (size_t i = 0; i < n; i++)
+        k->out.side_calls += all[i].side;
     k->out.counts.model_calls = n;
     for (size_t i = 0; i < v->model_event_count; i++)
         compare_event(k, all, n, &v->model_events[i]);
@@ -428,8 +432,10 @@ static void count_all(struct count *k, struct exchange *calls)
     for (size_t i = 0; i < v->model_line_count && !k->trouble; i++) {
         cleanup_cjson cJSON *line = line_parse(&v->model_lines[i]);
         read_model_line(k, line);
-        calls[i] = (struct exchange){
-            .call = number_at(line, "call", 0), .attempt = number_at(line, "attempt", 0), .line = i};
+        calls[i] = (struct exchange){.call = number_at(line, "call", 0),
+            .attempt = number_at(line, "attempt", 0),
+            .line = i,
+            .side = text_is(json_str_at(line, "lane"), "side")};
     }
     read_commands(k);
     for (size_t i = 0; i < v->process_line_count && !k->trouble; i++) {

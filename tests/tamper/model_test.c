@@ -335,6 +335,13 @@ static void altered_counts_are_found_by_counting_anew(void)
         {"\"changedPaths\":1", "\"changedPaths\":0", "counts 0 of changedPaths, the files"},
         {"\"modelCallsDiffer\":0", "\"modelCallsDiffer\":1", "counts 1 of modelCallsDiffer, the files"},
         {"\"attempts\":4", "\"attempts\":3", "counts 3 of modelCalls/attempts, the files"},
+        {"\"over\":0", "\"over\":7", "counts 7 of over, the files of the bundle give 0"},
+        {"\"outside\":{\"execs\":1", "\"outside\":{\"execs\":0",
+            "counts 0 of outside/execs, the files of the bundle give 1"},
+        {"codex\",\"execs\":1", "codex\",\"execs\":2",
+            "lists programs of 2 execs outside, the files of the bundle give 1"},
+        {"\"commandsRan\":true", "\"commandsRan\":false", "does not tell whether commands ran"},
+        {"\"side\":[3]", "\"side\":[]", "does not list 1 of modelCalls/side"},
         {"\"missing\":[{", "\"missing\":[],\"other\":[{", "does not list 1 of missing"},
         {"\"misreported\":[{", "\"misreported\":[],\"other\":[{", "does not list 1 of misreported"},
     };
