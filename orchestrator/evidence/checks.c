@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "orchestrator/evidence/lines.h"
-#include "shared/chain.h"
 #include "shared/event.h"
 #include "shared/fd.h"
 #include "shared/json.h"
@@ -97,7 +96,7 @@ static int check_log_line(const char *line, size_t len, struct chain *chain, str
 }
 
 int check_command_log(const char *run_id, const char *bytes, size_t len, const struct check_heads *heads,
-    uint64_t *ret_lines, struct arp_err *err)
+    struct chain *ret_end, struct arp_err *err)
 {
     struct chain chain;
     const char *p = bytes;
@@ -125,7 +124,7 @@ int check_command_log(const char *run_id, const char *bytes, size_t len, const s
     if (count < heads->n || (heads->closed && (count > heads->n || heads->n != heads->started)))
         return arp_fail(err, ARP_E_CORRUPT, 0,
             "%zu lines, but %zu commands were streamed, of which %zu ended", count, heads->started, heads->n);
-    *ret_lines = count;
+    *ret_end = chain;
     return 0;
 }
 
@@ -305,7 +304,7 @@ static bool next_process_head(const char **p, const char *end, char ret[SHA256_H
 }
 
 int check_processes(const char *run_id, const char *bytes, size_t len, const struct check_streamed *streamed,
-    uint64_t *ret_lines, struct arp_err *err)
+    struct chain *ret_end, struct arp_err *err)
 {
     cleanup_free struct seen_exec *seen = calloc(LIMIT_PROCESS_RECORDS, sizeof(*seen));
     struct process_walk w = {.seen = seen, .engine = streamed->engine};
@@ -335,7 +334,7 @@ int check_processes(const char *run_id, const char *bytes, size_t len, const str
     if (more && next_process_head(&at, streamed->events + streamed->len, head))
         return arp_fail(err, ARP_E_CORRUPT, 0, "%llu lines, but more processes were streamed",
             (unsigned long long)w.chain.next_seq);
-    *ret_lines = w.chain.next_seq;
+    *ret_end = w.chain;
     return 0;
 }
 

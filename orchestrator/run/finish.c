@@ -101,35 +101,6 @@ static int open_staged(const struct run_env *env, const char *run_id, const char
     return fd >= 0 ? fd : arp_fail(err, ARP_E_IO, errno, "open staged %s", name);
 }
 
-/* Where the chain of a staged log ends; its lines were checked when it was collected. */
-static int log_end(const struct run_env *env, const char *run_id, const char *name, struct bundle_chain *ret,
-    struct arp_err *err)
-{
-    int fd = open_staged(env, run_id, name, err);
-    if (fd < 0)
-        return fd;
-    FILE *file = fdopen(fd, "r");
-    if (!file) {
-        close(fd);
-        return arp_fail(err, ARP_E_NOMEM, 0, "staged log");
-    }
-    struct chain c;
-    chain_init(&c, run_id, name);
-    cleanup_free char *line = NULL;
-    size_t cap = 0;
-    ssize_t n;
-    while ((n = getline(&line, &cap, file)) > 0)
-        chain_advance(&c, line, (size_t)n - (line[n - 1] == '\n'));
-    int why = errno;
-    bool whole = feof(file);
-    fclose(file);
-    if (!whole)
-        return arp_fail(err, ARP_E_IO, why, "read the staged %s", name);
-    ret->lines = c.next_seq;
-    memcpy(ret->head, c.prev, sizeof(ret->head));
-    return 0;
-}
-
 /* --- reconciliation ------------------------------------------------------------------------------------------------------------ */
 
 /* A staged file in memory; an empty one is no mapping. */
@@ -193,13 +164,6 @@ static void count_findings(struct metrics *m, const struct reconcile_counts *c)
 {
     for (size_t i = 0; i < RECONCILE_FINDINGS; i++)
         metrics_count(m, METRIC_RECONCILIATION, reconcile_count(c, i), METRIC_LABELS(reconcile_finding(i)));
-}
-
-/* What an engine's run leaves besides. */
-static int finish_engine(const struct run_env *env, struct record *r, struct arp_err *err)
-{
-    int rc = log_end(env, r->run->id, "model_log.jsonl", &r->model_log, err);
-    return rc ? rc : reconcile(env, r->run->id, &r->reconciliation, err);
 }
 
 /* The row has its end, so the ledger is in the evidence. What is not removed here is left to the reconciler. */
@@ -276,13 +240,9 @@ int finish_run(const struct run_env *env, const struct finish *f, bool *ret_move
         .evidence = &evidence,
         .finished_us = clock_now_us(),
     };
-    if (rc == 0)
-        rc = log_end(env, f->run->id, "command_log.jsonl", &r.command_log, err);
-    if (rc == 0)
-        rc = log_end(env, f->run->id, "processes.jsonl", &r.processes, err);
     bool engine = record_has_engine(f->run);
     if (rc == 0 && engine)
-        rc = finish_engine(env, &r, err);
+        rc = reconcile(env, f->run->id, &r.reconciliation, err);
     if (rc == 0) {
         /* Names that help a reader; a project deleted meanwhile has none. */
         if (projects_get(env->db, f->run->user_id, f->run->project_id, &project, &ignored) == 0)

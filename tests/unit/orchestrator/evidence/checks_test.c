@@ -61,13 +61,15 @@ static void heads_and_artifacts_are_bounded(void)
 
 static void empty_log_is_a_log(void)
 {
-    uint64_t lines = 7;
+    struct chain start, end = {.next_seq = 7};
     struct arp_err err = {0};
     memset(&heads, 0, sizeof(heads));
     heads.closed = true;
-    ASSERT_INT(check_command_log(RUN, "", 0, &heads, &lines, &err), 0);
-    ASSERT_INT(lines, 0);
-    ASSERT_INT(check_command_log(RUN, "\n", 1, &heads, &lines, &err), ARP_E_JSON);
+    chain_init(&start, RUN, "command_log.jsonl");
+    ASSERT_INT(check_command_log(RUN, "", 0, &heads, &end, &err), 0);
+    ASSERT_INT(end.next_seq, 0);
+    ASSERT_STR(end.prev, start.prev);
+    ASSERT_INT(check_command_log(RUN, "\n", 1, &heads, &end, &err), ARP_E_JSON);
 }
 
 /* --- whose line is whose --- */
@@ -109,10 +111,10 @@ static void ids_are_unique_in_any_order_of_ends(void)
         ASSERT_INT(heads.engine, i == 2);
     }
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        uint64_t lines;
+        struct chain end;
         struct arp_err err = {0};
         read_order(bad[i].order);
-        ASSERT_INT(check_command_log(RUN, "", 0, &heads, &lines, &err), ARP_E_CORRUPT);
+        ASSERT_INT(check_command_log(RUN, "", 0, &heads, &end, &err), ARP_E_CORRUPT);
         ASSERT_CONTAINS(err.msg, bad[i].defect);
     }
 }
@@ -122,8 +124,7 @@ static int check_line_of(const char *members, struct arp_err *err)
 {
     cleanup_buf struct buf log;
     struct json j;
-    struct chain c;
-    uint64_t lines = 0;
+    struct chain c, last;
     buf_init(&log, 1u << 20);
     chain_init(&c, RUN, "command_log.jsonl");
     json_init(&j, &log);
@@ -140,7 +141,7 @@ static int check_line_of(const char *members, struct arp_err *err)
     heads.closed = true;
     sha256_hex_of(log.data, log.len, heads.head[0]);
     buf_append_char(&log, '\n');
-    return check_command_log(RUN, log.data, log.len, &heads, &lines, err);
+    return check_command_log(RUN, log.data, log.len, &heads, &last, err);
 }
 
 static void lines_say_who_ran_the_command(void)
@@ -190,7 +191,7 @@ static const struct process_line story[] = {
 struct told {
     struct buf log, events;
     struct chain log_chain, events_chain;
-    uint64_t lines; /* as check_processes says */
+    struct chain end; /* as check_processes says */
 };
 static struct told t;
 static struct arp_err why;
@@ -203,7 +204,7 @@ static void told_start(void)
     buf_init(&t.events, 64u << 20);
     chain_init(&t.log_chain, RUN, "processes.jsonl");
     chain_init(&t.events_chain, RUN, "events.jsonl");
-    t.lines = 99;
+    t.end.next_seq = 99;
 }
 
 static void tell_event(const struct process_line *p)
@@ -225,7 +226,7 @@ static void tell(const struct process_line *p)
 static int check_told(bool closed)
 {
     struct check_streamed s = {.events = buf_str(&t.events), .len = t.events.len, .closed = closed};
-    return check_processes(RUN, buf_str(&t.log), t.log.len, &s, &t.lines, &why);
+    return check_processes(RUN, buf_str(&t.log), t.log.len, &s, &t.end, &why);
 }
 
 static void tell_story(void)
@@ -239,10 +240,10 @@ static void processes_as_they_were_streamed_pass(void)
 {
     tell_story();
     ASSERT_INT(check_told(true), 0);
-    ASSERT_INT(t.lines, STORY);
+    ASSERT_INT(t.end.next_seq, STORY);
     told_start();
     ASSERT_INT(check_told(true), 0);
-    ASSERT_INT(t.lines, 0);
+    ASSERT_INT(t.end.next_seq, 0);
 }
 
 /* In a run whose command 0 is an engine's program, every process is its descendant. */
@@ -252,13 +253,13 @@ static void processes_of_an_engine_run_are_of_command_0(void)
     tell_story();
     s.events = t.events.data;
     s.len = t.events.len;
-    ASSERT_INT(check_processes(RUN, t.log.data, t.log.len, &s, &t.lines, &why), ARP_E_CORRUPT);
+    ASSERT_INT(check_processes(RUN, t.log.data, t.log.len, &s, &t.end, &why), ARP_E_CORRUPT);
     ASSERT_CONTAINS(why.msg, "line 3: of another command than the engine's program");
     told_start();
     tell(&story[0]);
     s.events = t.events.data;
     s.len = t.events.len;
-    ASSERT_INT(check_processes(RUN, t.log.data, t.log.len, &s, &t.lines, &why), 0);
+    ASSERT_INT(check_processes(RUN, t.log.data, t.log.len, &s, &t.end, &why), 0);
 }
 
 static void missing_and_extra_process_lines_are_refused(void)
@@ -273,7 +274,7 @@ static void missing_and_extra_process_lines_are_refused(void)
     ASSERT_INT(check_told(true), ARP_E_CORRUPT);
     ASSERT_CONTAINS(why.msg, "line 5 is not among the processes that were streamed");
     ASSERT_INT(check_told(false), 0);
-    ASSERT_INT(t.lines, STORY + 1);
+    ASSERT_INT(t.end.next_seq, STORY + 1);
     tell_story(); /* nothing kept */
     t.log.len = 0;
     ASSERT_INT(check_told(true), ARP_E_CORRUPT);
@@ -407,7 +408,7 @@ static void processes_are_bounded(void)
         tell(&p);
     }
     ASSERT_INT(check_told(true), 0);
-    ASSERT_INT(t.lines, LIMIT_PROCESS_RECORDS);
+    ASSERT_INT(t.end.next_seq, LIMIT_PROCESS_RECORDS);
     tell(&p);
     ASSERT_INT(check_told(true), ARP_E_TOO_LARGE);
     ASSERT_CONTAINS(why.msg, "more than 20000 lines");
