@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "orchestrator/evidence/lines.h"
 #include "shared/json.h"
 #include "shared/model_tools.h"
 
@@ -172,10 +171,10 @@ static void settle_calls(struct asked *a)
     a->call_count = n;
 }
 
-int asked_read(const char *model_log, size_t len, struct asked *ret, struct arp_err *err)
+int asked_read(struct log_text model_log, struct asked *ret, struct arp_err *err)
 {
     struct reader *r = malloc(sizeof(*r));
-    const char *p = model_log, *line;
+    const char *line;
     size_t n;
     bool ended;
     int rc = 0;
@@ -185,7 +184,7 @@ int asked_read(const char *model_log, size_t len, struct asked *ret, struct arp_
     *r = (struct reader){.out = ret};
     for (size_t i = 0; i < HEADS; i++)
         r->heads[i] = NONE;
-    while (rc == 0 && (line = lines_next(&p, model_log + len, &n, &ended)) != NULL) {
+    while (rc == 0 && (line = lines_next(&model_log, &n, &ended)) != NULL) {
         cleanup_cjson cJSON *obj = NULL;
         if (json_parse_line(line, n, &obj, NULL) == 0)
             rc = take_line(r, obj, err);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "orchestrator/evidence/lines.h"
 #include "shared/err.h"
 #include "shared/hash.h"
 
@@ -51,7 +52,7 @@ struct asked {
 };
 
 /* *ret: asked_done. Lines that are not what they should be are passed over. Errors: ARP_E_NOMEM. */
-int asked_read(const char *model_log, size_t len, struct asked *ret, struct arp_err *err);
+int asked_read(struct log_text model_log, struct asked *ret, struct arp_err *err);
 void asked_done(struct asked *a);
 /* NULL: there is none of that number. */
 struct exchange *asked_find_call(const struct asked *a, uint64_t call);

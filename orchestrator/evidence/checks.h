@@ -27,7 +27,7 @@ struct check_heads {
     const char *defect;              /* what is wrong with the ids, static; NULL: nothing */
 };
 /* Read them out of events.jsonl (RunCommandStarted and RunCommandFinished). Lines that say nothing of it are skipped; more than
- * LIMIT_COMMAND_LINES are not kept. closed is left alone. */
+ * LIMIT_COMMAND_LINES are not kept. closed is for the caller to set. */
 void check_heads_read(const char *events, size_t len, struct check_heads *ret);
 
 /* Chain, form and count of command_log.jsonl, each line against heads, the ids that the events give: each once, from 0. A run that broke off may have logged more

@@ -104,13 +104,8 @@ static int open_staged(const struct run_env *env, const char *run_id, const char
 /* --- reconciliation ------------------------------------------------------------------------------------------------------------ */
 
 /* A staged file in memory; an empty one is no mapping. */
-struct mapped {
-    char *data;
-    size_t len;
-};
-
-static int map_staged(
-    const struct run_env *env, const char *run_id, const char *name, struct mapped *ret, struct arp_err *err)
+static int map_staged(const struct run_env *env, const char *run_id, const char *name, struct log_text *ret,
+    struct arp_err *err)
 {
     cleanup_fd int fd = open_staged(env, run_id, name, err);
     struct stat st;
@@ -123,7 +118,7 @@ static int map_staged(
     void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (data == MAP_FAILED)
         return arp_fail(err, ARP_E_IO, errno, "map the staged %s", name);
-    *ret = (struct mapped){.data = data, .len = (size_t)st.st_size};
+    *ret = (struct log_text){.data = data, .len = (size_t)st.st_size};
     return 0;
 }
 
@@ -133,30 +128,25 @@ static int reconcile(
 {
     static const char *const names[] = {
         "model_log.jsonl", "command_log.jsonl", "processes.jsonl", "events.jsonl", "diff.patch"};
-    struct mapped files[sizeof(names) / sizeof(names[0])] = {0};
+    struct log_text files[sizeof(names) / sizeof(names[0])] = {0};
     cleanup_buf struct buf out;
     int rc = 0;
     buf_init(&out, DOCUMENT_MAX);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && rc == 0; i++)
         rc = map_staged(env, run_id, names[i], &files[i], err);
     const struct reconcile_input in = {.run_id = run_id,
-        .model_log = files[0].data,
-        .model_log_len = files[0].len,
-        .command_log = files[1].data,
-        .command_log_len = files[1].len,
-        .processes = files[2].data,
-        .processes_len = files[2].len,
-        .events = files[3].data,
-        .events_len = files[3].len,
-        .diff = files[4].data,
-        .diff_len = files[4].len};
+        .model_log = files[0],
+        .command_log = files[1],
+        .processes = files[2],
+        .events = files[3],
+        .diff = files[4]};
     if (rc == 0)
         rc = reconcile_write(&in, &out, ret, err);
     if (rc == 0)
         rc = evidence_put(env->staging_root, run_id, "reconciliation.json", out.data, out.len, err);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (files[i].data)
-            munmap(files[i].data, files[i].len);
+            munmap((void *)files[i].data, files[i].len);
     return rc;
 }
 

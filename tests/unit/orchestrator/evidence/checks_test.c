@@ -13,17 +13,28 @@
 
 static struct check_heads heads;
 
+/* An event with these members, in the shape that is accepted. */
+static void put_event(struct buf *out, const char *type, const char *members)
+{
+    buf_printf(out,
+        "{\"ts\":\"2026-11-22T00:00:10.120Z\",\"runId\":\"" RUN
+        "\",\"type\":\"%s\"%s,\"seq\":0,\"prev\":\"" HEAD "\"}\n",
+        type, members);
+}
+
 static void heads_come_from_finished_commands_only(void)
 {
-    static const char events[] =
-        "{\"type\":\"RunStarted\",\"prompt\":\"\\\"RunCommandFinished\\\"\",\"commandLogHead\":\"" HEAD
-        "\"}\n"
-        "not json \"RunCommandFinished\"\n"
-        "{\"type\":\"RunCommandFinished\",\"commandLogHead\":\"short\"}\n"
-        "{\"type\":\"RunCommandFinished\",\"commandLogHead\":7}\n"
-        "{\"type\":\"RunCommandFinished\",\"stdout\":\"\\u0000\",\"commandLogHead\":\"" HEAD "\"}\n"
-        "{\"type\":\"RunCommandFinished\",\"commandLogHead\":\"" HEAD "\"}"; /* no LF */
-    check_heads_read(events, strlen(events), &heads);
+    static const char finished[] = "RunCommandFinished";
+    cleanup_buf struct buf text;
+    buf_init(&text, 1u << 20);
+    put_event(
+        &text, "RunStarted", ",\"prompt\":\"\\\"RunCommandFinished\\\"\",\"commandLogHead\":\"" HEAD "\"");
+    buf_append_str(&text, "not json \"RunCommandFinished\"\n");
+    put_event(&text, finished, ",\"commandLogHead\":\"short\"");
+    put_event(&text, finished, ",\"commandLogHead\":7");
+    put_event(&text, finished, ",\"stdout\":\"\\u0000\",\"commandLogHead\":\"" HEAD "\"");
+    put_event(&text, finished, ",\"commandLogHead\":\"" HEAD "\"");
+    check_heads_read(text.data, text.len - 1, &heads); /* the last without LF */
     ASSERT_INT(heads.n, 2);
     ASSERT_STR(heads.head[1], HEAD);
     ASSERT_INT(heads.started, 0);
@@ -32,17 +43,30 @@ static void heads_come_from_finished_commands_only(void)
     ASSERT_INT(heads.n, 0);
 }
 
+static void put_started(struct buf *out, int id, bool engine)
+{
+    char members[96];
+    snprintf(members, sizeof(members), ",\"commandId\":%d%s", id, engine ? ",\"origin\":\"engine\"" : "");
+    put_event(out, "RunCommandStarted", members);
+}
+
+static void put_finished(struct buf *out, int id)
+{
+    char members[160];
+    snprintf(members, sizeof(members), ",\"commandId\":%d,\"commandLogHead\":\"" HEAD "\"", id);
+    put_event(out, "RunCommandFinished", members);
+}
+
 static void heads_and_artifacts_are_bounded(void)
 {
     struct check_diff_stats stats;
     struct arp_err err = {0};
     struct buf text;
     buf_init(&text, 16u << 20);
-    for (int i = 0; i < LIMIT_COMMAND_LINES + 5; i++)
-        buf_printf(&text,
-            "{\"type\":\"RunCommandStarted\",\"commandId\":%d}\n"
-            "{\"type\":\"RunCommandFinished\",\"commandId\":%d,\"commandLogHead\":\"" HEAD "\"}\n",
-            i, i);
+    for (int i = 0; i < LIMIT_COMMAND_LINES + 5; i++) {
+        put_started(&text, i, false);
+        put_finished(&text, i);
+    }
     check_heads_read(text.data, text.len, &heads);
     ASSERT_INT(heads.n, LIMIT_COMMAND_LINES);
     ASSERT_TRUE(heads.defect == NULL);
@@ -81,11 +105,9 @@ static void read_order(const char *order)
     buf_init(&text, 1u << 20);
     for (const char *p = order; *p; p += strcspn(p, " ") + (p[strcspn(p, " ")] != '\0')) {
         if (*p == 'f')
-            buf_printf(&text,
-                "{\"type\":\"RunCommandFinished\",\"commandId\":%c,\"commandLogHead\":\"" HEAD "\"}\n", p[1]);
+            put_finished(&text, p[1] - '0');
         else
-            buf_printf(&text, "{\"type\":\"RunCommandStarted\",\"commandId\":%c%s}\n", p[1],
-                *p == 'e' ? ",\"origin\":\"engine\"" : "");
+            put_started(&text, p[1] - '0', *p == 'e');
     }
     memset(&heads, 0, sizeof(heads));
     check_heads_read(buf_str(&text), text.len, &heads);

@@ -70,27 +70,17 @@ __attribute__((unused)) static void add_command(struct chain *log_chain, struct 
 {
     struct json j;
     size_t start = w.events.len;
-    json_init(&j, &w.events);
-    json_obj_open(&j);
-    json_kstr(&j, "runId", RUN);
-    json_kstr(&j, "type", "RunCommandStarted");
+    event_open(&j, &w.events, EVENT_RUN_COMMAND_STARTED, RUN);
     json_kuint(&j, "commandId", log_chain->next_seq);
-    chain_stamp(events_chain, &j);
-    json_obj_close(&j);
-    chain_advance(events_chain, w.events.data + start, w.events.len - start);
+    event_close(&j, start, events_chain);
     buf_append_char(&w.events, '\n');
     add_log_line(&w.log, log_chain, "true");
     start = w.events.len;
-    json_init(&j, &w.events);
-    json_obj_open(&j);
-    json_kstr(&j, "runId", RUN);
-    json_kstr(&j, "type", "RunCommandFinished");
+    event_open(&j, &w.events, EVENT_RUN_COMMAND_FINISHED, RUN);
     json_kstrn(&j, "stdout", "a\0b", 3);
     json_kuint(&j, "commandId", log_chain->next_seq - 1);
     json_kstr(&j, "commandLogHead", log_chain->prev);
-    chain_stamp(events_chain, &j);
-    json_obj_close(&j);
-    chain_advance(events_chain, w.events.data + start, w.events.len - start);
+    event_close(&j, start, events_chain);
     buf_append_char(&w.events, '\n');
 }
 
