@@ -125,10 +125,6 @@ static int take_exchange(struct reader *r, const cJSON *line, struct arp_err *er
         .cut = json_get_bool(line, "cut", false),
         .status = json_get_int(line, "status", 0),
         .response_bytes = json_get_int(line, "respBytes", 0)};
-    if (a->call_count == ASKED_CALLS_MAX) {
-        a->over++;
-        return 0;
-    }
     if (!grow((void **)&a->calls, a->call_count, &r->call_cap, sizeof(*a->calls)))
         return arp_fail(err, ARP_E_NOMEM, 0, "model calls");
     take_digest(line, "reqSha256", x.request);

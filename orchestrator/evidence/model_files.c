@@ -105,16 +105,11 @@ static int take_blobs(int dir_fd, struct staging *s, struct model_files *f, stru
         return arp_fail(err, ARP_E_NOMEM, 0, "blobs of a ledger");
     }
     int rc = 0;
-    uint64_t n = 0;
     for (const struct dirent *e; rc == 0 && (e = readdir(dir)) != NULL;) {
         /* Another name is a blob that a crash left unfinished. */
-        if (strncmp(e->d_name, BLOB_PREFIX, strlen(BLOB_PREFIX)) != 0 ||
-            !sha256_hex_ok(e->d_name + strlen(BLOB_PREFIX)))
-            continue;
-        if (n++ < MODEL_BLOBS_MAX)
+        if (strncmp(e->d_name, BLOB_PREFIX, strlen(BLOB_PREFIX)) == 0 &&
+            sha256_hex_ok(e->d_name + strlen(BLOB_PREFIX)))
             rc = take_blob(fd, e->d_name, s, f, err);
-        else
-            f->bad_blobs++;
     }
     closedir(dir);
     return rc;
