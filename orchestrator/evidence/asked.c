@@ -16,6 +16,8 @@
 struct reader {
     struct asked *out;
     size_t ask_cap, call_cap;
+    unsigned char
+        seed[16]; /* of the hash: ids are a provider's, who must not be able to choose those of one list */
     size_t heads[HEADS]; /* the latest ask whose id has that hash */
 };
 
@@ -43,12 +45,14 @@ static void take_id(const cJSON *obj, char ret[ASKED_ID_MAX + 1])
     snprintf(ret, ASKED_ID_MAX + 1, "sha256:%s", hex);
 }
 
-static size_t hash_of(const char *id)
+static size_t hash_of(const struct reader *r, const char *id)
 {
-    uint32_t h = 2166136261u; /* FNV-1a */
-    for (; *id; id++)
-        h = (h ^ (unsigned char)*id) * 16777619u;
-    return h % HEADS;
+    unsigned char text[sizeof(r->seed) + ASKED_ID_MAX], digest[SHA256_BYTES];
+    size_t len = strlen(id);
+    memcpy(text, r->seed, sizeof(r->seed));
+    memcpy(text + sizeof(r->seed), id, len);
+    sha256_of(text, sizeof(r->seed) + len, digest);
+    return (digest[0] | (size_t)digest[1] << 8) % HEADS;
 }
 
 /* One more element of a growing array; false: no memory. */
@@ -73,7 +77,7 @@ static void take_results(struct reader *r, const cJSON *line)
     {
         char id[ASKED_ID_MAX + 1];
         take_id(item, id);
-        size_t at = r->heads[hash_of(id)];
+        size_t at = r->heads[hash_of(r, id)];
         while (at != NONE && strcmp(r->out->asks[at].id, id) != 0)
             at = r->out->asks[at].next;
         if (at == NONE || r->out->asks[at].told)
@@ -107,7 +111,7 @@ static int take_calls(struct reader *r, const cJSON *line, struct arp_err *err)
         if (!grow((void **)&a->asks, a->ask_count, &r->ask_cap, sizeof(*a->asks)))
             return arp_fail(err, ARP_E_NOMEM, 0, "tool calls");
         take_id(item, ask.id);
-        size_t *head = &r->heads[hash_of(ask.id)];
+        size_t *head = &r->heads[hash_of(r, ask.id)];
         ask.next = *head;
         *head = a->ask_count;
         a->asks[a->ask_count++] = ask;
@@ -178,6 +182,7 @@ int asked_read(struct log_text model_log, struct asked *ret, struct arp_err *err
     if (!r)
         return arp_fail(err, ARP_E_NOMEM, 0, "model log");
     *r = (struct reader){.out = ret};
+    random_bytes(r->seed, sizeof(r->seed));
     for (size_t i = 0; i < HEADS; i++)
         r->heads[i] = NONE;
     while (rc == 0 && (line = lines_next(&model_log, &n, &ended)) != NULL) {
