@@ -155,9 +155,7 @@ void same_context(const cJSON *a, const char *a_name, const cJSON *b, const char
 bool between_digest(
     const struct packed_file *f, const char *begin, const char *end, char ret_hex[SHA256_HEX_LEN + 1]);
 
-/* "sha256:<hex>" or plain hex -> hex; NULL when it is neither. In cross.c, so are the next two. */
-const char *digest_hex(const char *text);
-/* data/blobs/sha256-<hex>, or NULL. */
+/* data/blobs/sha256-<hex>, or NULL. In cross.c, so is the next. */
 const struct packed_file *find_blob(const struct verification *v, const char *hex);
 /* A digest that an event gives of a file, under the name member. Absent is wrong only in a complete record. */
 void file_digest_check(

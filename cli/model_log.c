@@ -53,7 +53,7 @@ struct model_walk {
 static const struct packed_file *kept_blob(
     struct model_walk *w, size_t k, const cJSON *digest, const char *what)
 {
-    const char *hex = digest_hex(cJSON_GetStringValue(digest));
+    const char *hex = sha256_hex_in(cJSON_GetStringValue(digest));
     const struct packed_file *blob = hex ? find_blob(w->v, hex) : NULL;
     if (!hex)
         check_fail(w->c, "model call %zu: %s is no digest", k, what);
@@ -111,8 +111,8 @@ static void request_check(struct model_walk *w, size_t k, const cJSON *line, str
 {
     const char *method = json_str_at(line, "method"), *path = json_str_at(line, "path"),
                *dialect = json_str_at(line, "dialect");
-    const char *full = digest_hex(json_str_at(line, "fullSha256")),
-               *shape = digest_hex(json_str_at(line, "shapeSha256"));
+    const char *full = sha256_hex_in(json_str_at(line, "fullSha256")),
+               *shape = sha256_hex_in(json_str_at(line, "shapeSha256"));
     char got_full[SHA256_HEX_LEN + 1] = "", got_shape[SHA256_HEX_LEN + 1] = "";
     struct model_route route;
     cleanup_cjson cJSON *doc = NULL;
@@ -177,7 +177,7 @@ static void blobs_check(struct model_walk *w, size_t k, const cJSON *line)
     if (!answer || cJSON_IsNull(answer))
         return;
     const struct packed_file *blob = kept_blob(w, k, answer, "the answer");
-    const char *digest = digest_hex(json_str_at(line, "respSha256"));
+    const char *digest = sha256_hex_in(json_str_at(line, "respSha256"));
     const cJSON *bytes = json_at(line, "respBytes");
     if (blob && (!digest || strcmp(digest, blob->sha256) != 0 || !cJSON_IsNumber(bytes) ||
                     bytes->valuedouble != (double)blob->size))
@@ -210,7 +210,7 @@ static const char *line_defect(const cJSON *line)
             return counts[i];
     for (size_t i = 0; i < sizeof(digests) / sizeof(digests[0]); i++) {
         const cJSON *v = json_at(line, digests[i]);
-        if (v && !cJSON_IsNull(v) && !digest_hex(cJSON_GetStringValue(v)))
+        if (v && !cJSON_IsNull(v) && !sha256_hex_in(cJSON_GetStringValue(v)))
             return digests[i];
     }
     return cJSON_IsBool(json_at(line, "cut")) ? NULL : "cut";

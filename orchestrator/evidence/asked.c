@@ -21,15 +21,13 @@ struct reader {
     size_t heads[HEADS]; /* the latest ask whose id has that hash */
 };
 
-/* Hex of "sha256:<hex>" or of plain hex; "" when it is neither. */
+/* "" when there is none. */
 static void take_digest(const cJSON *obj, const char *name, char ret[SHA256_HEX_LEN + 1])
 {
-    const char *text = json_get_str(obj, name);
-    if (text && strncmp(text, "sha256:", 7) == 0)
-        text += 7;
+    const char *hex = sha256_hex_in(json_get_str(obj, name));
     ret[0] = '\0';
-    if (text && sha256_hex_ok(text))
-        memcpy(ret, text, SHA256_HEX_LEN + 1);
+    if (hex)
+        memcpy(ret, hex, SHA256_HEX_LEN + 1);
 }
 
 static void take_id(const cJSON *obj, char ret[ASKED_ID_MAX + 1])

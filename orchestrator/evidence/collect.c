@@ -151,9 +151,8 @@ static int quarantine(struct collector *c, const struct incoming *in, struct arp
 static int check_digest(const struct incoming *in, const struct agent_evidence_file *entry,
     const char *streamed, struct arp_err *err)
 {
-    if (streamed && strncmp(streamed, "sha256:", 7) == 0)
-        streamed += 7;
-    if (streamed && strcmp(streamed, in->sha256) != 0)
+    const char *hex = sha256_hex_in(streamed);
+    if (streamed && (!hex || strcmp(hex, in->sha256) != 0))
         return arp_fail(err, ARP_E_CORRUPT, 0, "not the bytes whose digest was streamed");
     if (strcmp(entry->sha256, in->sha256) != 0)
         return arp_fail(err, ARP_E_CORRUPT, 0, "not the bytes whose digest was listed");

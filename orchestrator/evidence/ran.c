@@ -52,12 +52,12 @@ static void take_output(const cJSON *line, struct ran_command *c)
     if (!is_out && !(out_bytes == 0 && err_bytes > 0))
         return;
     const char *text = json_get_str(line, is_out ? "stdout" : "stderr");
-    const char *digest = json_get_str(line, is_out ? "stdoutSha256" : "stderrSha256");
+    const char *digest = sha256_hex_in(json_get_str(line, is_out ? "stdoutSha256" : "stderrSha256"));
     char hex[SHA256_HEX_LEN + 1];
     size_t len = text ? strlen(text) : 0;
     sha256_hex_of(text ? text : "", len, hex);
     /* Bytes may be claimed where there is no text. */
-    if (len == 0 || !digest || strncmp(digest, "sha256:", 7) != 0 || strcmp(digest + 7, hex) != 0)
+    if (len == 0 || !digest || strcmp(digest, hex) != 0)
         return;
     memcpy(c->outputs[c->output_count++], hex, sizeof(hex));
     if (text[len - 1] == '\n')

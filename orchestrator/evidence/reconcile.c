@@ -326,13 +326,11 @@ static void put_difference(struct work *w, uint64_t call, const char *what)
     json_obj_close(&w->j);
 }
 
-/* "sha256:<hex>" against hex; true when either is not known. */
+/* True when either is not known. A text that is no digest is another one. */
 static bool same_digest(const cJSON *event, const char *name, const char *hex)
 {
-    const char *text = json_get_str(event, name);
-    if (text && strncmp(text, "sha256:", 7) == 0)
-        text += 7;
-    return !hex[0] || !text || strcmp(text, hex) == 0;
+    const char *text = json_get_str(event, name), *told = sha256_hex_in(text);
+    return !hex[0] || !text || (told && strcmp(told, hex) == 0);
 }
 
 /* A client that has read the last event may hang up: then it got fewer bytes than the provider sent, and its digest is of those. */

@@ -159,10 +159,7 @@ static void write_agent(struct json *j, const struct evidence_facts *e)
 /* A digest of the agent's env.json, with or without "sha256:". What is none is not taken over. */
 static void write_digest(struct json *j, const char *key, const cJSON *env, const char *name)
 {
-    const char *hex = cJSON_GetStringValue(env_member(env, "engine", name));
-    if (hex && strncmp(hex, "sha256:", 7) == 0)
-        hex += 7;
-    json_kstr(j, key, hex && sha256_hex_ok(hex) ? hex : NULL);
+    json_kstr(j, key, sha256_hex_in(cJSON_GetStringValue(env_member(env, "engine", name))));
 }
 
 /* What only an engine's run has. */

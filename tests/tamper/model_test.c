@@ -312,6 +312,8 @@ static void seal_bent(const char *file, const char *from, const char *to, const 
     buf_append_str(&bent, at + strlen(from));
     if (strcmp(file, "model_log.jsonl") == 0)
         rechain_staged(&in, file, bent.data, bent.len, &in.model_log);
+    else if (strcmp(file, "events.jsonl") == 0)
+        rechain_staged(&in, file, bent.data, bent.len, &in.events);
     else
         put_file(in.staging_dir, file, bent.data, bent.len);
     ASSERT_INT(bundle_build(&in, fx.signer, fx.out, &res, &err), 0);
@@ -398,6 +400,8 @@ static void an_altered_ledger_does_not_fit_the_counts(void)
         "reconciliation.json counts 1 of misreported, the files of the bundle give 0");
     seal_bent("model_log.jsonl", "\"refused\":null", "\"refused\":\"budget\"",
         "reconciliation: reconciliation.json counts");
+    seal_bent("events.jsonl", "\"reqSha256\":\"sha256:", "\"reqSha256\":\"md5:",
+        "reconciliation.json counts 0 of modelCallsDiffer, the files of the bundle give 1");
     seal_other_digest("\"commandSha256\":\"sha256:",
         "reconciliation.json counts 2 of matched, the files of the bundle give 1");
 }
