@@ -22,28 +22,18 @@ void reconcile_counts_put(struct json *j, const struct reconcile_counts *c)
     json_obj_close(j);
 }
 
-static const struct {
-    const char *name;
-    size_t at;
-} findings[RECONCILE_FINDINGS] = {
-    {"matched", offsetof(struct reconcile_counts, matched)},
-    {"missing", offsetof(struct reconcile_counts, missing)},
-    {"unattributed", offsetof(struct reconcile_counts, unattributed)},
-    {"misreported", offsetof(struct reconcile_counts, misreported)},
-    {"unexplained", offsetof(struct reconcile_counts, unexplained)},
-    {"model_calls", offsetof(struct reconcile_counts, calls_differ)},
-};
-
 const char *reconcile_finding(size_t i)
 {
-    return findings[i].name;
+    static const char *const names[RECONCILE_FINDINGS] = {
+        "matched", "missing", "unattributed", "misreported", "unexplained", "model_calls"};
+    return names[i];
 }
 
 uint64_t reconcile_count(const struct reconcile_counts *c, size_t i)
 {
-    uint64_t n;
-    memcpy(&n, (const char *)c + findings[i].at, sizeof(n));
-    return n;
+    const uint64_t counts[RECONCILE_FINDINGS] = {
+        c->matched, c->missing, c->unattributed, c->misreported, c->unexplained, c->calls_differ};
+    return counts[i];
 }
 
 /* A pair of what was asked and what ran. */
