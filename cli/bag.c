@@ -30,9 +30,8 @@ static const char *const run_files[] = {
 };
 #define RUN_FILES (sizeof(run_files) / sizeof(run_files[0]))
 
-/* Of an engine's run these besides. */
-static const char *const engine_files[] = {"engine.jsonl", "model_log.jsonl", "reconciliation.json"};
-#define ENGINE_FILES (sizeof(engine_files) / sizeof(engine_files[0]))
+const char *const bag_engine_files[BAG_ENGINE_FILES] = {
+    "engine.jsonl", "model_log.jsonl", "reconciliation.json"};
 
 /* And of a workflow run exactly these. */
 static const char *const workflow_files[] = {
@@ -60,25 +59,25 @@ static bool is_one_of(const char *name, const char *const *names, size_t n)
 bool bag_has_engine(const struct packed *zip)
 {
     bool has = false;
-    for (size_t i = 0; i < ENGINE_FILES; i++)
-        has = has || packed_find(zip, engine_files[i]);
+    for (size_t i = 0; i < BAG_ENGINE_FILES; i++)
+        has = has || packed_find(zip, bag_engine_files[i]);
     return has;
 }
 
 void step_files(struct verification *v, struct check *c)
 {
-    size_t engine_count = v->engine ? ENGINE_FILES : 0;
+    size_t engine_count = v->engine ? BAG_ENGINE_FILES : 0;
     const char *const *required = v->workflow ? workflow_files : run_files;
     size_t count = v->workflow ? WORKFLOW_FILES : RUN_FILES, blobs = 0;
     for (size_t i = 0; i < count; i++)
         if (!packed_find(&v->zip, required[i]))
             check_fail(c, "%s is missing", required[i]);
     for (size_t i = 0; i < engine_count; i++)
-        if (!packed_find(&v->zip, engine_files[i]))
-            check_fail(c, "%s is missing: an engine's run has three files more", engine_files[i]);
+        if (!packed_find(&v->zip, bag_engine_files[i]))
+            check_fail(c, "%s is missing: an engine's run has three files more", bag_engine_files[i]);
     for (size_t i = 0; i < v->zip.count; i++) {
         const struct packed_file *f = &v->zip.files[i];
-        if (is_one_of(f->name, required, count) || is_one_of(f->name, engine_files, engine_count))
+        if (is_one_of(f->name, required, count) || is_one_of(f->name, bag_engine_files, engine_count))
             continue;
         if (v->workflow || strncmp(f->name, BLOB_PREFIX, strlen(BLOB_PREFIX)) != 0 ||
             !sha256_hex_ok(f->name + strlen(BLOB_PREFIX)))

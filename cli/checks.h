@@ -44,7 +44,7 @@ struct walked_log {
 struct verification {
     const struct keyring *keys;
     bool workflow; /* the bundle is of a workflow run; has its own files and steps */
-    bool engine;   /* it is of an engine's run, with three files more (run_engine_files) */
+    bool engine;   /* it is of an engine's run, with three files more (bag_engine_files) */
     struct packed zip;
     cJSON *statement;                       /* the signed payload, NULL until the envelope could be read */
     unsigned char ssh_public[SIGN_PUB_LEN]; /* key named by the SSH signature */
@@ -137,9 +137,12 @@ void log_walk(const struct verification *v, struct walked_log *w, const char *fi
 /* The lines of a log that was walked, to be found by number; free(). *ret_n is 0 when it is not sound. */
 struct text_line *log_split(
     const struct verification *v, struct walked_log *w, const char *file, size_t *ret_n);
-/* One of the files that only an engine's run has is there. In bag.c, so is the next. */
+/* What an engine's run has besides. In bag.c, so are the next two. */
+#define BAG_ENGINE_FILES 3
+extern const char *const bag_engine_files[BAG_ENGINE_FILES];
+/* One of them is there. */
 bool bag_has_engine(const struct packed *zip);
-/* Read "<64 hex>  <name>\n" at *at. Returns false when it is not that. In bag.c. */
+/* Read "<64 hex>  <name>\n" at *at. Returns false when it is not that. */
 bool manifest_line(
     const struct packed_file *m, size_t *at, char digest[SHA256_HEX_LEN + 1], char *name, size_t name_size);
 /* Type of the statement, and that it is about this bundle. In statement.c, so are the next two. */
@@ -155,9 +158,7 @@ void same_context(const cJSON *a, const char *a_name, const cJSON *b, const char
 bool between_digest(
     const struct packed_file *f, const char *begin, const char *end, char ret_hex[SHA256_HEX_LEN + 1]);
 
-/* "sha256:<hex>" or plain hex -> hex; NULL when it is neither. In cross.c, so are the next two. */
-const char *digest_hex(const char *text);
-/* data/blobs/sha256-<hex>, or NULL. */
+/* data/blobs/sha256-<hex>, or NULL. In cross.c, so is the next. */
 const struct packed_file *find_blob(const struct verification *v, const char *hex);
 /* A digest that an event gives of a file, under the name member. Absent is wrong only in a complete record. */
 void file_digest_check(

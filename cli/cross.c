@@ -42,13 +42,6 @@ static bool same_member(const cJSON *a, const cJSON *b, const char *name)
     return cJSON_Compare(json_at(a, name), json_at(b, name), true);
 }
 
-const char *digest_hex(const char *text)
-{
-    if (text && strncmp(text, "sha256:", 7) == 0)
-        text += 7;
-    return text && sha256_hex_ok(text) ? text : NULL;
-}
-
 const struct packed_file *find_blob(const struct verification *v, const char *hex)
 {
     char name[96];
@@ -65,8 +58,8 @@ static bool stream_check(
     snprintf(sha_key, sizeof(sha_key), "%sSha256", stream);
     snprintf(bytes_key, sizeof(bytes_key), "%sBytes", stream);
     snprintf(blob_key, sizeof(blob_key), "%sBlob", stream);
-    const char *digest = digest_hex(json_str_at(entry, sha_key)),
-               *kept = digest_hex(json_str_at(entry, blob_key));
+    const char *digest = sha256_hex_in(json_str_at(entry, sha_key)),
+               *kept = sha256_hex_in(json_str_at(entry, blob_key));
     const cJSON *bytes = json_at(entry, bytes_key);
     if (!digest || !cJSON_IsNumber(bytes)) {
         check_fail(c, "command %zu: %s lacks size or digest", id, stream);
@@ -187,7 +180,7 @@ void step_commands(struct verification *v, struct check *c)
 
 static void artifact_check(const struct verification *v, const cJSON *a, size_t *kept, struct check *c)
 {
-    const char *path = json_str_at(a, "path"), *hex = digest_hex(json_str_at(a, "checksum"));
+    const char *path = json_str_at(a, "path"), *hex = sha256_hex_in(json_str_at(a, "checksum"));
     const cJSON *size = json_at(a, "sizeBytes");
     /* Only a file that was read has a checksum; what is listed without one must say null, not nothing. */
     bool unread = cJSON_IsNull(json_at(a, "checksum"));
@@ -246,7 +239,7 @@ void step_outputs(struct verification *v, struct check *c)
 void file_digest_check(
     const struct verification *v, const cJSON *event, const char *member, const char *file, struct check *c)
 {
-    const char *hex = digest_hex(json_str_at(event, member));
+    const char *hex = sha256_hex_in(json_str_at(event, member));
     const struct packed_file *f = packed_find(&v->zip, file);
     if (hex && strcmp(hex, f->sha256) == 0)
         return;

@@ -10,30 +10,28 @@
 /* A stream that breaks this often in a row without one new event is not coming back. */
 #define TRIES_MAX 8
 
-static int on_event(
-    void *ctx, const char *name, const char *id, const char *data, size_t len, struct arp_err *err)
+static int on_event(void *ctx, const char *name, const char *data, size_t len, struct arp_err *err)
 {
     struct follow *f = ctx;
     (void)name;
-    (void)id;
     return view_event(&f->view, data, len, err);
 }
 
 static int on_bytes(void *ctx, const char *bytes, size_t len, struct arp_err *err)
 {
     struct follow *f = ctx;
-    return sse_feed(&f->sse, bytes, len, err);
+    return sse_reader_feed(&f->sse, bytes, len, err);
 }
 
 void follow_init(struct follow *f, struct api *api, bool raw)
 {
     *f = (struct follow){.api = api, .view = {.out = stdout, .raw = raw}};
-    sse_init(&f->sse, on_event, f);
+    sse_reader_init(&f->sse, on_event, f);
 }
 
 void follow_done(struct follow *f)
 {
-    sse_done(&f->sse);
+    sse_reader_done(&f->sse);
 }
 
 /* Ask again from the last event seen until the run has ended. */
@@ -50,7 +48,7 @@ static int resume(struct follow *f, struct arp_err *err)
         if (tries > 0)
             nanosleep(&(struct timespec){.tv_sec = tries}, NULL);
         memcpy(last, f->sse.id, sizeof(last));
-        sse_reset(&f->sse);
+        sse_reader_reset(&f->sse);
         struct api_request rq = {.method = "GET",
             .path = path,
             .accept = "text/event-stream",

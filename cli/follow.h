@@ -5,8 +5,8 @@
 #define ARP_CLI_FOLLOW_H
 
 #include "cli/api.h"
-#include "cli/sse.h"
 #include "cli/view.h"
+#include "shared/sse.h"
 
 struct follow {
     struct api *api; /* borrowed */

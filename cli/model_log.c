@@ -8,9 +8,14 @@
 #include <string.h>
 
 #include "cli/checks.h"
-#include "shared/limits.h"
 #include "shared/model.h"
 #include "shared/model_canonical.h"
+#include "shared/model_request.h"
+
+/* What the parts of one request have in all: the bytes of the largest, each written anew as six (U+007F), with room. */
+#define REQUEST_BYTES_MAX (8ull * MODEL_REQUEST_MAX)
+/* What those of all requests that are put together have: minutes of work. A long run repeats a megabyte in each of some thousand calls. */
+#define WORK_BYTES_MAX (128ull * MODEL_REQUEST_MAX)
 
 void step_model_log_chain(struct verification *v, struct check *c)
 {
@@ -40,31 +45,21 @@ void step_engine_log(struct verification *v, struct check *c)
 struct model_walk {
     const struct verification *v;
     struct check *c;
-    bool may_lack; /* blobs are near the limit: some may not have been kept */
     size_t kept, unkept, rebuilt;
+    uint64_t bytes; /* of the parts that were put together */
 };
 
-/* Blobs that the recorder kept up to LIMIT_RUN_BLOBS; the last that did not fit was at most LIMIT_BLOB. */
-static bool near_limit(const struct verification *v)
-{
-    uint64_t sum = 0;
-    for (size_t i = 0; i < v->zip.count; i++)
-        if (strncmp(v->zip.files[i].name, "data/blobs/", 11) == 0)
-            sum += v->zip.files[i].size;
-    return sum + LIMIT_BLOB >= LIMIT_RUN_BLOBS;
-}
-
-/* A blob that the line says was kept. NULL when it is not there. */
+/* A blob that the line says was kept: parts are listed when all of them were, an answer when it was. NULL when it is not there. */
 static const struct packed_file *kept_blob(
     struct model_walk *w, size_t k, const cJSON *digest, const char *what)
 {
-    const char *hex = digest_hex(cJSON_GetStringValue(digest));
+    const char *hex = sha256_hex_in(cJSON_GetStringValue(digest));
     const struct packed_file *blob = hex ? find_blob(w->v, hex) : NULL;
     if (!hex)
         check_fail(w->c, "model call %zu: %s is no digest", k, what);
     else if (blob)
         w->kept++;
-    else if (w->v->complete && !w->may_lack)
+    else if (w->v->complete)
         check_fail(w->c, "model call %zu: the blob of %s is missing", k, what);
     else
         w->unkept++;
@@ -73,7 +68,7 @@ static const struct packed_file *kept_blob(
 
 /* The parts of one request; [0] is the document with null where the others stand. */
 struct parts {
-    const struct packed_file **v;
+    const struct packed_file *const *v;
     size_t n, next;
 };
 
@@ -116,8 +111,8 @@ static void request_check(struct model_walk *w, size_t k, const cJSON *line, str
 {
     const char *method = json_str_at(line, "method"), *path = json_str_at(line, "path"),
                *dialect = json_str_at(line, "dialect");
-    const char *full = digest_hex(json_str_at(line, "fullSha256")),
-               *shape = digest_hex(json_str_at(line, "shapeSha256"));
+    const char *full = sha256_hex_in(json_str_at(line, "fullSha256")),
+               *shape = sha256_hex_in(json_str_at(line, "shapeSha256"));
     char got_full[SHA256_HEX_LEN + 1] = "", got_shape[SHA256_HEX_LEN + 1] = "";
     struct model_route route;
     cleanup_cjson cJSON *doc = NULL;
@@ -132,27 +127,56 @@ static void request_check(struct model_walk *w, size_t k, const cJSON *line, str
         w->rebuilt++;
 }
 
-/* Parts and answer of a line whose policy is full. */
-static void blobs_check(struct model_walk *w, size_t k, const cJSON *line)
+/* May they be put together? A few lines can name one blob many thousand times, so this is asked before anything is parsed. */
+static bool is_bounded(struct model_walk *w, size_t k, const struct parts *p)
 {
-    const cJSON *list = json_at(line, "parts"), *answer = json_at(line, "respBlob"), *item;
-    size_t n = (size_t)cJSON_GetArraySize(list);
-    struct parts p = {.v = calloc(n + 1, sizeof(struct packed_file *))};
-    bool whole = p.v && cJSON_IsArray(list);
+    uint64_t bytes = 0;
+    size_t values = 0;
+    for (size_t i = 0; i < p->n; i++)
+        bytes += p->v[i]->size;
+    if (bytes > REQUEST_BYTES_MAX || w->bytes + bytes > WORK_BYTES_MAX) {
+        check_unable(w->c, "model call %zu: its parts are too much to be put together", k);
+        return false;
+    }
+    w->bytes += bytes;
+    for (size_t i = 0; i < p->n; i++)
+        values += model_json_values(p->v[i]->data, p->v[i]->size);
+    if (values > MODEL_VALUES_MAX)
+        check_fail(w->c, "model call %zu: its parts hold more values than a request can have", k);
+    return values <= MODEL_VALUES_MAX;
+}
+
+static void parts_check(struct model_walk *w, size_t k, const cJSON *line, const cJSON *list)
+{
+    const struct packed_file *blobs[MODEL_PARTS_MAX];
+    struct parts p = {.v = blobs};
+    const cJSON *item;
+    bool whole = true;
+    if (cJSON_GetArraySize(list) > MODEL_PARTS_MAX) {
+        check_fail(w->c, "model call %zu: it lists more parts than a request can have", k);
+        return;
+    }
     cJSON_ArrayForEach(item, list)
     {
         const struct packed_file *blob = kept_blob(w, k, item, "a part of the request");
         whole = whole && blob;
         if (whole)
-            p.v[p.n++] = blob;
+            blobs[p.n++] = blob;
     }
-    if (whole)
+    if (whole && is_bounded(w, k, &p))
         request_check(w, k, line, &p);
-    free(p.v);
+}
+
+/* Parts and answer of a line whose policy is full. */
+static void blobs_check(struct model_walk *w, size_t k, const cJSON *line)
+{
+    const cJSON *list = json_at(line, "parts"), *answer = json_at(line, "respBlob");
+    if (cJSON_IsArray(list))
+        parts_check(w, k, line, list);
     if (!answer || cJSON_IsNull(answer))
         return;
     const struct packed_file *blob = kept_blob(w, k, answer, "the answer");
-    const char *digest = digest_hex(json_str_at(line, "respSha256"));
+    const char *digest = sha256_hex_in(json_str_at(line, "respSha256"));
     const cJSON *bytes = json_at(line, "respBytes");
     if (blob && (!digest || strcmp(digest, blob->sha256) != 0 || !cJSON_IsNumber(bytes) ||
                     bytes->valuedouble != (double)blob->size))
@@ -185,7 +209,7 @@ static const char *line_defect(const cJSON *line)
             return counts[i];
     for (size_t i = 0; i < sizeof(digests) / sizeof(digests[0]); i++) {
         const cJSON *v = json_at(line, digests[i]);
-        if (v && !cJSON_IsNull(v) && !digest_hex(cJSON_GetStringValue(v)))
+        if (v && !cJSON_IsNull(v) && !sha256_hex_in(cJSON_GetStringValue(v)))
             return digests[i];
     }
     return cJSON_IsBool(json_at(line, "cut")) ? NULL : "cut";
@@ -193,7 +217,7 @@ static const char *line_defect(const cJSON *line)
 
 void step_model_log(struct verification *v, struct check *c)
 {
-    struct model_walk w = {.v = v, .c = c, .may_lack = near_limit(v)};
+    struct model_walk w = {.v = v, .c = c};
     if (!v->model_log.ok) {
         check_unable(c, "the chain of model_log.jsonl is not sound");
         return;

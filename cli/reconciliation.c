@@ -11,6 +11,8 @@
 
 /* Findings of one kind that are listed. */
 #define LISTED_MAX 500
+/* Programs outside the commands that are listed. */
+#define PROGRAMS_MAX 64
 
 static void number_check(
     const cJSON *doc, const char *path, uint64_t want, const char *where, struct check *c)
@@ -39,6 +41,24 @@ static void list_check(const cJSON *doc, const char *path, uint64_t count, struc
         check_fail(c, "reconciliation.json does not list %" PRIu64 " of %s", want, path);
 }
 
+/* Which programs they are is not counted again: where the list is not full, its numbers make up all execs. */
+static void outside_check(const cJSON *doc, uint64_t want, struct check *c)
+{
+    const cJSON *list = json_at(doc, "outside/programs"), *item;
+    double sum = 0;
+    number_check(doc, "outside/execs", want, "reconciliation.json", c);
+    cJSON_ArrayForEach(item, list)
+    {
+        const cJSON *execs = json_at(item, "execs");
+        sum += cJSON_IsNumber(execs) ? execs->valuedouble : 0;
+    }
+    if (!cJSON_IsArray(list) || sum > (double)want ||
+        (cJSON_GetArraySize(list) < PROGRAMS_MAX && sum != (double)want))
+        check_fail(c,
+            "reconciliation.json lists programs of %.0f execs outside, the files of the bundle give %" PRIu64,
+            sum, want);
+}
+
 /* What stands in the document against what was counted. */
 static void document_check(
     const struct verification *v, const cJSON *doc, const struct recount *r, struct check *c)
@@ -51,11 +71,17 @@ static void document_check(
     number_check(doc, "modelCalls/attempts", r->attempts, "reconciliation.json", c);
     number_check(doc, "modelCalls/refused", r->refused, "reconciliation.json", c);
     number_check(doc, "edits/calls", r->edit_calls, "reconciliation.json", c);
+    number_check(doc, "over", 0, "reconciliation.json", c); /* else there was no counting anew */
+    const cJSON *commands_ran = json_at(doc, "edits/commandsRan");
+    if (!cJSON_IsBool(commands_ran) || cJSON_IsTrue(commands_ran) != (n->ran > 0))
+        check_fail(c, "reconciliation.json does not tell whether commands ran");
+    outside_check(doc, r->outside, c);
     list_check(doc, "matched", n->matched, c);
     list_check(doc, "missing", n->missing, c);
     list_check(doc, "unattributed", n->unattributed, c);
     list_check(doc, "misreported", n->misreported, c);
     list_check(doc, "edits/unexplainedPaths", n->unexplained, c);
+    list_check(doc, "modelCalls/side", r->side_calls, c);
     list_check(doc, "modelCalls/differ", n->calls_differ, c);
     const struct packed_file *f = packed_find(&v->zip, "metadata.json");
     cleanup_cjson cJSON *metadata = NULL;

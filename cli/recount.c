@@ -75,7 +75,7 @@ static double number_at(const cJSON *obj, const char *name, double otherwise)
 
 static void copy_digest(const cJSON *obj, const char *name, char ret[SHA256_HEX_LEN + 1])
 {
-    const char *hex = digest_hex(json_str_at(obj, name));
+    const char *hex = sha256_hex_in(json_str_at(obj, name));
     ret[0] = '\0';
     if (hex)
         memcpy(ret, hex, SHA256_HEX_LEN + 1);
@@ -161,7 +161,8 @@ static void read_output(struct deed *d, const cJSON *line)
     if (!stream)
         return;
     const char *text = json_str_at(line, stream);
-    const char *want = digest_hex(json_str_at(line, *(stream + 3) == 'o' ? "stdoutSha256" : "stderrSha256"));
+    const char *want =
+        sha256_hex_in(json_str_at(line, *(stream + 3) == 'o' ? "stdoutSha256" : "stderrSha256"));
     size_t len = text ? strlen(text) : 0;
     char hex[SHA256_HEX_LEN + 1];
     sha256_hex_of(text ? text : "", len, hex);
@@ -248,7 +249,7 @@ static void read_process(struct count *k, size_t n, const cJSON *line)
     double pid = number_at(line, "pid", -1);
     int64_t us;
     k->life_at[n] = NOBODY;
-    if (pid < 0 || !ts || clock_parse_iso(ts, &us, NULL) != 0)
+    if (!type || pid < 0 || !ts || clock_parse_iso(ts, &us, NULL) != 0)
         return;
     if (text_is(type, "exit")) {
         double exec = number_at(line, "execSeq", -1);
@@ -261,8 +262,10 @@ static void read_process(struct count *k, size_t n, const cJSON *line)
         return;
     }
     size_t at = find_life(k, pid);
-    k->life_at[n] =
-        at == NOBODY || k->lives[at].ended ? begin_life(k, pid, number_at(line, "ppid", -1), us) : at;
+    if (at == NOBODY || k->lives[at].ended)
+        at = begin_life(k, pid, number_at(line, "ppid", -1), us);
+    k->life_at[n] = at;
+    k->out.outside += k->lives[at].in == NOBODY;
 }
 
 /* The shim's word against the kernel's; true: they contradict. */
@@ -350,7 +353,7 @@ static void count_changes(struct count *k)
 struct exchange {
     double call, attempt;
     size_t line;
-    bool seen;
+    bool side, seen;
 };
 
 static int by_call(const void *a, const void *b)
@@ -361,10 +364,12 @@ static int by_call(const void *a, const void *b)
     return x->attempt < y->attempt ? -1 : x->attempt > y->attempt;
 }
 
-static bool same_digest(const cJSON *a, const cJSON *b, const char *name)
+/* True when either is not known. A text that is no digest is none of the line's. */
+static bool same_digest(const cJSON *event, const cJSON *line, const char *name)
 {
-    const char *x = digest_hex(json_str_at(a, name)), *y = digest_hex(json_str_at(b, name));
-    return !y || !x || strcmp(x, y) == 0;
+    const char *text = json_str_at(event, name);
+    const char *told = sha256_hex_in(text), *want = sha256_hex_in(json_str_at(line, name));
+    return !text || !want || (told && strcmp(told, want) == 0);
 }
 
 /* One difference at most is counted for an event. */
@@ -377,7 +382,7 @@ static bool differs(const cJSON *event, const cJSON *line)
         return false;
     if (number_at(event, "status", -1) != number_at(line, "status", 0))
         return true;
-    if (!digest_hex(json_str_at(line, "respSha256")) || got < sent)
+    if (!sha256_hex_in(json_str_at(line, "respSha256")) || got < sent)
         return false;
     return got != sent || !same_digest(event, line, "respSha256");
 }
@@ -413,6 +418,8 @@ static void compare_calls(struct count *k, struct exchange *all)
     for (size_t i = 0; i < v->model_line_count; i++)
         if (i + 1 == v->model_line_count || all[i + 1].call != all[i].call)
             all[n++] = all[i];
+    for (size_t i = 0; i < n; i++)
+        k->out.side_calls += all[i].side;
     k->out.counts.model_calls = n;
     for (size_t i = 0; i < v->model_event_count; i++)
         compare_event(k, all, n, &v->model_events[i]);
@@ -428,8 +435,10 @@ static void count_all(struct count *k, struct exchange *calls)
     for (size_t i = 0; i < v->model_line_count && !k->trouble; i++) {
         cleanup_cjson cJSON *line = line_parse(&v->model_lines[i]);
         read_model_line(k, line);
-        calls[i] = (struct exchange){
-            .call = number_at(line, "call", 0), .attempt = number_at(line, "attempt", 0), .line = i};
+        calls[i] = (struct exchange){.call = number_at(line, "call", 0),
+            .attempt = number_at(line, "attempt", 0),
+            .line = i,
+            .side = text_is(json_str_at(line, "lane"), "side")};
     }
     read_commands(k);
     for (size_t i = 0; i < v->process_line_count && !k->trouble; i++) {

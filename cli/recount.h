@@ -13,7 +13,8 @@
 
 struct recount {
     struct verify_reconciliation counts;
-    uint64_t attempts, refused, edit_calls;
+    uint64_t attempts, refused, edit_calls, side_calls;
+    uint64_t outside; /* execs outside every command */
 };
 
 /* All chains of the bundle were walked and are sound. False: too much to count, or memory is too short; ret_reason says so (static). */

@@ -124,14 +124,13 @@ static void flags_read(struct verification *v, struct check *c)
 /* Which files there are follows from the engine: without this, a run's three files more could be left out as a whole. */
 static void engine_check(const struct verification *v, struct check *c)
 {
-    static const char *const names[] = {"engine.jsonl", "model_log.jsonl", "reconciliation.json"};
     const char *engine = json_str_at(v->statement, "predicate/buildDefinition/externalParameters/engine");
     bool wanted = engine && strcmp(engine, "shell") != 0;
     if (wanted != v->engine)
         check_fail(c, "the statement is of a run of engine %.40s, the bundle has %s files of an engine's run",
             engine ? engine : "shell", v->engine ? "the" : "no");
     if (v->engine)
-        statement_byproducts(v, names, sizeof(names) / sizeof(names[0]), c);
+        statement_byproducts(v, bag_engine_files, BAG_ENGINE_FILES, c);
 }
 
 void step_statement(struct verification *v, struct check *c)

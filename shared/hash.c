@@ -115,6 +115,13 @@ bool sha256_hex_ok(const char *s)
     return strlen(s) == SHA256_HEX_LEN && strspn(s, "0123456789abcdef") == SHA256_HEX_LEN;
 }
 
+const char *sha256_hex_in(const char *text)
+{
+    if (text && strncmp(text, "sha256:", 7) == 0)
+        text += 7;
+    return text && sha256_hex_ok(text) ? text : NULL;
+}
+
 void hex_encode(const void *data, size_t len, char *ret)
 {
     static const char digits[] = "0123456789abcdef";

@@ -33,6 +33,8 @@ void hmac_sha256_hex(
 
 /* True when s is exactly 64 lower-case hex digits. */
 bool sha256_hex_ok(const char *s);
+/* The digits of "sha256:<hex>" or of plain hex; NULL when text is neither, or NULL. */
+const char *sha256_hex_in(const char *text);
 /* ret needs 2*len+1 bytes. */
 void hex_encode(const void *data, size_t len, char *ret);
 /* Of a hex digit of either case, or -1. */

@@ -234,8 +234,8 @@ static size_t escape_len(const char *p, size_t len, bool *ret_bad)
     return 6;
 }
 
-/* About: each value but the first stands behind a comma or an opening bracket. */
-static bool has_too_many_values(const char *bytes, size_t len)
+/* Each value but the first stands behind a comma or an opening bracket. */
+size_t model_json_values(const char *bytes, size_t len)
 {
     size_t n = 0;
     bool in_string = false;
@@ -248,12 +248,12 @@ static bool has_too_many_values(const char *bytes, size_t len)
         else
             n += c == ',' || c == '[' || c == '{';
     }
-    return n > MODEL_VALUES_MAX;
+    return n;
 }
 
 int model_json(const char *bytes, size_t len, cJSON **ret, struct arp_err *err)
 {
-    if (has_too_many_values(bytes, len))
+    if (model_json_values(bytes, len) > MODEL_VALUES_MAX)
         return arp_fail(err, ARP_E_TOO_LARGE, 0, "more than %d JSON values", MODEL_VALUES_MAX);
     if (!memmem(bytes, len, "\\u", 2))
         return json_parse(bytes, len, ret, err);

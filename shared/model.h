@@ -76,6 +76,8 @@ void model_usage_put(struct json *j, const struct model_usage *u);
 /* JSON values of one document: a history of some thousand items has about 100000. Each takes 64 bytes and more when it is parsed, whatever it takes
  * in the text, so that 32 MiB of "[],[],…" would be a gigabyte. */
 #define MODEL_VALUES_MAX 500000
+/* About how many a text has, whatever white space stands in it; those of a document are those of its parts together. */
+size_t model_json_values(const char *bytes, size_t len);
 /* json_parse for what a provider or a CLI wrote: the escapes of U+0000 and of halves of a character, which programs do send when they quote a
  * command's output and which json_parse refuses, are read as U+FFFD. Errors: as json_parse, ARP_E_TOO_LARGE (MODEL_VALUES_MAX),
  * ARP_E_NOMEM. */

@@ -21,16 +21,33 @@ void sse_reader_done(struct sse_reader *r)
     buf_done(&r->data);
 }
 
+void sse_reader_reset(struct sse_reader *r)
+{
+    buf_reset(&r->line);
+    buf_reset(&r->data);
+    r->name[0] = '\0';
+    memcpy(r->next_id, r->id, sizeof(r->next_id));
+    r->after_cr = r->has_data = r->begun = false;
+}
+
 /* An empty line ends an event; one without data is none. */
 static int dispatch(struct sse_reader *r, struct arp_err *err)
 {
     int rc = 0;
+    memcpy(r->id, r->next_id, sizeof(r->id));
     if (r->has_data)
         rc = r->on_event(r->ctx, r->name, buf_str(&r->data), r->data.len, err);
     buf_reset(&r->data);
     r->name[0] = '\0';
     r->has_data = false;
     return rc;
+}
+
+static void take_word(char *ret, size_t size, const char *value, size_t len)
+{
+    size_t n = len < size - 1 ? len : size - 1;
+    memcpy(ret, value, n);
+    ret[n] = '\0';
 }
 
 static int take_field(struct sse_reader *r, const char *name, size_t name_len, const char *value, size_t len,
@@ -43,11 +60,10 @@ static int take_field(struct sse_reader *r, const char *name, size_t name_len, c
         buf_append(&r->data, value, len);
         return buf_error(&r->data, err);
     }
-    if (name_len == 5 && memcmp(name, "event", 5) == 0) {
-        size_t n = len < sizeof(r->name) - 1 ? len : sizeof(r->name) - 1;
-        memcpy(r->name, value, n);
-        r->name[n] = '\0';
-    }
+    if (name_len == 5 && memcmp(name, "event", 5) == 0)
+        take_word(r->name, sizeof(r->name), value, len);
+    else if (name_len == 2 && memcmp(name, "id", 2) == 0)
+        take_word(r->next_id, sizeof(r->next_id), value, len);
     return 0;
 }
 

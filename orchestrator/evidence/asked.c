@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "orchestrator/evidence/lines.h"
 #include "shared/json.h"
 #include "shared/model_tools.h"
 
@@ -17,18 +16,18 @@
 struct reader {
     struct asked *out;
     size_t ask_cap, call_cap;
+    unsigned char
+        seed[16]; /* of the hash: ids are a provider's, who must not be able to choose those of one list */
     size_t heads[HEADS]; /* the latest ask whose id has that hash */
 };
 
-/* Hex of "sha256:<hex>" or of plain hex; "" when it is neither. */
+/* "" when there is none. */
 static void take_digest(const cJSON *obj, const char *name, char ret[SHA256_HEX_LEN + 1])
 {
-    const char *text = json_get_str(obj, name);
-    if (text && strncmp(text, "sha256:", 7) == 0)
-        text += 7;
+    const char *hex = sha256_hex_in(json_get_str(obj, name));
     ret[0] = '\0';
-    if (text && sha256_hex_ok(text))
-        memcpy(ret, text, SHA256_HEX_LEN + 1);
+    if (hex)
+        memcpy(ret, hex, SHA256_HEX_LEN + 1);
 }
 
 static void take_id(const cJSON *obj, char ret[ASKED_ID_MAX + 1])
@@ -44,12 +43,14 @@ static void take_id(const cJSON *obj, char ret[ASKED_ID_MAX + 1])
     snprintf(ret, ASKED_ID_MAX + 1, "sha256:%s", hex);
 }
 
-static size_t hash_of(const char *id)
+static size_t hash_of(const struct reader *r, const char *id)
 {
-    uint32_t h = 2166136261u; /* FNV-1a */
-    for (; *id; id++)
-        h = (h ^ (unsigned char)*id) * 16777619u;
-    return h % HEADS;
+    unsigned char text[sizeof(r->seed) + ASKED_ID_MAX], digest[SHA256_BYTES];
+    size_t len = strlen(id);
+    memcpy(text, r->seed, sizeof(r->seed));
+    memcpy(text + sizeof(r->seed), id, len);
+    sha256_of(text, sizeof(r->seed) + len, digest);
+    return (digest[0] | (size_t)digest[1] << 8) % HEADS;
 }
 
 /* One more element of a growing array; false: no memory. */
@@ -74,7 +75,7 @@ static void take_results(struct reader *r, const cJSON *line)
     {
         char id[ASKED_ID_MAX + 1];
         take_id(item, id);
-        size_t at = r->heads[hash_of(id)];
+        size_t at = r->heads[hash_of(r, id)];
         while (at != NONE && strcmp(r->out->asks[at].id, id) != 0)
             at = r->out->asks[at].next;
         if (at == NONE || r->out->asks[at].told)
@@ -108,7 +109,7 @@ static int take_calls(struct reader *r, const cJSON *line, struct arp_err *err)
         if (!grow((void **)&a->asks, a->ask_count, &r->ask_cap, sizeof(*a->asks)))
             return arp_fail(err, ARP_E_NOMEM, 0, "tool calls");
         take_id(item, ask.id);
-        size_t *head = &r->heads[hash_of(ask.id)];
+        size_t *head = &r->heads[hash_of(r, ask.id)];
         ask.next = *head;
         *head = a->ask_count;
         a->asks[a->ask_count++] = ask;
@@ -126,10 +127,6 @@ static int take_exchange(struct reader *r, const cJSON *line, struct arp_err *er
         .cut = json_get_bool(line, "cut", false),
         .status = json_get_int(line, "status", 0),
         .response_bytes = json_get_int(line, "respBytes", 0)};
-    if (a->call_count == ASKED_CALLS_MAX) {
-        a->over++;
-        return 0;
-    }
     if (!grow((void **)&a->calls, a->call_count, &r->call_cap, sizeof(*a->calls)))
         return arp_fail(err, ARP_E_NOMEM, 0, "model calls");
     take_digest(line, "reqSha256", x.request);
@@ -172,10 +169,10 @@ static void settle_calls(struct asked *a)
     a->call_count = n;
 }
 
-int asked_read(const char *model_log, size_t len, struct asked *ret, struct arp_err *err)
+int asked_read(struct log_text model_log, struct asked *ret, struct arp_err *err)
 {
     struct reader *r = malloc(sizeof(*r));
-    const char *p = model_log, *line;
+    const char *line;
     size_t n;
     bool ended;
     int rc = 0;
@@ -183,9 +180,10 @@ int asked_read(const char *model_log, size_t len, struct asked *ret, struct arp_
     if (!r)
         return arp_fail(err, ARP_E_NOMEM, 0, "model log");
     *r = (struct reader){.out = ret};
+    random_bytes(r->seed, sizeof(r->seed));
     for (size_t i = 0; i < HEADS; i++)
         r->heads[i] = NONE;
-    while (rc == 0 && (line = lines_next(&p, model_log + len, &n, &ended)) != NULL) {
+    while (rc == 0 && (line = lines_next(&model_log, &n, &ended)) != NULL) {
         cleanup_cjson cJSON *obj = NULL;
         if (json_parse_line(line, n, &obj, NULL) == 0)
             rc = take_line(r, obj, err);

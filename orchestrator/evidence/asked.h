@@ -9,12 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "orchestrator/evidence/lines.h"
 #include "shared/err.h"
 #include "shared/hash.h"
 
-/* Shell commands asked for, and calls, of one run; more are counted only. */
-#define ASKED_MAX       16384
-#define ASKED_CALLS_MAX 65536
+/* Shell commands asked for in one run; more are counted only. Calls have the gateway's maximum. */
+#define ASKED_MAX 16384
 /* A longer id is replaced by its digest. */
 #define ASKED_ID_MAX 128
 
@@ -47,11 +47,11 @@ struct asked {
     size_t call_count;
     uint64_t attempts, refused; /* lines; those the gateway refused */
     uint64_t edits;             /* tool calls that edit files */
-    uint64_t over; /* asks and attempts past the maxima, lines whose lists were too long to be kept */
+    uint64_t over;              /* asks past the maximum, lines whose lists were too long to be kept */
 };
 
 /* *ret: asked_done. Lines that are not what they should be are passed over. Errors: ARP_E_NOMEM. */
-int asked_read(const char *model_log, size_t len, struct asked *ret, struct arp_err *err);
+int asked_read(struct log_text model_log, struct asked *ret, struct arp_err *err);
 void asked_done(struct asked *a);
 /* NULL: there is none of that number. */
 struct exchange *asked_find_call(const struct asked *a, uint64_t call);

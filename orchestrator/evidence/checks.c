@@ -4,8 +4,6 @@
 #include <string.h>
 
 #include "orchestrator/evidence/lines.h"
-#include "shared/chain.h"
-#include "shared/event.h"
 #include "shared/fd.h"
 #include "shared/json.h"
 
@@ -36,23 +34,18 @@ static void note_finished(struct check_heads *h, const cJSON *obj)
 
 void check_heads_read(const char *events, size_t len, struct check_heads *ret)
 {
-    static const char type[] = "\"RunCommand";
-    const char *p = events;
-    size_t n;
-    bool ended;
-    const char *line;
-    bool closed = ret->closed;
+    struct log_text rest = {events, len};
+    enum event_type type;
+    cJSON *obj;
     memset(ret, 0, sizeof(*ret));
-    ret->closed = closed;
-    while (ret->n < LIMIT_COMMAND_LINES && (line = lines_next(&p, events + len, &n, &ended)) != NULL) {
-        cleanup_cjson cJSON *obj = NULL;
-        if (!memmem(line, n, type, sizeof(type) - 1) || json_parse_line(line, n, &obj, NULL) != 0)
-            continue;
-        const char *is = json_get_str(obj, "type");
-        if (is && strcmp(is, "RunCommandStarted") == 0)
+    while (ret->n < LIMIT_COMMAND_LINES &&
+           lines_next_event(&rest, LINES_OF(EVENT_RUN_COMMAND_STARTED) | LINES_OF(EVENT_RUN_COMMAND_FINISHED),
+               &type, &obj)) {
+        if (type == EVENT_RUN_COMMAND_STARTED)
             note_started(ret, obj);
-        else if (is && strcmp(is, "RunCommandFinished") == 0)
+        else
             note_finished(ret, obj);
+        cJSON_Delete(obj);
     }
 }
 
@@ -97,10 +90,10 @@ static int check_log_line(const char *line, size_t len, struct chain *chain, str
 }
 
 int check_command_log(const char *run_id, const char *bytes, size_t len, const struct check_heads *heads,
-    uint64_t *ret_lines, struct arp_err *err)
+    struct chain *ret_end, struct arp_err *err)
 {
     struct chain chain;
-    const char *p = bytes;
+    struct log_text rest = {bytes, len};
     const char *line;
     size_t n;
     size_t count = 0;
@@ -108,7 +101,7 @@ int check_command_log(const char *run_id, const char *bytes, size_t len, const s
     if (heads->defect)
         return arp_fail(err, ARP_E_CORRUPT, 0, "the streamed events: %s", heads->defect);
     chain_init(&chain, run_id, "command_log.jsonl");
-    while ((line = lines_next(&p, bytes + len, &n, &ended)) != NULL) {
+    while ((line = lines_next(&rest, &n, &ended)) != NULL) {
         if (!ended)
             return arp_fail(err, ARP_E_CORRUPT, 0, "the last line is not finished");
         if (count == LIMIT_COMMAND_LINES)
@@ -125,7 +118,7 @@ int check_command_log(const char *run_id, const char *bytes, size_t len, const s
     if (count < heads->n || (heads->closed && (count > heads->n || heads->n != heads->started)))
         return arp_fail(err, ARP_E_CORRUPT, 0,
             "%zu lines, but %zu commands were streamed, of which %zu ended", count, heads->started, heads->n);
-    *ret_lines = count;
+    *ret_end = chain;
     return 0;
 }
 
@@ -282,41 +275,35 @@ static int check_process_line(struct process_walk *w, const char *line, size_t l
     return chain_accept(&w->chain, line, len, obj, err);
 }
 
-/* The processHead of the next RunProcess event from *p on, "" when that says none. False at the end. */
-static bool next_process_head(const char **p, const char *end, char ret[SHA256_HEX_LEN + 1])
+/* The processHead of the next RunProcess event, "" when that says none. False at the end. */
+static bool next_process_head(struct log_text *events, char ret[SHA256_HEX_LEN + 1])
 {
-    const char *line;
-    size_t n;
-    bool ended;
-    while ((line = lines_next(p, end, &n, &ended)) != NULL) {
-        cleanup_cjson cJSON *obj = NULL;
-        uint64_t seq;
-        enum event_type type;
-        if (!event_peek(line, n, &seq, &type) || type != EVENT_RUN_PROCESS)
-            continue;
-        const char *head =
-            json_parse_line(line, n, &obj, NULL) == 0 ? json_get_str(obj, "processHead") : NULL;
-        ret[0] = '\0';
-        if (head && sha256_hex_ok(head))
-            memcpy(ret, head, SHA256_HEX_LEN + 1);
-        return true;
-    }
-    return false;
+    enum event_type type;
+    cJSON *obj;
+    if (!lines_next_event(events, LINES_OF(EVENT_RUN_PROCESS), &type, &obj))
+        return false;
+    const char *head = json_get_str(obj, "processHead");
+    ret[0] = '\0';
+    if (head && sha256_hex_ok(head))
+        memcpy(ret, head, SHA256_HEX_LEN + 1);
+    cJSON_Delete(obj);
+    return true;
 }
 
 int check_processes(const char *run_id, const char *bytes, size_t len, const struct check_streamed *streamed,
-    uint64_t *ret_lines, struct arp_err *err)
+    struct chain *ret_end, struct arp_err *err)
 {
     cleanup_free struct seen_exec *seen = calloc(LIMIT_PROCESS_RECORDS, sizeof(*seen));
     struct process_walk w = {.seen = seen, .engine = streamed->engine};
-    const char *p = bytes, *at = streamed->events, *line;
+    struct log_text rest = {bytes, len}, events = {streamed->events, streamed->len};
+    const char *line;
     char head[SHA256_HEX_LEN + 1];
     size_t n;
     bool ended = true, more = true;
     if (!seen)
         return arp_fail(err, ARP_E_NOMEM, 0, "process log");
     chain_init(&w.chain, run_id, "processes.jsonl");
-    while ((line = lines_next(&p, bytes + len, &n, &ended)) != NULL) {
+    while ((line = lines_next(&rest, &n, &ended)) != NULL) {
         unsigned long long k = w.chain.next_seq;
         if (!ended)
             return arp_fail(err, ARP_E_CORRUPT, 0, "the last line is not finished");
@@ -327,15 +314,15 @@ int check_processes(const char *run_id, const char *bytes, size_t len, const str
             arp_wrap(err, "line %llu", k);
             return rc;
         }
-        more = more && next_process_head(&at, streamed->events + streamed->len, head);
+        more = more && next_process_head(&events, head);
         if (more ? strcmp(head, w.chain.prev) != 0 : streamed->closed)
             return arp_fail(err, ARP_E_CORRUPT, 0, "line %llu is not %s", k,
                 more ? "the one whose hash was streamed" : "among the processes that were streamed");
     }
-    if (more && next_process_head(&at, streamed->events + streamed->len, head))
+    if (more && next_process_head(&events, head))
         return arp_fail(err, ARP_E_CORRUPT, 0, "%llu lines, but more processes were streamed",
             (unsigned long long)w.chain.next_seq);
-    *ret_lines = w.chain.next_seq;
+    *ret_end = w.chain;
     return 0;
 }
 

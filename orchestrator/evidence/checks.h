@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shared/chain.h"
 #include "shared/err.h"
 #include "shared/hash.h"
 #include "shared/limits.h"
@@ -26,13 +27,13 @@ struct check_heads {
     const char *defect;              /* what is wrong with the ids, static; NULL: nothing */
 };
 /* Read them out of events.jsonl (RunCommandStarted and RunCommandFinished). Lines that say nothing of it are skipped; more than
- * LIMIT_COMMAND_LINES are not kept. closed is left alone. */
+ * LIMIT_COMMAND_LINES are not kept. closed is for the caller to set. */
 void check_heads_read(const char *events, size_t len, struct check_heads *ret);
 
 /* Chain, form and count of command_log.jsonl, each line against heads, the ids that the events give: each once, from 0. A run that broke off may have logged more
- * commands than it could stream: those lines are chained to what was streamed, and nothing vouches for them beyond that. *ret_lines: its lines. Errors: ARP_E_CORRUPT, ARP_E_JSON, ARP_E_UTF8, ARP_E_TOO_LARGE. */
+ * commands than it could stream: those lines are chained to what was streamed, and nothing vouches for them beyond that. *ret_end: behind its last line. Errors: ARP_E_CORRUPT, ARP_E_JSON, ARP_E_UTF8, ARP_E_TOO_LARGE. */
 int check_command_log(const char *run_id, const char *bytes, size_t len, const struct check_heads *heads,
-    uint64_t *ret_lines, struct arp_err *err);
+    struct chain *ret_end, struct arp_err *err);
 
 /* What the accepted events say about processes.jsonl, which is read out of them line by line: a run may have many thousand. Borrowed. */
 struct check_streamed {
@@ -42,10 +43,10 @@ struct check_streamed {
     bool closed;
 };
 /* Chain, members and count of processes.jsonl, their commands, what its exit lines refer to, and line k against the k-th RunProcess event. A run that broke
- * off may have recorded more than it could stream, as with commands. *ret_lines: its lines.
+ * off may have recorded more than it could stream, as with commands. *ret_end: behind its last line.
  * Errors: ARP_E_CORRUPT, ARP_E_JSON, ARP_E_UTF8, ARP_E_TOO_LARGE (a line, or more than LIMIT_PROCESS_RECORDS), ARP_E_NOMEM. */
 int check_processes(const char *run_id, const char *bytes, size_t len, const struct check_streamed *streamed,
-    uint64_t *ret_lines, struct arp_err *err);
+    struct chain *ret_end, struct arp_err *err);
 
 struct check_diff_stats {
     bool known;

@@ -151,9 +151,8 @@ static int quarantine(struct collector *c, const struct incoming *in, struct arp
 static int check_digest(const struct incoming *in, const struct agent_evidence_file *entry,
     const char *streamed, struct arp_err *err)
 {
-    if (streamed && strncmp(streamed, "sha256:", 7) == 0)
-        streamed += 7;
-    if (streamed && strcmp(streamed, in->sha256) != 0)
+    const char *hex = sha256_hex_in(streamed);
+    if (streamed && (!hex || strcmp(hex, in->sha256) != 0))
         return arp_fail(err, ARP_E_CORRUPT, 0, "not the bytes whose digest was streamed");
     if (strcmp(entry->sha256, in->sha256) != 0)
         return arp_fail(err, ARP_E_CORRUPT, 0, "not the bytes whose digest was listed");
@@ -164,7 +163,7 @@ static int check_digest(const struct incoming *in, const struct agent_evidence_f
 
 static int check_log_file(struct collector *c, const struct incoming *in, struct arp_err *err)
 {
-    return check_command_log(c->run_id, bytes_of(in), in->size, &c->heads, &c->facts->commands, err);
+    return check_command_log(c->run_id, bytes_of(in), in->size, &c->heads, &c->facts->command_log, err);
 }
 
 static int check_processes_file(struct collector *c, const struct incoming *in, struct arp_err *err)
@@ -317,7 +316,7 @@ static int take_model_log(struct collector *c, struct arp_err *err)
     int rc = model_files_take(c->expect->model_root, c->run_id, c->staging, &f, err);
     if (rc)
         return rc;
-    c->facts->model_calls = f.lines;
+    c->facts->model_log = f.end;
     c->facts->has_model_log = f.found && !f.torn && f.bad_line == UINT64_MAX && f.bad_blobs == 0;
     if (!f.found)
         problem(c->facts, "model_log.jsonl: the run had no ledger");
@@ -398,6 +397,9 @@ static int collect(struct collector *c, const char *staging_root, struct arp_err
     if (rc != 0)
         return rc;
     c->staging = staging;
+    chain_init(&c->facts->command_log, c->run_id, "command_log.jsonl");
+    chain_init(&c->facts->processes, c->run_id, "processes.jsonl");
+    chain_init(&c->facts->model_log, c->run_id, "model_log.jsonl");
     c->deadline_ns = clock_mono_ns() + COLLECT_LIMIT_NS;
     check_heads_read(c->expect->events, c->expect->events_len, &c->heads);
     c->heads.closed = c->expect->command_log_sha256 != NULL;

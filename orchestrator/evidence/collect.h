@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "orchestrator/runtime/agent_client.h"
+#include "shared/chain.h"
 #include "shared/err.h"
 
 /* What the orchestrator knows from the lines it accepted. All borrowed. Digests: hex with or without "sha256:"; NULL when the stream
@@ -45,10 +46,9 @@ struct evidence_facts {
     bool has_model_log;        /* our own ledger was there and whole */
     bool volume_match;         /* the volume's events.jsonl is byte-identical to expect->events */
     bool complete;             /* all of the above, every expected digest known, no problem */
-    uint64_t commands;         /* lines of command_log.jsonl */
-    uint64_t processes;        /* lines of processes.jsonl */
-    uint64_t model_calls;      /* lines of model_log.jsonl: attempts */
-    bool has_diff_stats;       /* outputs.json held a diffSummary: the three numbers below */
+    /* Behind the last line of each log as it is staged; of an empty one at its start. */
+    struct chain command_log, processes, model_log;
+    bool has_diff_stats; /* outputs.json held a diffSummary: the three numbers below */
     int64_t files_changed;
     int64_t insertions;
     int64_t deletions;

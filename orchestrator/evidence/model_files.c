@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "shared/chain.h"
 #include "shared/fd.h"
 #include "shared/limits.h"
 #include "shared/uuid.h"
@@ -35,9 +34,7 @@ static bool line_ok(struct chain *chain, const char *run_id, const char *line, s
 /* How many bytes of the log are whole lines that follow one another. */
 static size_t good_prefix(const char *run_id, const char *log, size_t len, struct model_files *f)
 {
-    struct chain chain;
     size_t at = 0;
-    chain_init(&chain, run_id, LOG_NAME);
     while (at < len) {
         const char *lf = memchr(log + at, '\n', len - at);
         if (!lf) {
@@ -45,11 +42,10 @@ static size_t good_prefix(const char *run_id, const char *log, size_t len, struc
             break;
         }
         size_t end = (size_t)(lf - log);
-        if (!line_ok(&chain, run_id, log + at, end - at)) {
-            f->bad_line = f->lines;
+        if (!line_ok(&f->end, run_id, log + at, end - at)) {
+            f->bad_line = f->end.next_seq;
             break;
         }
-        f->lines++;
         at = end + 1;
     }
     return at;
@@ -109,16 +105,11 @@ static int take_blobs(int dir_fd, struct staging *s, struct model_files *f, stru
         return arp_fail(err, ARP_E_NOMEM, 0, "blobs of a ledger");
     }
     int rc = 0;
-    uint64_t n = 0;
     for (const struct dirent *e; rc == 0 && (e = readdir(dir)) != NULL;) {
         /* Another name is a blob that a crash left unfinished. */
-        if (strncmp(e->d_name, BLOB_PREFIX, strlen(BLOB_PREFIX)) != 0 ||
-            !sha256_hex_ok(e->d_name + strlen(BLOB_PREFIX)))
-            continue;
-        if (n++ < MODEL_BLOBS_MAX)
+        if (strncmp(e->d_name, BLOB_PREFIX, strlen(BLOB_PREFIX)) == 0 &&
+            sha256_hex_ok(e->d_name + strlen(BLOB_PREFIX)))
             rc = take_blob(fd, e->d_name, s, f, err);
-        else
-            f->bad_blobs++;
     }
     closedir(dir);
     return rc;
@@ -128,9 +119,10 @@ int model_files_take(
     const char *root, const char *run_id, struct staging *s, struct model_files *ret, struct arp_err *err)
 {
     struct model_files f = {.bad_line = UINT64_MAX};
-    *ret = f;
     if (!uuid_ok(run_id))
         return arp_fail(err, ARP_E_INVALID, 0, "run id is not a UUID");
+    chain_init(&f.end, run_id, LOG_NAME);
+    *ret = f;
     cleanup_fd int root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root_fd < 0)
         return errno == ENOENT ? 0 : arp_fail(err, ARP_E_IO, errno, "open '%s'", root);

@@ -11,17 +11,15 @@
 #include <stdint.h>
 
 #include "orchestrator/evidence/staging.h"
+#include "shared/chain.h"
 #include "shared/err.h"
-
-/* Blobs of model calls in one bundle, which has room for 60000 in all. */
-#define MODEL_BLOBS_MAX 40000
 
 struct model_files {
     bool found;         /* the run had a ledger */
     bool torn;          /* its last line was cut and is left out */
-    uint64_t lines;     /* taken */
+    struct chain end;   /* behind the last line taken */
     uint64_t bad_line;  /* the first that broke the chain, with all after it left out; UINT64_MAX: none */
-    uint64_t bad_blobs; /* left out: not the bytes their name says, or too many */
+    uint64_t bad_blobs; /* left out: not the bytes their name says */
 };
 
 /* Put model_log.jsonl and the blobs into a staging directory; no file at all when there was no ledger. root: of all ledgers.

@@ -8,9 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "orchestrator/evidence/lines.h"
 #include "shared/clock.h"
-#include "shared/event.h"
 #include "shared/fd.h"
 #include "shared/json.h"
 #include "shared/limits.h"
@@ -30,23 +28,17 @@ struct told_ids {
     bool dropped;
 };
 
-static void read_ids(const struct ran_input *in, struct told_ids *ret)
+static void read_ids(struct log_text events, struct told_ids *ret)
 {
-    const char *p = in->events, *line;
-    size_t n;
-    bool ended;
-    uint64_t seq;
     enum event_type type;
-    while ((line = lines_next(&p, in->events + in->events_len, &n, &ended)) != NULL) {
-        cleanup_cjson cJSON *obj = NULL;
-        if (!event_peek(line, n, &seq, &type) ||
-            (type != EVENT_RUN_COMMAND_FINISHED && type != EVENT_RUN_COMPLETED) ||
-            json_parse_line(line, n, &obj, NULL) != 0)
-            continue;
+    cJSON *obj;
+    while (lines_next_event(
+        &events, LINES_OF(EVENT_RUN_COMMAND_FINISHED) | LINES_OF(EVENT_RUN_COMPLETED), &type, &obj)) {
         if (type == EVENT_RUN_COMPLETED)
             ret->dropped = json_get_int(obj, "recordsDropped", 0) > 0;
         else if (ret->n < LIMIT_COMMAND_LINES)
             ret->id[ret->n++] = json_get_int(obj, "commandId", -1);
+        cJSON_Delete(obj);
     }
 }
 
@@ -60,12 +52,12 @@ static void take_output(const cJSON *line, struct ran_command *c)
     if (!is_out && !(out_bytes == 0 && err_bytes > 0))
         return;
     const char *text = json_get_str(line, is_out ? "stdout" : "stderr");
-    const char *digest = json_get_str(line, is_out ? "stdoutSha256" : "stderrSha256");
+    const char *digest = sha256_hex_in(json_get_str(line, is_out ? "stdoutSha256" : "stderrSha256"));
     char hex[SHA256_HEX_LEN + 1];
     size_t len = text ? strlen(text) : 0;
     sha256_hex_of(text ? text : "", len, hex);
     /* Bytes may be claimed where there is no text. */
-    if (len == 0 || !digest || strncmp(digest, "sha256:", 7) != 0 || strcmp(digest + 7, hex) != 0)
+    if (len == 0 || !digest || strcmp(digest, hex) != 0)
         return;
     memcpy(c->outputs[c->output_count++], hex, sizeof(hex));
     if (text[len - 1] == '\n')
@@ -115,18 +107,15 @@ static int by_id(const void *a, const void *b)
     return x->line < y->line ? -1 : x->line > y->line;
 }
 
-static int read_commands(
-    const struct ran_input *in, const struct told_ids *ids, struct ran *r, struct arp_err *err)
+static int read_commands(struct log_text log, const struct told_ids *ids, struct ran *r, struct arp_err *err)
 {
-    const char *p = in->command_log, *line;
+    const char *line;
     size_t n, k = 0;
     bool ended;
     r->commands = calloc(LIMIT_COMMAND_LINES, sizeof(*r->commands));
     if (!r->commands)
         return arp_fail(err, ARP_E_NOMEM, 0, "commands");
-    for (; k < LIMIT_COMMAND_LINES &&
-           (line = lines_next(&p, in->command_log + in->command_log_len, &n, &ended)) != NULL;
-         k++) {
+    for (; k < LIMIT_COMMAND_LINES && (line = lines_next(&log, &n, &ended)) != NULL; k++) {
         cleanup_cjson cJSON *obj = NULL;
         if (json_parse_line(line, n, &obj, NULL) == 0 &&
             take_command(obj, k < ids->n ? ids->id[k] : -1, &r->commands[r->count]))
@@ -267,12 +256,12 @@ static void judge_command(const struct process_reader *r, size_t i, bool dropped
     c->kernel = same ? RAN_SAME : RAN_OTHER;
 }
 
-static int read_processes(const struct ran_input *in, bool dropped, struct ran *ret, struct arp_err *err)
+static int read_processes(struct log_text log, bool dropped, struct ran *ret, struct arp_err *err)
 {
-    const char *p = in->processes, *line;
+    const char *line;
     size_t n;
     bool ended;
-    if (in->processes_len == 0)
+    if (log.len == 0)
         return 0; /* not collected, or nothing ran: no word of the kernel's */
     cleanup_free struct process_reader *r = calloc(1, sizeof(*r));
     if (!r)
@@ -280,8 +269,7 @@ static int read_processes(const struct ran_input *in, bool dropped, struct ran *
     r->out = ret;
     for (size_t i = 0; i < PID_HEADS; i++)
         r->heads[i] = NO_LIFE;
-    while (r->seq < LIMIT_PROCESS_RECORDS &&
-           (line = lines_next(&p, in->processes + in->processes_len, &n, &ended)) != NULL) {
+    while (r->seq < LIMIT_PROCESS_RECORDS && (line = lines_next(&log, &n, &ended)) != NULL) {
         cleanup_cjson cJSON *obj = NULL;
         if (json_parse(line, n, &obj, NULL) == 0)
             take_process(r, obj);
@@ -293,16 +281,17 @@ static int read_processes(const struct ran_input *in, bool dropped, struct ran *
     return 0;
 }
 
-int ran_read(const struct ran_input *in, struct ran *ret, struct arp_err *err)
+int ran_read(struct log_text command_log, struct log_text processes, struct log_text events, struct ran *ret,
+    struct arp_err *err)
 {
     *ret = (struct ran){0};
     cleanup_free struct told_ids *ids = calloc(1, sizeof(*ids));
     if (!ids)
         return arp_fail(err, ARP_E_NOMEM, 0, "command ids");
-    read_ids(in, ids);
-    int rc = read_commands(in, ids, ret, err);
+    read_ids(events, ids);
+    int rc = read_commands(command_log, ids, ret, err);
     if (rc == 0)
-        rc = read_processes(in, ids->dropped, ret, err);
+        rc = read_processes(processes, ids->dropped, ret, err);
     if (rc)
         ran_done(ret);
     return rc;

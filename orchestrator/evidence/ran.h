@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "orchestrator/evidence/lines.h"
 #include "shared/command_text.h"
 #include "shared/err.h"
 #include "shared/hash.h"
@@ -63,13 +64,9 @@ struct ran {
     uint64_t outside; /* execs outside commands, also of programs that are not listed */
 };
 
-struct ran_input {
-    const char *command_log, *processes, *events;
-    size_t command_log_len, processes_len, events_len;
-};
-
 /* *ret: ran_done. Errors: ARP_E_NOMEM. */
-int ran_read(const struct ran_input *in, struct ran *ret, struct arp_err *err);
+int ran_read(struct log_text command_log, struct log_text processes, struct log_text events, struct ran *ret,
+    struct arp_err *err);
 void ran_done(struct ran *r);
 
 #endif

@@ -7,9 +7,7 @@
 #include <string.h>
 
 #include "orchestrator/evidence/asked.h"
-#include "orchestrator/evidence/lines.h"
 #include "orchestrator/evidence/ran.h"
-#include "shared/event.h"
 #include "shared/fd.h"
 #include "shared/limits.h"
 
@@ -24,28 +22,18 @@ void reconcile_counts_put(struct json *j, const struct reconcile_counts *c)
     json_obj_close(j);
 }
 
-static const struct {
-    const char *name;
-    size_t at;
-} findings[RECONCILE_FINDINGS] = {
-    {"matched", offsetof(struct reconcile_counts, matched)},
-    {"missing", offsetof(struct reconcile_counts, missing)},
-    {"unattributed", offsetof(struct reconcile_counts, unattributed)},
-    {"misreported", offsetof(struct reconcile_counts, misreported)},
-    {"unexplained", offsetof(struct reconcile_counts, unexplained)},
-    {"model_calls", offsetof(struct reconcile_counts, calls_differ)},
-};
-
 const char *reconcile_finding(size_t i)
 {
-    return findings[i].name;
+    static const char *const names[RECONCILE_FINDINGS] = {
+        "matched", "missing", "unattributed", "misreported", "unexplained", "model_calls"};
+    return names[i];
 }
 
 uint64_t reconcile_count(const struct reconcile_counts *c, size_t i)
 {
-    uint64_t n;
-    memcpy(&n, (const char *)c + findings[i].at, sizeof(n));
-    return n;
+    const uint64_t counts[RECONCILE_FINDINGS] = {
+        c->matched, c->missing, c->unattributed, c->misreported, c->unexplained, c->calls_differ};
+    return counts[i];
 }
 
 /* A pair of what was asked and what ran. */
@@ -292,10 +280,10 @@ static void put_path(struct json *j, const char *names, size_t len)
 }
 
 /* A changed path is explained when an edit was asked for or a command ran: what a command did is not known, nor which file an edit was of. */
-static void write_changes(struct work *w, const struct reconcile_input *in)
+static void write_changes(struct work *w, struct log_text diff)
 {
     static const char head[] = "diff --git ";
-    const char *p = in->diff, *line;
+    const char *line;
     size_t n;
     bool ended, explained = w->asked.edits > 0 || w->ran.count > 0;
     json_key(&w->j, "edits");
@@ -303,7 +291,7 @@ static void write_changes(struct work *w, const struct reconcile_input *in)
     json_kuint(&w->j, "calls", w->asked.edits);
     json_kbool(&w->j, "commandsRan", w->ran.count > 0);
     list_open(w, "unexplainedPaths");
-    while ((line = lines_next(&p, in->diff + in->diff_len, &n, &ended)) != NULL) {
+    while ((line = lines_next(&diff, &n, &ended)) != NULL) {
         if (n <= sizeof(head) - 1 || memcmp(line, head, sizeof(head) - 1) != 0)
             continue;
         w->counts.changed_paths++;
@@ -328,13 +316,11 @@ static void put_difference(struct work *w, uint64_t call, const char *what)
     json_obj_close(&w->j);
 }
 
-/* "sha256:<hex>" against hex; true when either is not known. */
+/* True when either is not known. A text that is no digest is another one. */
 static bool same_digest(const cJSON *event, const char *name, const char *hex)
 {
-    const char *text = json_get_str(event, name);
-    if (text && strncmp(text, "sha256:", 7) == 0)
-        text += 7;
-    return !hex[0] || !text || strcmp(text, hex) == 0;
+    const char *text = json_get_str(event, name), *told = sha256_hex_in(text);
+    return !hex[0] || !text || (told && strcmp(told, hex) == 0);
 }
 
 /* A client that has read the last event may hang up: then it got fewer bytes than the provider sent, and its digest is of those. */
@@ -369,23 +355,18 @@ static void compare_call(struct work *w, const cJSON *event)
         put_difference(w, call, "response");
 }
 
-static void compare_calls(struct work *w, const struct reconcile_input *in)
+static void compare_calls(struct work *w, struct log_text events)
 {
-    const char *p = in->events, *line;
-    size_t n;
-    bool ended, closed = false;
-    uint64_t seq;
     enum event_type type;
-    while ((line = lines_next(&p, in->events + in->events_len, &n, &ended)) != NULL) {
-        cleanup_cjson cJSON *obj = NULL;
-        if (!event_peek(line, n, &seq, &type) ||
-            (type != EVENT_RUN_MODEL_CALL && type != EVENT_RUN_COMPLETED) ||
-            json_parse_line(line, n, &obj, NULL) != 0)
-            continue;
-        if (type == EVENT_RUN_MODEL_CALL)
+    cJSON *obj;
+    bool closed = false;
+    while (lines_next_event(
+        &events, LINES_OF(EVENT_RUN_MODEL_CALL) | LINES_OF(EVENT_RUN_COMPLETED), &type, &obj)) {
+        if (obj && type == EVENT_RUN_MODEL_CALL)
             compare_call(w, obj);
-        else
+        else if (obj)
             closed = json_get_str(obj, "closedBy") == NULL;
+        cJSON_Delete(obj);
     }
     /* An agent that was lost had no time to speak of all. */
     for (size_t i = 0; i < w->asked.call_count && closed; i++)
@@ -393,7 +374,7 @@ static void compare_calls(struct work *w, const struct reconcile_input *in)
             put_difference(w, w->asked.calls[i].call, "unseen");
 }
 
-static void write_model_calls(struct work *w, const struct reconcile_input *in)
+static void write_model_calls(struct work *w, struct log_text events)
 {
     w->counts.model_calls = w->asked.call_count;
     json_key(&w->j, "modelCalls");
@@ -406,7 +387,7 @@ static void write_model_calls(struct work *w, const struct reconcile_input *in)
             json_uint(&w->j, w->asked.calls[i].call);
     json_arr_close(&w->j);
     list_open(w, "differ");
-    compare_calls(w, in);
+    compare_calls(w, events);
     json_arr_close(&w->j);
     json_obj_close(&w->j);
 }
@@ -441,8 +422,8 @@ static int write_all(struct work *w, const struct reconcile_input *in, struct bu
     write_missing(w);
     write_unattributed(w);
     write_misreported(w);
-    write_changes(w, in);
-    write_model_calls(w, in);
+    write_changes(w, in->diff);
+    write_model_calls(w, in->events);
     write_outside(w);
     json_kuint(&w->j, "over", w->asked.over);
     json_key(&w->j, "counts");
@@ -452,37 +433,19 @@ static int write_all(struct work *w, const struct reconcile_input *in, struct bu
     return buf_error(out, err);
 }
 
-/* The bytes, never NULL. */
-static const char *text_of(const char *bytes)
-{
-    return bytes ? bytes : "";
-}
-
 int reconcile_write(
     const struct reconcile_input *in, struct buf *out, struct reconcile_counts *ret, struct arp_err *err)
 {
-    struct reconcile_input whole = *in;
-    whole.model_log = text_of(in->model_log);
-    whole.command_log = text_of(in->command_log);
-    whole.processes = text_of(in->processes);
-    whole.events = text_of(in->events);
-    whole.diff = text_of(in->diff);
     struct work *w = calloc(1, sizeof(*w));
     if (!w)
         return arp_fail(err, ARP_E_NOMEM, 0, "reconciliation");
-    int rc = asked_read(whole.model_log, whole.model_log_len, &w->asked, err);
+    int rc = asked_read(in->model_log, &w->asked, err);
     if (rc == 0)
-        rc = ran_read(&(struct ran_input){.command_log = whole.command_log,
-                          .command_log_len = whole.command_log_len,
-                          .processes = whole.processes,
-                          .processes_len = whole.processes_len,
-                          .events = whole.events,
-                          .events_len = whole.events_len},
-            &w->ran, err);
+        rc = ran_read(in->command_log, in->processes, in->events, &w->ran, err);
     if (rc == 0 && !(w->matches = calloc(w->asked.ask_count + 1, sizeof(*w->matches))))
         rc = arp_fail(err, ARP_E_NOMEM, 0, "reconciliation");
     if (rc == 0)
-        rc = write_all(w, &whole, out, err);
+        rc = write_all(w, in, out, err);
     if (rc == 0)
         *ret = w->counts;
     asked_done(&w->asked);

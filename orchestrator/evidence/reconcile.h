@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "orchestrator/evidence/lines.h"
 #include "shared/buf.h"
 #include "shared/err.h"
 #include "shared/json.h"
@@ -15,11 +16,10 @@
 /* Findings of one kind that are listed; all are counted. */
 #define RECONCILE_LISTED 500
 
-/* Bytes of the files as they were collected; len 0 for one that is missing. */
+/* The files as they were collected; len 0 for one that is missing. */
 struct reconcile_input {
     const char *run_id;
-    const char *model_log, *command_log, *processes, *events, *diff;
-    size_t model_log_len, command_log_len, processes_len, events_len, diff_len;
+    struct log_text model_log, command_log, processes, events, diff;
 };
 
 /* X(member, name in reconciliation.json) */

@@ -100,45 +100,11 @@ static int open_staged(const struct run_env *env, const char *run_id, const char
     return fd >= 0 ? fd : arp_fail(err, ARP_E_IO, errno, "open staged %s", name);
 }
 
-/* Where the chain of a staged log ends; its lines were checked when it was collected. */
-static int log_end(const struct run_env *env, const char *run_id, const char *name, struct bundle_chain *ret,
-    struct arp_err *err)
-{
-    int fd = open_staged(env, run_id, name, err);
-    if (fd < 0)
-        return fd;
-    FILE *file = fdopen(fd, "r");
-    if (!file) {
-        close(fd);
-        return arp_fail(err, ARP_E_NOMEM, 0, "staged log");
-    }
-    struct chain c;
-    chain_init(&c, run_id, name);
-    cleanup_free char *line = NULL;
-    size_t cap = 0;
-    ssize_t n;
-    while ((n = getline(&line, &cap, file)) > 0)
-        chain_advance(&c, line, (size_t)n - (line[n - 1] == '\n'));
-    int why = errno;
-    bool whole = feof(file);
-    fclose(file);
-    if (!whole)
-        return arp_fail(err, ARP_E_IO, why, "read the staged %s", name);
-    ret->lines = c.next_seq;
-    memcpy(ret->head, c.prev, sizeof(ret->head));
-    return 0;
-}
-
 /* --- reconciliation ------------------------------------------------------------------------------------------------------------ */
 
 /* A staged file in memory; an empty one is no mapping. */
-struct mapped {
-    char *data;
-    size_t len;
-};
-
-static int map_staged(
-    const struct run_env *env, const char *run_id, const char *name, struct mapped *ret, struct arp_err *err)
+static int map_staged(const struct run_env *env, const char *run_id, const char *name, struct log_text *ret,
+    struct arp_err *err)
 {
     cleanup_fd int fd = open_staged(env, run_id, name, err);
     struct stat st;
@@ -151,7 +117,7 @@ static int map_staged(
     void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (data == MAP_FAILED)
         return arp_fail(err, ARP_E_IO, errno, "map the staged %s", name);
-    *ret = (struct mapped){.data = data, .len = (size_t)st.st_size};
+    *ret = (struct log_text){.data = data, .len = (size_t)st.st_size};
     return 0;
 }
 
@@ -161,30 +127,25 @@ static int reconcile(
 {
     static const char *const names[] = {
         "model_log.jsonl", "command_log.jsonl", "processes.jsonl", "events.jsonl", "diff.patch"};
-    struct mapped files[sizeof(names) / sizeof(names[0])] = {0};
+    struct log_text files[sizeof(names) / sizeof(names[0])] = {0};
     cleanup_buf struct buf out;
     int rc = 0;
     buf_init(&out, DOCUMENT_MAX);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && rc == 0; i++)
         rc = map_staged(env, run_id, names[i], &files[i], err);
     const struct reconcile_input in = {.run_id = run_id,
-        .model_log = files[0].data,
-        .model_log_len = files[0].len,
-        .command_log = files[1].data,
-        .command_log_len = files[1].len,
-        .processes = files[2].data,
-        .processes_len = files[2].len,
-        .events = files[3].data,
-        .events_len = files[3].len,
-        .diff = files[4].data,
-        .diff_len = files[4].len};
+        .model_log = files[0],
+        .command_log = files[1],
+        .processes = files[2],
+        .events = files[3],
+        .diff = files[4]};
     if (rc == 0)
         rc = reconcile_write(&in, &out, ret, err);
     if (rc == 0)
         rc = evidence_put(env->staging_root, run_id, "reconciliation.json", out.data, out.len, err);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (files[i].data)
-            munmap(files[i].data, files[i].len);
+            munmap((void *)files[i].data, files[i].len);
     return rc;
 }
 
@@ -192,13 +153,6 @@ static void count_findings(struct metrics *m, const struct reconcile_counts *c)
 {
     for (size_t i = 0; i < RECONCILE_FINDINGS; i++)
         metrics_count(m, METRIC_RECONCILIATION, reconcile_count(c, i), METRIC_LABELS(reconcile_finding(i)));
-}
-
-/* What an engine's run leaves besides. */
-static int finish_engine(const struct run_env *env, struct record *r, struct arp_err *err)
-{
-    int rc = log_end(env, r->run->id, "model_log.jsonl", &r->model_log, err);
-    return rc ? rc : reconcile(env, r->run->id, &r->reconciliation, err);
 }
 
 /* The row has its end, so the ledger is in the evidence. What is not removed here is left to the reconciler. */
@@ -272,13 +226,9 @@ int finish_run(const struct run_env *env, const struct finish *f, bool *ret_move
         .evidence = &evidence,
         .finished_us = clock_now_us(),
     };
-    if (rc == 0)
-        rc = log_end(env, f->run->id, "command_log.jsonl", &r.command_log, err);
-    if (rc == 0)
-        rc = log_end(env, f->run->id, "processes.jsonl", &r.processes, err);
     bool engine = record_has_engine(f->run);
     if (rc == 0 && engine)
-        rc = finish_engine(env, &r, err);
+        rc = reconcile(env, f->run->id, &r.reconciliation, err);
     if (rc == 0) {
         /* Names that help a reader; a project deleted meanwhile has none. */
         if (projects_get(env->db, f->run->user_id, f->run->project_id, &project, &ignored) == 0)

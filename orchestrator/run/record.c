@@ -136,12 +136,12 @@ int record_env_snapshot(const struct record *r, struct buf *out, struct arp_err 
     return buf_error(out, err);
 }
 
-static void write_chain(struct json *j, const char *key, uint64_t lines, const char *head)
+static void write_chain(struct json *j, const char *key, const struct chain *end)
 {
     json_key(j, key);
     json_obj_open(j);
-    json_kuint(j, "lines", lines);
-    json_kstr(j, "head", head);
+    json_kuint(j, "lines", end->next_seq);
+    json_kstr(j, "head", end->prev);
     json_obj_close(j);
 }
 
@@ -160,10 +160,7 @@ static void write_agent(struct json *j, const struct evidence_facts *e)
 /* A digest of the agent's env.json, with or without "sha256:". What is none is not taken over. */
 static void write_digest(struct json *j, const char *key, const cJSON *env, const char *name)
 {
-    const char *hex = cJSON_GetStringValue(env_member(env, "engine", name));
-    if (hex && strncmp(hex, "sha256:", 7) == 0)
-        hex += 7;
-    json_kstr(j, key, hex && sha256_hex_ok(hex) ? hex : NULL);
+    json_kstr(j, key, sha256_hex_in(cJSON_GetStringValue(env_member(env, "engine", name))));
 }
 
 /* What only an engine's run has. */
@@ -173,7 +170,7 @@ static void write_engine(struct json *j, const struct record *r)
     cleanup_cjson cJSON *env = parse_env(e);
     if (!record_has_engine(r->run))
         return;
-    write_chain(j, "modelLog", r->model_log.lines, r->model_log.head);
+    write_chain(j, "modelLog", &e->model_log);
     json_key(j, "engineProgram");
     json_obj_open(j);
     json_kstr(j, "version", cJSON_GetStringValue(env_member(env, "engine", "version")));
@@ -183,7 +180,7 @@ static void write_engine(struct json *j, const struct record *r)
     json_obj_close(j);
     json_kbool(j, "hasEngineLog", e->has_engine_log);
     json_kbool(j, "hasModelLog", e->has_model_log);
-    json_kuint(j, "modelCalls", e->model_calls);
+    json_kuint(j, "modelCalls", e->model_log.next_seq);
     json_key(j, "reconciliation");
     reconcile_counts_put(j, &r->reconciliation);
 }
@@ -216,9 +213,9 @@ int record_metadata(const struct record *r, struct buf *out, struct arp_err *err
     ktime(&j, "createdAt", run->created_us);
     ktime(&j, "startedAt", run->started_us);
     ktime(&j, "finishedAt", r->finished_us);
-    write_chain(&j, "events", r->events->next_seq, r->events->prev);
-    write_chain(&j, "commandLog", r->command_log.lines, r->command_log.head);
-    write_chain(&j, "processes", r->processes.lines, r->processes.head);
+    write_chain(&j, "events", r->events);
+    write_chain(&j, "commandLog", &r->evidence->command_log);
+    write_chain(&j, "processes", &r->evidence->processes);
     write_engine(&j, r);
     json_kbool(&j, "closed", r->facts->by_agent);
     json_kbool(&j, "complete", r->evidence->complete && r->facts->by_agent);

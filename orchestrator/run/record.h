@@ -20,12 +20,9 @@ struct record {
     const char *runtime_metadata;            /* JSON text of the workspace row, NULL: unknown */
     const struct runtime_workspace *runtime; /* NULL: the run never had a container */
     const struct sink_facts *facts;
-    const struct chain *events;      /* after the last line */
-    struct bundle_chain command_log; /* of the staged file */
-    struct bundle_chain processes;   /* the same */
-    struct bundle_chain model_log;   /* the same, of an engine's run; so is the next */
-    struct reconcile_counts reconciliation;
-    const struct evidence_facts *evidence; /* NULL while the run is in progress */
+    const struct chain *events;             /* after the last line */
+    struct reconcile_counts reconciliation; /* of an engine's run */
+    const struct evidence_facts *evidence;  /* NULL while the run is in progress */
     int64_t finished_us;
 };
 

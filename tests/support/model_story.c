@@ -242,16 +242,11 @@ static void put_reconciliation(struct story *s)
     snprintf(path, sizeof(path), "%s/diff.patch", s->dir);
     MUST(file_read(path, &diff, NULL) == 0);
     const struct reconcile_input in = {.run_id = s->run_id,
-        .model_log = s->model_log.data,
-        .model_log_len = s->model_log.len,
-        .command_log = s->log.data,
-        .command_log_len = s->log.len,
-        .processes = s->processes.data,
-        .processes_len = s->processes.len,
-        .events = s->events.data,
-        .events_len = s->events.len,
-        .diff = diff.data,
-        .diff_len = diff.len};
+        .model_log = {s->model_log.data, s->model_log.len},
+        .command_log = {s->log.data, s->log.len},
+        .processes = {s->processes.data, s->processes.len},
+        .events = {s->events.data, s->events.len},
+        .diff = {diff.data, diff.len}};
     MUST(reconcile_write(&in, &out, &counts, NULL) == 0);
     put_file(s->dir, "reconciliation.json", out.data, out.len);
 }

@@ -10,6 +10,7 @@
 
 #include "shared/chain.h"
 #include "shared/fd.h"
+#include "shared/model_request.h"
 #include "tests/support/evidence_fixture.h"
 #include "tests/support/run_story.h"
 #include "tests/support/suite.h"
@@ -282,10 +283,17 @@ static void rechain_staged(
     entries_done(&e);
 }
 
+/* Stage a run of its own. ret: strings as fixture_stage; run: its id's place. */
+static void stage_another(char run[64], struct bundle_input *ret)
+{
+    static int n;
+    snprintf(run, 64, "00000000-0000-4000-8000-%012d", ++n);
+    fixture_stage(&fx, run, FIXTURE_MODEL, ret);
+}
+
 /* A bundle whose staged file had other words when it was sealed: by an operator who bends the record, or a recorder that errs. */
 static void seal_bent(const char *file, const char *from, const char *to, const char *reason)
 {
-    static int n;
     char run[64];
     char path[PATH_MAX + 64];
     struct bundle_input in;
@@ -294,8 +302,7 @@ static void seal_bent(const char *file, const char *from, const char *to, const 
     cleanup_buf struct buf old, bent;
     buf_init(&old, 1u << 20);
     buf_init(&bent, 1u << 20);
-    snprintf(run, sizeof(run), "00000000-0000-4000-8000-%012d", ++n);
-    fixture_stage(&fx, run, FIXTURE_MODEL, &in);
+    stage_another(run, &in);
     snprintf(path, sizeof(path), "%s/%s", in.staging_dir, file);
     ASSERT_INT(file_read(path, &old, &err), 0);
     const char *at = strstr(old.data, from);
@@ -305,6 +312,8 @@ static void seal_bent(const char *file, const char *from, const char *to, const 
     buf_append_str(&bent, at + strlen(from));
     if (strcmp(file, "model_log.jsonl") == 0)
         rechain_staged(&in, file, bent.data, bent.len, &in.model_log);
+    else if (strcmp(file, "events.jsonl") == 0)
+        rechain_staged(&in, file, bent.data, bent.len, &in.events);
     else
         put_file(in.staging_dir, file, bent.data, bent.len);
     ASSERT_INT(bundle_build(&in, fx.signer, fx.out, &res, &err), 0);
@@ -328,6 +337,13 @@ static void altered_counts_are_found_by_counting_anew(void)
         {"\"changedPaths\":1", "\"changedPaths\":0", "counts 0 of changedPaths, the files"},
         {"\"modelCallsDiffer\":0", "\"modelCallsDiffer\":1", "counts 1 of modelCallsDiffer, the files"},
         {"\"attempts\":4", "\"attempts\":3", "counts 3 of modelCalls/attempts, the files"},
+        {"\"over\":0", "\"over\":7", "counts 7 of over, the files of the bundle give 0"},
+        {"\"outside\":{\"execs\":1", "\"outside\":{\"execs\":0",
+            "counts 0 of outside/execs, the files of the bundle give 1"},
+        {"codex\",\"execs\":1", "codex\",\"execs\":2",
+            "lists programs of 2 execs outside, the files of the bundle give 1"},
+        {"\"commandsRan\":true", "\"commandsRan\":false", "does not tell whether commands ran"},
+        {"\"side\":[3]", "\"side\":[]", "does not list 1 of modelCalls/side"},
         {"\"missing\":[{", "\"missing\":[],\"other\":[{", "does not list 1 of missing"},
         {"\"misreported\":[{", "\"misreported\":[],\"other\":[{", "does not list 1 of misreported"},
     };
@@ -384,8 +400,61 @@ static void an_altered_ledger_does_not_fit_the_counts(void)
         "reconciliation.json counts 1 of misreported, the files of the bundle give 0");
     seal_bent("model_log.jsonl", "\"refused\":null", "\"refused\":\"budget\"",
         "reconciliation: reconciliation.json counts");
+    seal_bent("events.jsonl", "\"reqSha256\":\"sha256:", "\"reqSha256\":\"md5:",
+        "reconciliation.json counts 0 of modelCallsDiffer, the files of the bundle give 1");
     seal_other_digest("\"commandSha256\":\"sha256:",
         "reconciliation.json counts 2 of matched, the files of the bundle give 1");
+}
+
+/* A bundle whose first call lists its head and n times the same part, sealed so; ret_path: where it is. */
+static void seal_repeated(const char *part, size_t len, size_t n, char ret_path[PATH_MAX])
+{
+    char run[64], path[PATH_MAX + 64], hex[SHA256_HEX_LEN + 1];
+    struct bundle_input in;
+    struct bundle_result res;
+    struct arp_err err = {0};
+    cleanup_buf struct buf old, bent;
+    buf_init(&old, 1u << 20);
+    buf_init(&bent, 2u << 20);
+    stage_another(run, &in);
+    sha256_hex_of(part, len, hex);
+    snprintf(path, sizeof(path), "blobs/sha256-%s", hex);
+    put_file(in.staging_dir, path, part, len);
+    snprintf(path, sizeof(path), "%s/model_log.jsonl", in.staging_dir);
+    ASSERT_INT(file_read(path, &old, &err), 0);
+    const char *list = strstr(old.data, "\"parts\":["), *end = list ? strchr(list, ']') : NULL;
+    ASSERT_TRUE(end != NULL);
+    buf_append(&bent, old.data, (size_t)(list - old.data) + strlen("\"parts\":[") + SHA256_HEX_LEN + 2);
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&bent, ",\"%s\"", hex);
+    buf_append_str(&bent, end);
+    rechain_staged(&in, "model_log.jsonl", bent.data, bent.len, &in.model_log);
+    ASSERT_INT(bundle_build(&in, fx.signer, fx.out, &res, &err), 0);
+    snprintf(ret_path, PATH_MAX, "%s", res.path);
+}
+
+/* One blob, named again and again by a small line: what it would take to put them together is not spent. */
+static void a_part_that_is_repeated_without_end_is_not_put_together(void)
+{
+    enum { LARGE = 1 << 20, ZEROS = 100000 };
+    char path[PATH_MAX];
+    cleanup_free char *part = malloc(LARGE);
+    memset(part, 'a', LARGE);
+    part[0] = part[LARGE - 1] = '"';
+    seal_repeated(part, LARGE, 300, path);
+    expect(path, VERIFY_OK, NULL);
+    ASSERT_STR(verify_reason_of(&report, "model-log", CHECK_UNABLE),
+        "model call 0: its parts are too much to be put together");
+    for (size_t i = 0; i < ZEROS; i++)
+        memcpy(part + 2 * i, i ? ",0" : "[0", 2);
+    part[2 * ZEROS] = ']';
+    seal_repeated(part, 2 * ZEROS + 1, 6, path);
+    expect(
+        path, VERIFY_FAILED, "model-log: model call 0: its parts hold more values than a request can have");
+    seal_repeated("0", 1, MODEL_PARTS_MAX, path);
+    expect(path, VERIFY_FAILED, "model-log: model call 0: it lists more parts than a request can have");
+    seal_repeated("0", 1, MODEL_PARTS_MAX - 1, path);
+    expect(path, VERIFY_FAILED, "model-log: model call 0: its parts do not make up the request");
 }
 
 TEST_SUITE_WITH(model_test, set_up, tear_down, TEST(a_lying_engine_makes_a_good_bundle),
@@ -394,4 +463,5 @@ TEST_SUITE_WITH(model_test, set_up, tear_down, TEST(a_lying_engine_makes_a_good_
     TEST(every_removed_line_is_refused), TEST(dropped_files_and_blobs_are_refused),
     TEST(files_of_an_engine_are_refused_in_other_runs), TEST(forged_words_are_refused),
     TEST(altered_counts_are_found_by_counting_anew), TEST(altered_calls_are_found_in_their_blobs),
-    TEST(an_altered_ledger_does_not_fit_the_counts))
+    TEST(an_altered_ledger_does_not_fit_the_counts),
+    TEST(a_part_that_is_repeated_without_end_is_not_put_together))

@@ -132,6 +132,21 @@ static void time_prints_and_parses_as_the_spec_shows(void)
         ASSERT_INT(clock_parse_iso(bad[i], &us, &err), ARP_E_INVALID);
 }
 
-TEST_SUITE(hash_test, TEST(digests_match_published_vectors), TEST(base64_round_trips_and_is_strict),
+static void a_digest_is_read_with_and_without_its_prefix(void)
+{
+    static const char text[] = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    static const char *const none[] = {"", "sha256:", "sha256:e3b0", "md5:e3b0",
+        "SHA256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "sha256:sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855"};
+    ASSERT_TRUE(sha256_hex_in(text) == text + 7);
+    ASSERT_TRUE(sha256_hex_in(text + 7) == text + 7);
+    ASSERT_TRUE(!sha256_hex_in(NULL));
+    for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
+        ASSERT_TRUE(!sha256_hex_in(none[i]));
+}
+
+TEST_SUITE(hash_test, TEST(digests_match_published_vectors),
+    TEST(a_digest_is_read_with_and_without_its_prefix), TEST(base64_round_trips_and_is_strict),
     TEST(hex_digits_have_their_values), TEST(key_is_made_once_with_mode_0600_and_signs),
     TEST(uuid_has_version_and_form), TEST(time_prints_and_parses_as_the_spec_shows))

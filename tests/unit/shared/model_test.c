@@ -181,7 +181,19 @@ static void document_of_too_many_values_is_refused_unparsed(void)
     ASSERT_INT(parse_repeated(",\",[{\\\",,,,,,,,,,\"", MODEL_VALUES_MAX / 4), 0);
 }
 
+static void values_of_a_document_are_those_of_its_parts(void)
+{
+    static const char whole[] = "{\"a\": [ {\"b\":[1,2]}, \"x,[\\\"{\" ],\"c\":{}}",
+                      frame[] = "{\"a\":[null,null],\"c\":{}}", first[] = "{\"b\":[1,2]}",
+                      second[] = "\"x,[\\\"{\"";
+    ASSERT_INT(model_json_values(whole, strlen(whole)), 8);
+    ASSERT_INT(model_json_values(frame, strlen(frame)) + model_json_values(first, strlen(first)) +
+                   model_json_values(second, strlen(second)),
+        8);
+}
+
 TEST_SUITE(model_test, TEST(known_calls_have_their_dialect), TEST(everything_else_is_refused),
     TEST(names_are_what_an_engine_can_be_given), TEST(dialects_have_names),
     TEST(what_a_provider_wants_and_keeps_has_names), TEST(usage_adds_what_is_known),
-    TEST(escapes_that_are_no_character_become_one), TEST(document_of_too_many_values_is_refused_unparsed))
+    TEST(escapes_that_are_no_character_become_one), TEST(document_of_too_many_values_is_refused_unparsed),
+    TEST(values_of_a_document_are_those_of_its_parts))

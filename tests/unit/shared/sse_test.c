@@ -101,6 +101,33 @@ static void long_names_are_cut(void)
         "<012345678901234567890123456789012345678901234567890123456789012|x>");
 }
 
+static void feed(struct sse_reader *r, const char *text, const char *want_id)
+{
+    struct arp_err err;
+    ASSERT_INT(sse_reader_feed(r, text, strlen(text), &err), 0);
+    ASSERT_STR(r->id, want_id);
+}
+
+/* Where a reader goes on with another stream: behind the last event that was given whole. */
+static void id_of_the_last_whole_event_stays(void)
+{
+    struct sse_reader r;
+    cleanup_buf struct buf log;
+    buf_init(&log, 1000);
+    sse_reader_init(&r, log_event, &log);
+    feed(&r, "", "");
+    feed(&r, "id: 7\ndata: 1\n\nid:8\ndata: 2\n\r", "8");
+    feed(&r, "event: a\nid: 9\ndata: lost\ndata: unfin", "8");
+    sse_reader_reset(&r);
+    feed(&r,
+        "\xef\xbb\xbf"
+        "data: 3\n\n",
+        "8"); /* one that names none has that of the one before */
+    feed(&r, "id\ndata: 4\n\n", "");
+    ASSERT_STR(log.data, "<|1><|2><|3><|4>");
+    sse_reader_done(&r);
+}
+
 static int refuse(void *ctx, const char *name, const char *data, size_t len, struct arp_err *err)
 {
     (void)ctx, (void)name, (void)data, (void)len;
@@ -171,5 +198,6 @@ static void any_bytes_are_read(void)
 TEST_SUITE(sse_test, TEST(lines_end_by_lf_cr_or_both), TEST(data_of_several_lines_are_joined),
     TEST(comments_and_other_fields_are_read_over), TEST(event_without_data_is_none_and_its_name_is_forgotten),
     TEST(unfinished_event_is_not_given), TEST(mark_at_the_start_is_no_part_of_the_first_field),
-    TEST(characters_may_be_split), TEST(long_names_are_cut), TEST(readers_refusal_ends_the_feeding),
-    TEST(endless_lines_and_events_are_refused), TEST(any_bytes_are_read))
+    TEST(characters_may_be_split), TEST(long_names_are_cut), TEST(id_of_the_last_whole_event_stays),
+    TEST(readers_refusal_ends_the_feeding), TEST(endless_lines_and_events_are_refused),
+    TEST(any_bytes_are_read))

@@ -13,17 +13,28 @@
 
 static struct check_heads heads;
 
+/* An event with these members, in the shape that is accepted. */
+static void put_event(struct buf *out, const char *type, const char *members)
+{
+    buf_printf(out,
+        "{\"ts\":\"2026-11-22T00:00:10.120Z\",\"runId\":\"" RUN
+        "\",\"type\":\"%s\"%s,\"seq\":0,\"prev\":\"" HEAD "\"}\n",
+        type, members);
+}
+
 static void heads_come_from_finished_commands_only(void)
 {
-    static const char events[] =
-        "{\"type\":\"RunStarted\",\"prompt\":\"\\\"RunCommandFinished\\\"\",\"commandLogHead\":\"" HEAD
-        "\"}\n"
-        "not json \"RunCommandFinished\"\n"
-        "{\"type\":\"RunCommandFinished\",\"commandLogHead\":\"short\"}\n"
-        "{\"type\":\"RunCommandFinished\",\"commandLogHead\":7}\n"
-        "{\"type\":\"RunCommandFinished\",\"stdout\":\"\\u0000\",\"commandLogHead\":\"" HEAD "\"}\n"
-        "{\"type\":\"RunCommandFinished\",\"commandLogHead\":\"" HEAD "\"}"; /* no LF */
-    check_heads_read(events, strlen(events), &heads);
+    static const char finished[] = "RunCommandFinished";
+    cleanup_buf struct buf text;
+    buf_init(&text, 1u << 20);
+    put_event(
+        &text, "RunStarted", ",\"prompt\":\"\\\"RunCommandFinished\\\"\",\"commandLogHead\":\"" HEAD "\"");
+    buf_append_str(&text, "not json \"RunCommandFinished\"\n");
+    put_event(&text, finished, ",\"commandLogHead\":\"short\"");
+    put_event(&text, finished, ",\"commandLogHead\":7");
+    put_event(&text, finished, ",\"stdout\":\"\\u0000\",\"commandLogHead\":\"" HEAD "\"");
+    put_event(&text, finished, ",\"commandLogHead\":\"" HEAD "\"");
+    check_heads_read(text.data, text.len - 1, &heads); /* the last without LF */
     ASSERT_INT(heads.n, 2);
     ASSERT_STR(heads.head[1], HEAD);
     ASSERT_INT(heads.started, 0);
@@ -32,17 +43,30 @@ static void heads_come_from_finished_commands_only(void)
     ASSERT_INT(heads.n, 0);
 }
 
+static void put_started(struct buf *out, int id, bool engine)
+{
+    char members[96];
+    snprintf(members, sizeof(members), ",\"commandId\":%d%s", id, engine ? ",\"origin\":\"engine\"" : "");
+    put_event(out, "RunCommandStarted", members);
+}
+
+static void put_finished(struct buf *out, int id)
+{
+    char members[160];
+    snprintf(members, sizeof(members), ",\"commandId\":%d,\"commandLogHead\":\"" HEAD "\"", id);
+    put_event(out, "RunCommandFinished", members);
+}
+
 static void heads_and_artifacts_are_bounded(void)
 {
     struct check_diff_stats stats;
     struct arp_err err = {0};
     struct buf text;
     buf_init(&text, 16u << 20);
-    for (int i = 0; i < LIMIT_COMMAND_LINES + 5; i++)
-        buf_printf(&text,
-            "{\"type\":\"RunCommandStarted\",\"commandId\":%d}\n"
-            "{\"type\":\"RunCommandFinished\",\"commandId\":%d,\"commandLogHead\":\"" HEAD "\"}\n",
-            i, i);
+    for (int i = 0; i < LIMIT_COMMAND_LINES + 5; i++) {
+        put_started(&text, i, false);
+        put_finished(&text, i);
+    }
     check_heads_read(text.data, text.len, &heads);
     ASSERT_INT(heads.n, LIMIT_COMMAND_LINES);
     ASSERT_TRUE(heads.defect == NULL);
@@ -61,13 +85,15 @@ static void heads_and_artifacts_are_bounded(void)
 
 static void empty_log_is_a_log(void)
 {
-    uint64_t lines = 7;
+    struct chain start, end = {.next_seq = 7};
     struct arp_err err = {0};
     memset(&heads, 0, sizeof(heads));
     heads.closed = true;
-    ASSERT_INT(check_command_log(RUN, "", 0, &heads, &lines, &err), 0);
-    ASSERT_INT(lines, 0);
-    ASSERT_INT(check_command_log(RUN, "\n", 1, &heads, &lines, &err), ARP_E_JSON);
+    chain_init(&start, RUN, "command_log.jsonl");
+    ASSERT_INT(check_command_log(RUN, "", 0, &heads, &end, &err), 0);
+    ASSERT_INT(end.next_seq, 0);
+    ASSERT_STR(end.prev, start.prev);
+    ASSERT_INT(check_command_log(RUN, "\n", 1, &heads, &end, &err), ARP_E_JSON);
 }
 
 /* --- whose line is whose --- */
@@ -79,11 +105,9 @@ static void read_order(const char *order)
     buf_init(&text, 1u << 20);
     for (const char *p = order; *p; p += strcspn(p, " ") + (p[strcspn(p, " ")] != '\0')) {
         if (*p == 'f')
-            buf_printf(&text,
-                "{\"type\":\"RunCommandFinished\",\"commandId\":%c,\"commandLogHead\":\"" HEAD "\"}\n", p[1]);
+            put_finished(&text, p[1] - '0');
         else
-            buf_printf(&text, "{\"type\":\"RunCommandStarted\",\"commandId\":%c%s}\n", p[1],
-                *p == 'e' ? ",\"origin\":\"engine\"" : "");
+            put_started(&text, p[1] - '0', *p == 'e');
     }
     memset(&heads, 0, sizeof(heads));
     check_heads_read(buf_str(&text), text.len, &heads);
@@ -109,10 +133,10 @@ static void ids_are_unique_in_any_order_of_ends(void)
         ASSERT_INT(heads.engine, i == 2);
     }
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        uint64_t lines;
+        struct chain end;
         struct arp_err err = {0};
         read_order(bad[i].order);
-        ASSERT_INT(check_command_log(RUN, "", 0, &heads, &lines, &err), ARP_E_CORRUPT);
+        ASSERT_INT(check_command_log(RUN, "", 0, &heads, &end, &err), ARP_E_CORRUPT);
         ASSERT_CONTAINS(err.msg, bad[i].defect);
     }
 }
@@ -122,8 +146,7 @@ static int check_line_of(const char *members, struct arp_err *err)
 {
     cleanup_buf struct buf log;
     struct json j;
-    struct chain c;
-    uint64_t lines = 0;
+    struct chain c, last;
     buf_init(&log, 1u << 20);
     chain_init(&c, RUN, "command_log.jsonl");
     json_init(&j, &log);
@@ -140,7 +163,7 @@ static int check_line_of(const char *members, struct arp_err *err)
     heads.closed = true;
     sha256_hex_of(log.data, log.len, heads.head[0]);
     buf_append_char(&log, '\n');
-    return check_command_log(RUN, log.data, log.len, &heads, &lines, err);
+    return check_command_log(RUN, log.data, log.len, &heads, &last, err);
 }
 
 static void lines_say_who_ran_the_command(void)
@@ -190,7 +213,7 @@ static const struct process_line story[] = {
 struct told {
     struct buf log, events;
     struct chain log_chain, events_chain;
-    uint64_t lines; /* as check_processes says */
+    struct chain end; /* as check_processes says */
 };
 static struct told t;
 static struct arp_err why;
@@ -203,7 +226,7 @@ static void told_start(void)
     buf_init(&t.events, 64u << 20);
     chain_init(&t.log_chain, RUN, "processes.jsonl");
     chain_init(&t.events_chain, RUN, "events.jsonl");
-    t.lines = 99;
+    t.end.next_seq = 99;
 }
 
 static void tell_event(const struct process_line *p)
@@ -225,7 +248,7 @@ static void tell(const struct process_line *p)
 static int check_told(bool closed)
 {
     struct check_streamed s = {.events = buf_str(&t.events), .len = t.events.len, .closed = closed};
-    return check_processes(RUN, buf_str(&t.log), t.log.len, &s, &t.lines, &why);
+    return check_processes(RUN, buf_str(&t.log), t.log.len, &s, &t.end, &why);
 }
 
 static void tell_story(void)
@@ -239,10 +262,10 @@ static void processes_as_they_were_streamed_pass(void)
 {
     tell_story();
     ASSERT_INT(check_told(true), 0);
-    ASSERT_INT(t.lines, STORY);
+    ASSERT_INT(t.end.next_seq, STORY);
     told_start();
     ASSERT_INT(check_told(true), 0);
-    ASSERT_INT(t.lines, 0);
+    ASSERT_INT(t.end.next_seq, 0);
 }
 
 /* In a run whose command 0 is an engine's program, every process is its descendant. */
@@ -252,13 +275,13 @@ static void processes_of_an_engine_run_are_of_command_0(void)
     tell_story();
     s.events = t.events.data;
     s.len = t.events.len;
-    ASSERT_INT(check_processes(RUN, t.log.data, t.log.len, &s, &t.lines, &why), ARP_E_CORRUPT);
+    ASSERT_INT(check_processes(RUN, t.log.data, t.log.len, &s, &t.end, &why), ARP_E_CORRUPT);
     ASSERT_CONTAINS(why.msg, "line 3: of another command than the engine's program");
     told_start();
     tell(&story[0]);
     s.events = t.events.data;
     s.len = t.events.len;
-    ASSERT_INT(check_processes(RUN, t.log.data, t.log.len, &s, &t.lines, &why), 0);
+    ASSERT_INT(check_processes(RUN, t.log.data, t.log.len, &s, &t.end, &why), 0);
 }
 
 static void missing_and_extra_process_lines_are_refused(void)
@@ -273,7 +296,7 @@ static void missing_and_extra_process_lines_are_refused(void)
     ASSERT_INT(check_told(true), ARP_E_CORRUPT);
     ASSERT_CONTAINS(why.msg, "line 5 is not among the processes that were streamed");
     ASSERT_INT(check_told(false), 0);
-    ASSERT_INT(t.lines, STORY + 1);
+    ASSERT_INT(t.end.next_seq, STORY + 1);
     tell_story(); /* nothing kept */
     t.log.len = 0;
     ASSERT_INT(check_told(true), ARP_E_CORRUPT);
@@ -407,7 +430,7 @@ static void processes_are_bounded(void)
         tell(&p);
     }
     ASSERT_INT(check_told(true), 0);
-    ASSERT_INT(t.lines, LIMIT_PROCESS_RECORDS);
+    ASSERT_INT(t.end.next_seq, LIMIT_PROCESS_RECORDS);
     tell(&p);
     ASSERT_INT(check_told(true), ARP_E_TOO_LARGE);
     ASSERT_CONTAINS(why.msg, "more than 20000 lines");

@@ -18,8 +18,8 @@ static void honest_run_is_complete(void)
     ASSERT_STR(w.facts.problems[0], "");
     ASSERT_TRUE(w.facts.complete && w.facts.has_command_log && w.facts.has_process_log &&
                 w.facts.has_outputs_manifest && w.facts.has_diff && w.facts.volume_match);
-    ASSERT_INT(w.facts.commands, 2);
-    ASSERT_INT(w.facts.processes, 4);
+    ASSERT_INT(w.facts.command_log.next_seq, 2);
+    ASSERT_INT(w.facts.processes.next_seq, 4);
     ASSERT_INT(staged("processes.jsonl"), w.processes.len);
     ASSERT_TRUE(w.facts.has_diff_stats);
     ASSERT_INT(w.facts.deletions, 3);
@@ -194,9 +194,9 @@ static void log_of_a_lost_agent_may_be_one_ahead(void)
     serve_honestly_but("");
     ASSERT_INT(collect_now(), 0);
     ASSERT_TRUE(w.facts.has_command_log && !w.facts.volume_match && !w.facts.complete);
-    ASSERT_INT(w.facts.commands, 2);
+    ASSERT_INT(w.facts.command_log.next_seq, 2);
     ASSERT_TRUE(w.facts.has_process_log);
-    ASSERT_INT(w.facts.processes, 4);
+    ASSERT_INT(w.facts.processes.next_seq, 4);
     ASSERT_TRUE(has_problem("goes on after line 4"));
     ASSERT_INT(staged("events.jsonl"), w.expect.events_len);
     ASSERT_INT(staged_blob(w.events.data, w.events.len), w.events.len);

@@ -70,27 +70,17 @@ __attribute__((unused)) static void add_command(struct chain *log_chain, struct 
 {
     struct json j;
     size_t start = w.events.len;
-    json_init(&j, &w.events);
-    json_obj_open(&j);
-    json_kstr(&j, "runId", RUN);
-    json_kstr(&j, "type", "RunCommandStarted");
+    event_open(&j, &w.events, EVENT_RUN_COMMAND_STARTED, RUN);
     json_kuint(&j, "commandId", log_chain->next_seq);
-    chain_stamp(events_chain, &j);
-    json_obj_close(&j);
-    chain_advance(events_chain, w.events.data + start, w.events.len - start);
+    event_close(&j, start, events_chain);
     buf_append_char(&w.events, '\n');
     add_log_line(&w.log, log_chain, "true");
     start = w.events.len;
-    json_init(&j, &w.events);
-    json_obj_open(&j);
-    json_kstr(&j, "runId", RUN);
-    json_kstr(&j, "type", "RunCommandFinished");
+    event_open(&j, &w.events, EVENT_RUN_COMMAND_FINISHED, RUN);
     json_kstrn(&j, "stdout", "a\0b", 3);
     json_kuint(&j, "commandId", log_chain->next_seq - 1);
     json_kstr(&j, "commandLogHead", log_chain->prev);
-    chain_stamp(events_chain, &j);
-    json_obj_close(&j);
-    chain_advance(events_chain, w.events.data + start, w.events.len - start);
+    event_close(&j, start, events_chain);
     buf_append_char(&w.events, '\n');
 }
 
@@ -192,6 +182,39 @@ __attribute__((unused)) static void serve_honestly_but(const char *left_out)
         serve("events.jsonl", w.events.data, w.events.len);
 }
 
+/* Size of a staged file, -1 when missing. */
+__attribute__((unused)) static long long staged(const char *name)
+{
+    char path[256];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/" RUN "/%s", w.root, name);
+    return lstat(path, &st) == 0 && S_ISREG(st.st_mode) ? (long long)st.st_size : -1;
+}
+
+/* Where the chain of a log was found to end is where the staged file ends, hashed again; an empty or absent one ends at its start. */
+__attribute__((unused)) static void expect_end(const char *name, const struct chain *end)
+{
+    char path[256];
+    struct chain c;
+    cleanup_buf struct buf log;
+    buf_init(&log, 256u << 20);
+    snprintf(path, sizeof(path), "%s/" RUN "/%s", w.root, name);
+    if (staged(name) > 0)
+        ASSERT_INT(file_read(path, &log, &err), 0);
+    chain_init(&c, RUN, name);
+    for (const char *p = buf_str(&log), *lf; (lf = strchr(p, '\n')) != NULL; p = lf + 1)
+        chain_advance(&c, p, (size_t)(lf - p));
+    ASSERT_INT(end->next_seq, c.next_seq);
+    ASSERT_STR(end->prev, c.prev);
+}
+
+__attribute__((unused)) static void expect_ends(const struct evidence_facts *f)
+{
+    expect_end("command_log.jsonl", &f->command_log);
+    expect_end("processes.jsonl", &f->processes);
+    expect_end("model_log.jsonl", &f->model_log);
+}
+
 __attribute__((unused)) static int collect_now(void)
 {
     buf_append_str(&w.list, w.n ? "]}" : "{\"files\":[]}");
@@ -202,6 +225,8 @@ __attribute__((unused)) static int collect_now(void)
     strcpy(w.target.token, FAKE_TOKEN);
     int rc = evidence_collect(&w.target, RUN, &w.expect, w.root, &w.facts, &err);
     fake_stop(&w.fake);
+    if (rc == 0)
+        expect_ends(&w.facts);
     return rc;
 }
 
@@ -214,15 +239,6 @@ __attribute__((unused)) static void end_world(void)
     buf_done(&w.processes);
     buf_done(&w.events);
     buf_done(&w.list);
-}
-
-/* Size of a staged file, -1 when missing. */
-__attribute__((unused)) static long long staged(const char *name)
-{
-    char path[256];
-    struct stat st;
-    snprintf(path, sizeof(path), "%s/" RUN "/%s", w.root, name);
-    return lstat(path, &st) == 0 && S_ISREG(st.st_mode) ? (long long)st.st_size : -1;
 }
 
 __attribute__((unused)) static long long staged_blob(const char *bytes, size_t len)

@@ -83,7 +83,7 @@ static void engine_run_has_its_files(void)
     ASSERT_INT(collect_now(), 0);
     ASSERT_STR(w.facts.problems[0], "");
     ASSERT_TRUE(w.facts.complete && w.facts.has_engine_log && w.facts.has_model_log);
-    ASSERT_INT(w.facts.model_calls, 3);
+    ASSERT_INT(w.facts.model_log.next_seq, 3);
     ASSERT_INT(staged("engine.jsonl"), strlen(ENGINE_LINES));
     ASSERT_INT(staged("model_log.jsonl"), ledger_size());
     ASSERT_INT(staged(blob), 8);
@@ -93,7 +93,8 @@ static void engine_run_has_its_files(void)
     struct evidence_facts again;
     ASSERT_INT(evidence_collect_nothing(RUN, &w.expect, w.root, "lost", &again, &err), 0);
     ASSERT_TRUE(again.has_model_log && !again.has_engine_log && !again.complete);
-    ASSERT_INT(again.model_calls, 3);
+    ASSERT_INT(again.model_log.next_seq, 3);
+    expect_ends(&again);
     ASSERT_INT(staged(blob), 8);
     ASSERT_INT(staged("engine.jsonl"), 0);
     end_engine_world();
@@ -112,7 +113,7 @@ static void torn_and_broken_ledgers_lose_only_their_end(void)
     serve("engine.jsonl", ENGINE_LINES, strlen(ENGINE_LINES));
     ASSERT_INT(collect_now(), 0);
     ASSERT_TRUE(!w.facts.has_model_log && !w.facts.complete);
-    ASSERT_INT(w.facts.model_calls, 1);
+    ASSERT_INT(w.facts.model_log.next_seq, 1);
     ASSERT_TRUE(has_problem("its last line was cut"));
     ASSERT_INT(staged("model_log.jsonl"), strchr(log.data, '\n') + 1 - log.data);
     end_engine_world();
@@ -124,7 +125,8 @@ static void torn_and_broken_ledgers_lose_only_their_end(void)
     put_in_ledger("blobs/sha256-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "x", 1);
     put_in_ledger("blobs/part-0", "x", 1);
     ASSERT_INT(evidence_collect_nothing(RUN, &w.expect, w.root, "lost", &w.facts, &err), 0);
-    ASSERT_INT(w.facts.model_calls, 1);
+    ASSERT_INT(w.facts.model_log.next_seq, 1);
+    expect_ends(&w.facts);
     ASSERT_TRUE(has_problem("line 1 breaks the chain"));
     ASSERT_TRUE(has_problem("1 of its blobs are left out"));
     end_engine_world();

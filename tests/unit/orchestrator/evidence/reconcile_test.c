@@ -166,16 +166,11 @@ static void completed(const char *members)
 static void reconcile(void)
 {
     const struct reconcile_input in = {.run_id = RUN,
-        .model_log = w.model_log.data,
-        .model_log_len = w.model_log.len,
-        .command_log = w.command_log.data,
-        .command_log_len = w.command_log.len,
-        .processes = w.processes.data,
-        .processes_len = w.processes.len,
-        .events = w.events.data,
-        .events_len = w.events.len,
-        .diff = w.diff,
-        .diff_len = strlen(w.diff)};
+        .model_log = {w.model_log.data, w.model_log.len},
+        .command_log = {w.command_log.data, w.command_log.len},
+        .processes = {w.processes.data, w.processes.len},
+        .events = {w.events.data, w.events.len},
+        .diff = {w.diff, strlen(w.diff)}};
     ASSERT_INT(reconcile_write(&in, &w.out, &w.counts, &err), 0);
     ASSERT_INT(json_parse(w.out.data, w.out.len, &w.doc, &err), 0);
 }

@@ -37,16 +37,17 @@ static void make(const char *engine, const char *env)
     w.run.engine = name;
     w.run.run_context = context;
     w.facts.by_agent = true;
-    w.evidence =
-        (struct evidence_facts){.env_json = text, .complete = true, .has_model_log = true, .model_calls = 5};
+    w.evidence = (struct evidence_facts){.env_json = text,
+        .complete = true,
+        .has_model_log = true,
+        .command_log = {.prev = HEX},
+        .processes = {.prev = HEX},
+        .model_log = {.next_seq = 5, .prev = HEX}};
     chain_init(&w.events, RUN, "events.jsonl");
     w.record = (struct record){.run = &w.run,
         .facts = &w.facts,
         .events = &w.events,
         .evidence = &w.evidence,
-        .command_log = {.head = HEX},
-        .processes = {.head = HEX},
-        .model_log = {.lines = 5, .head = HEX},
         .reconciliation = {.asked = 3, .missing = 2}};
     buf_init(&w.metadata, 1u << 20);
     buf_init(&w.snapshot, 1u << 20);
