@@ -46,6 +46,23 @@ int process_run(const char *const *argv, const char *dir, char **ret_out)
     return pid < 0 ? -1 : WIFEXITED(st) ? WEXITSTATUS(st) : 128 + WTERMSIG(st);
 }
 
+const char *program_path(const char *name)
+{
+    static char path[512];
+    const char *build = getenv("ARP_BUILD");
+    snprintf(path, sizeof(path), "%s/%s", build ? build : "build", name);
+    return path;
+}
+
+const char *helper_path(const char *name)
+{
+    static char path[512];
+    snprintf(path, sizeof(path), "%s", program_path(name));
+    if (access(path, R_OK) != 0)
+        snprintf(path, sizeof(path), "build/%s", name);
+    return path;
+}
+
 static char dirs[DIRS_MAX][64];
 static int dir_count;
 static pid_t owner;

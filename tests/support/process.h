@@ -12,6 +12,11 @@
 int process_run(const char *const *argv, const char *dir, char **ret_out);
 #define RUN_ARGV(dir, out, ...) process_run((const char *const[]){__VA_ARGS__, NULL}, (dir), (out))
 
+/* Where a program under test is: $ARP_BUILD/name (build/name). Static, until the next call. */
+const char *program_path(const char *name);
+/* The same for one that stands beside what is under test: a sanitized build may have none of its own, then it is the one in build/. */
+const char *helper_path(const char *name);
+
 /* A new directory under /tmp that is removed when the program exits. The string lives as long as the program. */
 const char *temp_dir(void);
 
