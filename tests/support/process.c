@@ -1,13 +1,15 @@
 /*
- * Child processes: see process.h.
+ * Child processes and temporary directories: see process.h.
  */
 #include "tests/support/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -87,4 +89,29 @@ const char *temp_dir(void)
         return NULL;
     dir_count++;
     return d;
+}
+
+void temp_make(char ret[64])
+{
+    snprintf(ret, 64, "/tmp/arp-test-XXXXXX");
+    if (!mkdtemp(ret) || chmod(ret, 0755) != 0)
+        abort();
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+int temp_remove(const char *path)
+{
+    /* A process that was just killed may still be closing a file here: once more is enough. */
+    if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0 ||
+        nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0)
+        return 0;
+    perror(path);
+    return -1;
 }

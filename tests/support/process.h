@@ -1,5 +1,5 @@
 /*
- * Child processes of the tests: argv arrays, no shell.
+ * Child processes of the tests: argv arrays, no shell; and their temporary directories.
  */
 #ifndef ARP_TESTS_SUPPORT_PROCESS_H
 #define ARP_TESTS_SUPPORT_PROCESS_H
@@ -19,5 +19,10 @@ const char *helper_path(const char *name);
 
 /* A new directory under /tmp that is removed when the program exits. The string lives as long as the program. */
 const char *temp_dir(void);
+
+/* A new directory under /tmp that every uid may enter. Aborts on trouble of the machine. */
+void temp_make(char ret[64]);
+/* Remove a directory with all that is in it. Without a child process: whoever reaps all children would take its status away. 0 or -1. */
+int temp_remove(const char *path);
 
 #endif

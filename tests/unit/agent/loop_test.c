@@ -14,8 +14,8 @@
 #include "shared/clock.h"
 #include "shared/fd.h"
 #include "shared/uuid.h"
+#include "tests/support/process.h"
 #include "tests/support/suite.h"
-#include "tests/unit/agent/pump.h"
 
 static struct arp_err err;
 static struct relay *relay;
