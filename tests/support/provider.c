@@ -101,11 +101,6 @@ const char *provider_url(const struct provider *p)
     return p->url;
 }
 
-const char *provider_log_dir(const struct provider *p)
-{
-    return p->dir;
-}
-
 /* A record's path; false when there is no such file. */
 static bool record_path(const struct provider *p, unsigned n, const char *ending, char *ret, size_t size)
 {
