@@ -17,13 +17,6 @@
 static char state_dir[64];
 static struct signer *signer;
 
-static void clock_at(const char *when)
-{
-    sqlf("CREATE OR REPLACE FUNCTION custody_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT "
-         "''%s''::timestamptz'",
-        when);
-}
-
 static int up(void)
 {
     snprintf(state_dir, sizeof(state_dir), "/tmp/arp-custodian-XXXXXX");
