@@ -7,6 +7,7 @@
 #include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -15,10 +16,10 @@
 #include "shared/chain.h"
 #include "shared/fd.h"
 #include "shared/model_request.h"
+#include "tests/support/fake_agent.h"
+#include "tests/support/fake_provider.h"
 #include "tests/support/process.h"
 #include "tests/support/suite.h"
-#include "tests/unit/orchestrator/gateway/fake_agent.h"
-#include "tests/unit/orchestrator/gateway/fake_provider.h"
 
 #define KEY "sk-secret-key-of-the-tenant"
 #define REQUEST                                                                                              \

@@ -7,9 +7,9 @@
 #include "orchestrator/gateway/gateway.h"
 #include "orchestrator/store/model_usage.h"
 #include "orchestrator/store/providers.h"
+#include "tests/support/fake_agent.h"
+#include "tests/support/fake_provider.h"
 #include "tests/support/process.h"
-#include "tests/unit/orchestrator/gateway/fake_agent.h"
-#include "tests/unit/orchestrator/gateway/fake_provider.h"
 #include "tests/unit/orchestrator/run/env_fixture.h"
 
 #define API_KEY "sk-never-in-a-message"
