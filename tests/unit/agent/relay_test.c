@@ -539,23 +539,6 @@ static void built_in_engine_is_told_of_a_cut(void)
     ask_inside(false, ARP_E_IO);
 }
 
-static void built_in_engine_gives_up_at_its_deadline(void)
-{
-    struct arp_err err = {0};
-    int status = 0;
-    open_run();
-    struct relay_request q = {.path = "/v1/responses",
-        .body = "{}",
-        .len = 2,
-        .deadline_ns = clock_mono_ns() + 50000000,
-        .cancel_fd = -1,
-        .on_bytes = on_bytes,
-        .idle = idle};
-    ASSERT_INT(relay_ask(relay, &q, &status, &err), ARP_E_TIMEOUT);
-    ASSERT_TRUE(take_record(NULL).cut);
-    close_run();
-}
-
 /* Comments, which are no text that would have to be taken. */
 static void *serve_for_long(void *arg)
 {
@@ -587,21 +570,34 @@ static int on_bytes_slowly(void *ctx, int status, const char *bytes, size_t len,
     return 0;
 }
 
-static void built_in_engine_gives_up_on_an_answer_without_end(void)
+static void ask_in_vain(int64_t timeout_ms)
 {
     struct arp_err err = {0};
-    pthread_t orchestrator;
     int status = 0;
-    open_run();
-    pthread_create(&orchestrator, NULL, serve_for_long, NULL);
     struct relay_request q = {.path = "/v1/responses",
         .body = "{}",
         .len = 2,
-        .deadline_ns = clock_mono_ns() + 200000000,
+        .deadline_ns = clock_mono_ns() + timeout_ms * 1000000,
         .cancel_fd = -1,
         .on_bytes = on_bytes_slowly,
         .idle = idle};
     ASSERT_INT(relay_ask(relay, &q, &status, &err), ARP_E_TIMEOUT);
+}
+
+static void built_in_engine_gives_up_at_its_deadline(void)
+{
+    open_run();
+    ask_in_vain(50);
+    ASSERT_TRUE(take_record(NULL).cut);
+    close_run();
+}
+
+static void built_in_engine_gives_up_on_an_answer_without_end(void)
+{
+    pthread_t orchestrator;
+    open_run();
+    pthread_create(&orchestrator, NULL, serve_for_long, NULL);
+    ask_in_vain(200);
     pthread_join(orchestrator, NULL);
     ASSERT_TRUE(take_record(NULL).cut);
     close_run();
