@@ -20,6 +20,7 @@
 
 #include "agent/relay.h"
 #include "agent/serve.h"
+#include "bench/support/proc.h"
 #include "orchestrator/gateway/gateway.h"
 #include "shared/clock.h"
 #include "tests/support/process.h"
@@ -285,35 +286,6 @@ static void bench_ttfb(const char *when, const struct agent *a, uint16_t provide
 
 /* --- held streams ------------------------------------------------------------------------------------------------------------------------ */
 
-static long rss_kib(pid_t pid)
-{
-    char path[64], line[128];
-    long kib = -1;
-    snprintf(path, sizeof(path), "/proc/%ld/status", (long)pid);
-    FILE *f = fopen(path, "r");
-    while (f && fgets(line, sizeof(line), f))
-        sscanf(line, "VmRSS: %ld", &kib);
-    if (f)
-        fclose(f);
-    return kib;
-}
-
-static double cpu_s(pid_t pid)
-{
-    char path[64], text[1024] = "";
-    unsigned long user = 0, kernel = 0;
-    snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
-    FILE *f = fopen(path, "r");
-    if (f) {
-        text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
-        fclose(f);
-    }
-    const char *p = strrchr(text, ')');
-    if (p)
-        sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &kernel);
-    return (double)(user + kernel) / (double)sysconf(_SC_CLK_TCK);
-}
-
 /* Let libcurl work for ms; fails when a stream ends. */
 static void hold(CURLM *multi, int ms)
 {
@@ -345,19 +317,19 @@ static void bench_held(
     CURLM *multi = curl_multi_init();
     if (!clients || !multi)
         die("memory");
-    long before = rss_kib(gateway);
+    long before = proc_rss_kib(gateway);
     for (int i = 0; i < streams; i++) {
         client_init(&clients[i], agents[i % AGENTS].relay, agents[i % AGENTS].bearer, HOLD);
         curl_multi_add_handle(multi, clients[i].easy);
     }
     hold(multi, 3000);
     uint64_t from = bytes_of(clients, streams);
-    long begin = rss_kib(gateway);
-    double cpu = cpu_s(gateway);
+    long begin = proc_rss_kib(gateway);
+    double cpu = proc_cpu_s(gateway);
     hold(multi, seconds * 1000);
     uint64_t to = bytes_of(clients, streams);
-    printf("held %d %ld %ld %ld %.0f %.1f\n", streams, before, begin, rss_kib(gateway),
-        (double)(to - from) / (sizeof(DELTA) - 1) / seconds, 100 * (cpu_s(gateway) - cpu) / seconds);
+    printf("held %d %ld %ld %ld %.0f %.1f\n", streams, before, begin, proc_rss_kib(gateway),
+        (double)(to - from) / (sizeof(DELTA) - 1) / seconds, 100 * (proc_cpu_s(gateway) - cpu) / seconds);
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0) {

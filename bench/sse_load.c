@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/support/proc.h"
 #include "shared/clock.h"
 
 #define SILENCE_MS  60000 /* four keep-alive comments: the server is stuck */
@@ -59,39 +60,6 @@ static void die(const char *what)
 {
     perror(what);
     exit(2);
-}
-
-/* --- the server from outside: proc(5) ------------------------------------------------------------------------------------------ */
-
-static long rss_kib(long pid)
-{
-    char path[64];
-    char line[128];
-    long kib = -1;
-    snprintf(path, sizeof(path), "/proc/%ld/status", pid);
-    FILE *f = fopen(path, "r");
-    while (f && fgets(line, sizeof(line), f))
-        sscanf(line, "VmRSS: %ld", &kib);
-    if (f)
-        fclose(f);
-    return kib;
-}
-
-static double cpu_s(long pid)
-{
-    char path[64];
-    char text[1024] = "";
-    unsigned long user = 0, system = 0;
-    snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
-    FILE *f = fopen(path, "r");
-    size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
-    if (f)
-        fclose(f);
-    text[n] = '\0';
-    const char *p = strrchr(text, ')');
-    if (!p || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
-        return 0;
-    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
 }
 
 /* --- one client's bytes ---------------------------------------------------------------------------------------------------------- */
@@ -282,20 +250,20 @@ int main(int argc, char **argv)
     l.n = (int)strtol(argv[4], NULL, 10);
     l.clients = calloc((size_t)l.n, sizeof(*l.clients));
     l.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    long pid = strtol(argv[5], NULL, 10);
+    pid_t pid = (pid_t)strtol(argv[5], NULL, 10);
     if (l.n < 1 || !l.clients || l.epoll_fd < 0)
         die("sse_load");
-    long rss_before = rss_kib(pid);
+    long rss_before = proc_rss_kib(pid);
     connect_all(&l, (uint16_t)strtol(argv[1], NULL, 10), argv[2], argv[3]);
     settle(&l);
-    long rss_after = rss_kib(pid);
-    double cpu_before = cpu_s(pid);
-    if (argc > 6 && kill((pid_t)pid, SIGUSR2) < 0)
+    long rss_after = proc_rss_kib(pid);
+    double cpu_before = proc_cpu_s(pid);
+    if (argc > 6 && kill(pid, SIGUSR2) < 0)
         die("kill");
     while (l.over < l.n && turn(&l, SILENCE_MS))
         ;
     l.cut += l.n - l.over;
-    uint64_t lost = report(&l, rss_before, rss_after, cpu_s(pid) - cpu_before);
+    uint64_t lost = report(&l, rss_before, rss_after, proc_cpu_s(pid) - cpu_before);
     free(l.clients);
     return lost ? 1 : 0;
 }

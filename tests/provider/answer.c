@@ -117,8 +117,7 @@ static bool error_answer(int status, struct answer *ret)
 static void telling_of(const cJSON *spec, const struct request *r, cJSON *asked, struct telling *ret)
 {
     const cJSON *usage = cJSON_GetObjectItemCaseSensitive(spec, "usage");
-    *ret = (struct telling){.spec = spec,
-        .items = cJSON_GetObjectItemCaseSensitive(spec, "items"),
+    *ret = (struct telling){.items = cJSON_GetObjectItemCaseSensitive(spec, "items"),
         .model = text_of(asked, "model", "scripted"),
         .call = r->call,
         .input = number_of(usage, "input", 100),

@@ -27,7 +27,6 @@ void answer_done(struct answer *a);
 
 /* What they render. */
 struct telling {
-    const cJSON *spec;
     const cJSON *items;
     const char *model; /* as it was asked for */
     unsigned call;

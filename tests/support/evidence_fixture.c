@@ -3,7 +3,6 @@
  */
 #include "tests/support/evidence_fixture.h"
 
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include "orchestrator/bundle/zipfile.h"
 #include "shared/chain.h"
 #include "shared/fd.h"
+#include "tests/support/process.h"
 #include "tests/support/run_story.h"
 
 #define FILE_MAX (64u << 20)
@@ -42,18 +42,10 @@ void fixture_open(struct fixture *f)
     put_file(f->root, "keys.json", keys.data, keys.len);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 void fixture_close(struct fixture *f)
 {
     signer_stop(f->signer);
-    nftw(f->root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    temp_remove(f->root);
 }
 
 void fixture_stage(struct fixture *f, const char *run_id, enum fixture_kind kind, struct bundle_input *ret)

@@ -17,6 +17,7 @@
 #include "agent/treekill.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
+#include "tests/support/process.h"
 #include "tests/unit/agent/pump.h"
 
 #define SEARCH_PATH "/usr/bin:/bin"

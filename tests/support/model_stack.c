@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "shared/buf.h"
 #include "tests/support/docker.h"
@@ -40,14 +39,10 @@ const char *model_codex_image(void)
 
 bool model_image(const char *tag, const char *engine, const char *program)
 {
-    char dir[128], from[512], to[192], id[80];
-    const char *build = getenv("ARP_BUILD");
-    snprintf(from, sizeof(from), "%s/%s", build ? build : "build", program);
-    if (access(from, R_OK) != 0)
-        snprintf(from, sizeof(from), "build/%s", program);
+    char dir[128], to[192], id[80];
     snprintf(dir, sizeof(dir), "%s/engines", temp_dir());
     snprintf(to, sizeof(to), "%s/%s/bin/%s", dir, engine, engine);
-    if (RUN_ARGV(NULL, NULL, "install", "-D", "-m", "0755", from, to) != 0)
+    if (RUN_ARGV(NULL, NULL, "install", "-D", "-m", "0755", helper_path(program), to) != 0)
         return false;
     const char *made = DOCKER("create", "--network", "none", docker_image());
     snprintf(id, sizeof(id), "%s", made ? made : "");

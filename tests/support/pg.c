@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <grp.h>
 #include <libpq-fe.h>
 #include <pwd.h>
@@ -21,6 +20,7 @@
 #include <unistd.h>
 
 #include "orchestrator/store/migrate.h"
+#include "tests/support/process.h"
 
 #define BIN        "/usr/lib/postgresql/15/bin/"
 #define START_MS   30000
@@ -110,14 +110,6 @@ static void server_stop(void)
     server = 0;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static void clean_up(void)
 {
     if (getpid() != owner) /* a forked child of the test */
@@ -126,7 +118,7 @@ static void clean_up(void)
     side = NULL;
     server_stop();
     if (*dir)
-        nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        temp_remove(dir);
     if (*database) {
         PGconn *c = PQconnectdb(admin);
         char sql[128];

@@ -1,13 +1,15 @@
 /*
- * Child processes: see process.h.
+ * Child processes and temporary directories: see process.h.
  */
 #include "tests/support/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -46,6 +48,23 @@ int process_run(const char *const *argv, const char *dir, char **ret_out)
     return pid < 0 ? -1 : WIFEXITED(st) ? WEXITSTATUS(st) : 128 + WTERMSIG(st);
 }
 
+const char *program_path(const char *name)
+{
+    static char path[512];
+    const char *build = getenv("ARP_BUILD");
+    snprintf(path, sizeof(path), "%s/%s", build ? build : "build", name);
+    return path;
+}
+
+const char *helper_path(const char *name)
+{
+    static char path[512];
+    snprintf(path, sizeof(path), "%s", program_path(name));
+    if (access(path, R_OK) != 0)
+        snprintf(path, sizeof(path), "build/%s", name);
+    return path;
+}
+
 static char dirs[DIRS_MAX][64];
 static int dir_count;
 static pid_t owner;
@@ -70,4 +89,29 @@ const char *temp_dir(void)
         return NULL;
     dir_count++;
     return d;
+}
+
+void temp_make(char ret[64])
+{
+    snprintf(ret, 64, "/tmp/arp-test-XXXXXX");
+    if (!mkdtemp(ret) || chmod(ret, 0755) != 0)
+        abort();
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+int temp_remove(const char *path)
+{
+    /* A process that was just killed may still be closing a file here: once more is enough. */
+    if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0 ||
+        nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0)
+        return 0;
+    perror(path);
+    return -1;
 }

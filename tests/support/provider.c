@@ -26,12 +26,7 @@ struct provider {
 
 static void run_program(const struct provider *p, int input, int output)
 {
-    char program[512];
-    const char *build = getenv("ARP_BUILD");
-    /* The sanitized build has programs of its own only for what is under test. */
-    snprintf(program, sizeof(program), "%s/tests/arp-scripted-provider", build ? build : "build");
-    if (access(program, X_OK) != 0)
-        snprintf(program, sizeof(program), "build/tests/arp-scripted-provider");
+    const char *program = helper_path("tests/arp-scripted-provider");
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     dup2(input, STDIN_FILENO);
     dup2(output, STDOUT_FILENO);
@@ -104,11 +99,6 @@ void provider_forget(struct provider *p)
 const char *provider_url(const struct provider *p)
 {
     return p->url;
-}
-
-const char *provider_log_dir(const struct provider *p)
-{
-    return p->dir;
 }
 
 /* A record's path; false when there is no such file. */

@@ -18,8 +18,6 @@ void provider_forget(struct provider *p); /* accepts NULL */
 
 /* http://127.0.0.1:PORT */
 const char *provider_url(const struct provider *p);
-/* Directory of its records (tests/provider/exchange.h). */
-const char *provider_log_dir(const struct provider *p);
 
 /* Requests that it has recorded so far. */
 unsigned provider_count(const struct provider *p);

@@ -310,10 +310,8 @@ static void print_complaint(const cJSON *said)
 
 int arpctl_verify(const char *zip, const char *keyring, cJSON **ret)
 {
-    char program[512];
     char *out = NULL;
-    const char *build = getenv("ARP_BUILD");
-    snprintf(program, sizeof(program), "%s/arpctl", build ? build : "build");
+    const char *program = program_path("arpctl");
     int code = keyring ? RUN_ARGV(NULL, &out, program, "verify", "--json", "--keyring", keyring, zip)
                        : RUN_ARGV(NULL, &out, program, "verify", "--json", zip);
     cJSON *said = cJSON_Parse(out);

@@ -90,20 +90,13 @@ void story_event_end(struct story *s, struct json *j)
     buf_append_char(&s->events, '\n');
 }
 
-void story_put_digest(struct json *j, const char *key, const char *hex)
-{
-    char text[SHA256_HEX_LEN + 8];
-    snprintf(text, sizeof(text), "sha256:%s", hex);
-    json_kstr(j, key, text);
-}
-
 /* Keep the stream as a blob and write its digest under key. */
-void story_put_stream(
+static void put_stream(
     struct story *s, struct json *j, const char *key, const char *bytes, size_t len, bool keep)
 {
     char hex[SHA256_HEX_LEN + 1], name[96];
     sha256_hex_of(bytes, len, hex);
-    story_put_digest(j, key, hex);
+    json_kdigest(j, key, hex);
     snprintf(name, sizeof(name), "blobs/sha256-%s", hex);
     if (keep && len > 0)
         put_file(s->dir, name, bytes, len);
@@ -172,8 +165,8 @@ static void command_facts(struct story *s, struct json *j, const struct command 
     json_kint(j, "durationMs", 41);
     json_kuint(j, "stdoutBytes", c->out_len);
     json_kuint(j, "stderrBytes", c->err_len);
-    story_put_stream(s, j, "stdoutSha256", c->out, c->out_len, log);
-    story_put_stream(s, j, "stderrSha256", c->err, c->err_len, log);
+    put_stream(s, j, "stdoutSha256", c->out, c->out_len, log);
+    put_stream(s, j, "stderrSha256", c->err, c->err_len, log);
     json_kbool(j, "truncated", c->out_len > head_len(c->out_len) || c->err_len > head_len(c->err_len));
     put_origin(j, c);
     if (c->abandoned)
@@ -217,11 +210,11 @@ static void log_command(struct story *s, const struct command *c)
     command_facts(s, &j, c, true);
     put_argv(&j, c);
     if (c->out_len)
-        story_put_stream(s, &j, "stdoutBlob", c->out, c->out_len, false);
+        put_stream(s, &j, "stdoutBlob", c->out, c->out_len, false);
     else
         json_knull(&j, "stdoutBlob");
     if (c->err_len)
-        story_put_stream(s, &j, "stderrBlob", c->err, c->err_len, false);
+        put_stream(s, &j, "stderrBlob", c->err, c->err_len, false);
     else
         json_knull(&j, "stderrBlob");
     chain_stamp(&s->log_chain, &j);
@@ -309,7 +302,7 @@ static void put_outputs(struct story *s, bool changed, char ret_hex[SHA256_HEX_L
         json_kstr(&j, "path", "results/a.txt");
         json_kstr(&j, "type", "file");
         json_kint(&j, "sizeBytes", 3);
-        story_put_stream(s, &j, "checksum", "hi\n", 3, true);
+        put_stream(s, &j, "checksum", "hi\n", 3, true);
         json_obj_close(&j);
     }
     json_arr_close(&j);
@@ -338,7 +331,7 @@ void story_tell_end(struct story *s, const char *status, bool changed)
     json_kstr(&j, "commandLogSha256", log_hex);
     json_kuint(&j, "processRecords", s->processes_chain.next_seq);
     json_kstr(&j, "processHead", s->processes_chain.prev);
-    story_put_digest(&j, "processesSha256", processes_hex);
+    json_kdigest(&j, "processesSha256", processes_hex);
     json_kuint(&j, "recordsDropped", s->dropped);
     json_kstr(&j, "outputsSha256", outputs_hex);
     json_kstr(&j, "envSha256", env_hex);

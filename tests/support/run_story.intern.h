@@ -40,10 +40,6 @@ struct command {
 
 void story_event_begin(struct story *s, struct json *j, enum event_type type);
 void story_event_end(struct story *s, struct json *j);
-void story_put_digest(struct json *j, const char *key, const char *hex);
-/* Keep the stream as a blob and write its digest under key. */
-void story_put_stream(
-    struct story *s, struct json *j, const char *key, const char *bytes, size_t len, bool keep);
 void story_tell_command_started(struct story *s, const struct command *c);
 /* A process is recorded and streamed; streamed false: the agent was lost in between. */
 void story_tell_process(struct story *s, const struct process_line *p, bool streamed);

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <grp.h>
 #include <poll.h>
 #include <signal.h>
@@ -20,6 +19,7 @@
 #include "agent/sh/protocol.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
+#include "tests/support/process.h"
 
 #define WAIT_MS 10000
 /* A test whose command does not end fails the program instead of standing still. */
@@ -80,8 +80,7 @@ void shim_lab_open(struct shim_lab *lab, const char *program, uint64_t max_lines
     uid_t own = 2000000u + 64u * (uid_t)getpid() + opened++ % 64u;
     *lab = (struct shim_lab){.uid = geteuid() == 0 ? own : geteuid()};
     lab->last = &lab->first;
-    snprintf(lab->root, sizeof(lab->root), "/tmp/arp-shim-XXXXXX");
-    must(mkdtemp(lab->root) && chmod(lab->root, 0755) == 0, "mkdtemp");
+    temp_make(lab->root);
     snprintf(lab->bash, sizeof(lab->bash), "%s/bash", lab->root);
     snprintf(lab->sh, sizeof(lab->sh), "%s/sh", lab->root);
     snprintf(lab->folder, sizeof(lab->folder), "%s/run", lab->root);
@@ -100,14 +99,6 @@ void shim_lab_open(struct shim_lab *lab, const char *program, uint64_t max_lines
     start_cli(lab);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st;
-    (void)type;
-    (void)at;
-    return remove(path);
-}
-
 void shim_lab_close(struct shim_lab *lab)
 {
     alarm(0);
@@ -118,7 +109,7 @@ void shim_lab_close(struct shim_lab *lab)
     shim_stop(lab->shim);
     shim_events_free(lab->first);
     evdir_close(&lab->dir);
-    (void)nftw(lab->root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    temp_remove(lab->root);
 }
 
 static void take(struct shim_lab *lab)

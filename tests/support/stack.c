@@ -52,14 +52,6 @@ const char *stack_network(void)
     return name ? name : "arp-test-internal";
 }
 
-static const char *program(const char *name)
-{
-    static char path[512];
-    const char *build = getenv("ARP_BUILD");
-    snprintf(path, sizeof(path), "%s/%s", build ? build : "build", name);
-    return path;
-}
-
 char *read_text(const char *dir, const char *name)
 {
     char path[512];
@@ -112,7 +104,7 @@ static pid_t spawn(const struct stack *s, const char *command, int out_fd, int e
         _exit(1);
     dup2(out_fd, STDOUT_FILENO);
     dup2(err_fd, STDERR_FILENO);
-    char *const argv[] = {(char *)program(s->program), (char *)command, NULL};
+    char *const argv[] = {(char *)program_path(s->program), (char *)command, NULL};
     environ = (char **)s->env;
     execv(argv[0], argv);
     _exit(127);

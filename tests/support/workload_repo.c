@@ -12,22 +12,15 @@
 #include <unistd.h>
 
 #include "shared/fd.h"
+#include "tests/support/process.h"
 #include "tests/support/suite.h"
 
 #define WORKLOAD 1000u
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st, (void)flag, (void)ftw;
-    return remove(path);
-}
-
 void workload_repo_make(struct workload_repo *r)
 {
     bool root = geteuid() == 0;
-    snprintf(r->base, sizeof(r->base), "/tmp/arp-repo-XXXXXX");
-    ASSERT_TRUE(mkdtemp(r->base) != NULL);
-    ASSERT_INT(chmod(r->base, 0755), 0);
+    temp_make(r->base);
     snprintf(r->path, sizeof(r->path), "%s/repo", r->base);
     ASSERT_INT(mkdir(r->path, 0755), 0);
     r->files = (struct repofiles){
@@ -40,7 +33,7 @@ void workload_repo_make(struct workload_repo *r)
 void workload_repo_drop(struct workload_repo *r)
 {
     close(r->files.repo_fd);
-    nftw(r->base, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    temp_remove(r->base);
 }
 
 void workload_repo_put(const struct workload_repo *r, const char *name, const char *text)

@@ -15,33 +15,17 @@
 #include "tests/support/suite.h"
 #include "tests/support/verify_expect.h"
 
-static struct fixture fx;
-static struct keyring *keys;
-static char full[PATH_MAX], empty[PATH_MAX], small[PATH_MAX], work[PATH_MAX];
-static struct verify_report report;
+static char full[PATH_MAX], empty[PATH_MAX], small[PATH_MAX];
 
 #define RUN_C "8b3f4e50-ac6d-4e7f-9081-2c3d4e5f6071"
 
 static int set_up(void)
 {
-    fixture_open(&fx);
+    int rc = tamper_open(FIXTURE_RUN_A, full);
     fixture_build(&fx, FIXTURE_RUN_A, FIXTURE_FULL, full);
     fixture_build(&fx, FIXTURE_RUN_B, FIXTURE_EMPTY, empty);
     fixture_build(&fx, RUN_C, FIXTURE_DROPPED, small);
-    snprintf(work, sizeof(work), "%s/tampered.zip", fx.root);
-    return keyring_load_json(fx.keyring, &keys, NULL);
-}
-
-static int tear_down(void)
-{
-    keyring_free(keys);
-    fixture_close(&fx);
-    return 0;
-}
-
-static void expect(const char *path, enum verify_exit code, const char *reason)
-{
-    verify_expect(path, keys, code, reason, &report);
+    return rc;
 }
 
 /* --- the file as bytes -------------------------------------------------------------------------------------------------------- */
@@ -255,6 +239,6 @@ static void duplicate_entry_is_refused(void)
     free(b.data);
 }
 
-TEST_SUITE_WITH(container_test, set_up, tear_down, TEST(every_flipped_byte_is_refused),
+TEST_SUITE_WITH(container_test, set_up, tamper_close, TEST(every_flipped_byte_is_refused),
     TEST(flipped_bytes_are_refused_without_a_key), TEST(cut_padded_and_prefixed_files_are_refused),
     TEST(what_is_no_zip_is_unusable), TEST(zip_tricks_are_refused), TEST(duplicate_entry_is_refused))

@@ -11,60 +11,42 @@
 #include "tests/support/verify_expect.h"
 
 #define RUN_C "8b3f4e50-ac6d-4e7f-9081-2c3d4e5f6071"
-#define CHECK "container-context"
 
-static struct fixture fx;
-static struct keyring *keys;
-static char chosen[PATH_MAX], own[PATH_MAX], none[PATH_MAX], work[PATH_MAX];
-static struct verify_report report;
+static char chosen[PATH_MAX], own[PATH_MAX], none[PATH_MAX];
 
 static int set_up(void)
 {
-    fixture_open(&fx);
+    int rc = tamper_open(FIXTURE_RUN_A, chosen);
     fixture_build(&fx, FIXTURE_RUN_A, FIXTURE_FULL, chosen);
     fixture_build(&fx, FIXTURE_RUN_B, FIXTURE_EMPTY, own);
     fixture_build(&fx, RUN_C, FIXTURE_NO_CONTAINER, none);
-    snprintf(work, sizeof(work), "%s/tampered.zip", fx.root);
-    return keyring_load_json(fx.keyring, &keys, NULL);
+    return rc;
 }
 
-static int tear_down(void)
+/* The check of this file has that verdict, and says so. */
+static void expect_check(enum check_verdict verdict, const char *reason)
 {
-    keyring_free(keys);
-    fixture_close(&fx);
-    return 0;
-}
-
-static const struct check *the_check(void)
-{
-    for (size_t i = 0; i < report.count; i++)
-        if (strcmp(report.checks[i].name, CHECK) == 0)
-            return &report.checks[i];
-    CU_FAIL_FATAL("there is no such check");
-    return NULL;
+    ASSERT_CONTAINS(verify_reason_of(&report, "container-context", verdict), reason);
 }
 
 static void every_run_says_where_it_was(void)
 {
-    verify_expect(chosen, keys, VERIFY_OK, NULL, &report);
-    ASSERT_INT(the_check()->verdict, CHECK_PASS);
-    ASSERT_CONTAINS(the_check()->reason, "agent default ran in container 44444444-2222");
-    ASSERT_CONTAINS(the_check()->reason, "(override)");
-    verify_expect(own, keys, VERIFY_OK, NULL, &report);
-    ASSERT_INT(the_check()->verdict, CHECK_PASS);
-    ASSERT_CONTAINS(the_check()->reason, "(auto)");
+    expect(chosen, VERIFY_OK, NULL);
+    expect_check(CHECK_PASS, "agent default ran in container 44444444-2222");
+    expect_check(CHECK_PASS, "(override)");
+    expect(own, VERIFY_OK, NULL);
+    expect_check(CHECK_PASS, "(auto)");
 }
 
 static void run_without_container_is_intact(void)
 {
-    verify_expect(none, keys, VERIFY_UNTRUSTED, NULL, &report);
+    expect(none, VERIFY_UNTRUSTED, NULL);
     ASSERT_TRUE(report.integrity && report.trusted && !report.closed);
-    ASSERT_INT(the_check()->verdict, CHECK_PASS);
-    ASSERT_STR(the_check()->reason, "the run never had a container");
+    ASSERT_STR(verify_reason_of(&report, "container-context", CHECK_PASS), "the run never had a container");
 }
 
 /* Change file of the bundle, everything else remade; the check must fail and name what was changed. */
-static void forge(const char *zip, const char *run_id, const char *file, const char *from, const char *to,
+static void forge_in(const char *zip, const char *run_id, const char *file, const char *from, const char *to,
     const char *reason)
 {
     struct entries e;
@@ -75,9 +57,8 @@ static void forge(const char *zip, const char *run_id, const char *file, const c
     }
     fixture_repack(work, run_id, &e);
     entries_done(&e);
-    verify_expect(work, keys, VERIFY_FAILED, NULL, &report);
-    ASSERT_INT(the_check()->verdict, CHECK_FAIL);
-    ASSERT_CONTAINS(the_check()->reason, reason);
+    expect(work, VERIFY_FAILED, NULL);
+    expect_check(CHECK_FAIL, reason);
 }
 
 /* The seven members as the fixture's runs tell them, and other good values. */
@@ -119,12 +100,12 @@ static void every_member_in_every_place_is_held(void)
             snprintf(reason, sizeof(reason), "%s of container_context differs between", members[m].name);
             put_member(to, members[m].name, members[m].other, next);
             put_member(from, members[m].name, members[m].chosen, next);
-            forge(chosen, FIXTURE_RUN_A, files[f], from, to, reason);
+            forge_in(chosen, FIXTURE_RUN_A, files[f], from, to, reason);
             put_member(to, members[m].name, NULL, next);
-            forge(chosen, FIXTURE_RUN_A, files[f], from, to, reason);
+            forge_in(chosen, FIXTURE_RUN_A, files[f], from, to, reason);
             put_member(to, members[m].name, members[m].other, next);
             put_member(from, members[m].name, members[m].own, next);
-            forge(own, FIXTURE_RUN_B, files[f], from, to, reason);
+            forge_in(own, FIXTURE_RUN_B, files[f], from, to, reason);
         }
     }
 }
@@ -152,11 +133,8 @@ static void forge_statement(const char *from, const char *to, const char *reason
     base64_encode(changed.data, changed.len, &line);
     buf_append(&line, end, old->size - (size_t)(end - old->bytes));
     fixture_replace(&e, "attestation/run.intoto.jsonl", line.data, line.len);
-    fixture_repack(work, FIXTURE_RUN_A, &e);
-    entries_done(&e);
-    verify_expect(work, keys, VERIFY_FAILED, "signature: ", &report);
-    ASSERT_INT(the_check()->verdict, CHECK_FAIL);
-    ASSERT_CONTAINS(the_check()->reason, reason);
+    expect_changed(&e, "signature: ");
+    expect_check(CHECK_FAIL, reason);
 }
 
 static void every_member_of_the_statement_is_held(void)
@@ -180,16 +158,16 @@ static void more_members_or_none_are_refused(void)
 {
     static const char *const files[] = {"events.jsonl", "metadata.json"};
     for (size_t f = 0; f < 2; f++)
-        forge(chosen, FIXTURE_RUN_A, files[f],
+        forge_in(chosen, FIXTURE_RUN_A, files[f],
             "\"agent_key\":", "\"more\":1,\"agent_key\":", "container_context has other members");
-    forge(chosen, FIXTURE_RUN_A, "metadata.json",
+    forge_in(chosen, FIXTURE_RUN_A, "metadata.json",
         "\"container_context\":", "\"container_contexts\":", "container_context is missing in metadata.json");
-    forge(chosen, FIXTURE_RUN_A, "events.jsonl", "\"type\":\"ToolContext\"", "\"type\":\"ToolContexts\"",
+    forge_in(chosen, FIXTURE_RUN_A, "events.jsonl", "\"type\":\"ToolContext\"", "\"type\":\"ToolContexts\"",
         "container_context is missing in events.jsonl");
-    forge(chosen, FIXTURE_RUN_A, "events.jsonl", "\"container_context\":{", "\"container_contexts\":{",
+    forge_in(chosen, FIXTURE_RUN_A, "events.jsonl", "\"container_context\":{", "\"container_contexts\":{",
         "ToolContext has no container_context");
-    forge(chosen, FIXTURE_RUN_A, "events.jsonl", "\"slim\"", "\"slim\\u0000\"", "one that holds U+0000");
-    forge(none, RUN_C, "metadata.json", "\"container_context\":null", "\"container_context\":{}",
+    forge_in(chosen, FIXTURE_RUN_A, "events.jsonl", "\"slim\"", "\"slim\\u0000\"", "one that holds U+0000");
+    forge_in(none, RUN_C, "metadata.json", "\"container_context\":null", "\"container_context\":{}",
         "container_context is missing in events.jsonl");
 }
 
@@ -197,39 +175,39 @@ static void more_members_or_none_are_refused(void)
 static void other_records_are_held_too(void)
 {
     static const char meta[] = "metadata.json", env[] = "env_snapshot.json";
-    forge(chosen, FIXTURE_RUN_A, meta, "\"container\":{\"agentKey\":\"default\"",
+    forge_in(chosen, FIXTURE_RUN_A, meta, "\"container\":{\"agentKey\":\"default\"",
         "\"container\":{\"agentKey\":\"x\"",
         "agent_key of container_context is not the runContext/container/agentKey");
-    forge(chosen, FIXTURE_RUN_A, meta, "\"v\":1,\"agentKey\":\"default\"", "\"v\":1,\"agentKey\":\"x\"",
+    forge_in(chosen, FIXTURE_RUN_A, meta, "\"v\":1,\"agentKey\":\"default\"", "\"v\":1,\"agentKey\":\"x\"",
         "agent_key of container_context is not the runContext/agentKey");
-    forge(chosen, FIXTURE_RUN_A, meta, "\"agent\":{\"key\":\"default\"", "\"agent\":{\"key\":\"x\"",
+    forge_in(chosen, FIXTURE_RUN_A, meta, "\"agent\":{\"key\":\"default\"", "\"agent\":{\"key\":\"x\"",
         "agent_key of container_context is not the runContext/agent/key");
-    forge(chosen, FIXTURE_RUN_A, meta, "\"source\":\"override\",\"id\"", "\"source\":\"spec\",\"id\"",
+    forge_in(chosen, FIXTURE_RUN_A, meta, "\"source\":\"override\",\"id\"", "\"source\":\"spec\",\"id\"",
         "source of container_context is not the runContext/container/source");
-    forge(chosen, FIXTURE_RUN_A, meta, "\"id\":\"44444444", "\"id\":\"54444444",
+    forge_in(chosen, FIXTURE_RUN_A, meta, "\"id\":\"44444444", "\"id\":\"54444444",
         "container_id of container_context is not the runContext/container/id");
-    forge(chosen, FIXTURE_RUN_A, meta, "\"name\":\"slim\",\"imageName\"", "\"name\":\"fat\",\"imageName\"",
+    forge_in(chosen, FIXTURE_RUN_A, meta, "\"name\":\"slim\",\"imageName\"", "\"name\":\"fat\",\"imageName\"",
         "name of container_context is not the runContext/container/name");
-    forge(chosen, FIXTURE_RUN_A, meta, "\"imageName\":\"arp-workspace:test\",\"imageDigest\":\"sha256:a",
+    forge_in(chosen, FIXTURE_RUN_A, meta, "\"imageName\":\"arp-workspace:test\",\"imageDigest\":\"sha256:a",
         "\"imageName\":\"arp-workspace:other\",\"imageDigest\":\"sha256:a",
         "image_name of container_context is not the runContext/container/imageName");
-    forge(chosen, FIXTURE_RUN_A, meta, "\"imageDigest\":\"sha256:a", "\"imageDigest\":\"sha256:b",
+    forge_in(chosen, FIXTURE_RUN_A, meta, "\"imageDigest\":\"sha256:a", "\"imageDigest\":\"sha256:b",
         "image_digest of container_context is not the runContext/container/imageDigest");
-    forge(own, FIXTURE_RUN_B, meta, "\"id\":null", "\"id\":\"44444444-2222-4333-8444-555555555555\"",
+    forge_in(own, FIXTURE_RUN_B, meta, "\"id\":null", "\"id\":\"44444444-2222-4333-8444-555555555555\"",
         "source of container_context is auto, the run context names a container");
-    forge(own, FIXTURE_RUN_B, meta, "\"builtIn\":true", "\"builtIn\":false",
+    forge_in(own, FIXTURE_RUN_B, meta, "\"builtIn\":true", "\"builtIn\":false",
         "runContext of metadata.json is not the one env_snapshot.json gives the digest of");
-    forge(none, RUN_C, meta, "\"builtIn\":true", "\"builtIn\":false",
+    forge_in(none, RUN_C, meta, "\"builtIn\":true", "\"builtIn\":false",
         "runContext of metadata.json is not the one env_snapshot.json gives the digest of");
-    forge(chosen, FIXTURE_RUN_A, env, "\"runContextSha256\":\"", "\"runContextSha256\":\"0",
+    forge_in(chosen, FIXTURE_RUN_A, env, "\"runContextSha256\":\"", "\"runContextSha256\":\"0",
         "runContext of metadata.json is not the one env_snapshot.json gives the digest of");
-    forge(chosen, FIXTURE_RUN_A, env, "\"container\":{\"id\":\"e1", "\"container\":{\"id\":\"01",
+    forge_in(chosen, FIXTURE_RUN_A, env, "\"container\":{\"id\":\"e1", "\"container\":{\"id\":\"01",
         "engine_container_id of container_context is not the container/id of env_snapshot.json");
-    forge(own, FIXTURE_RUN_B, env, "\"name\":\"arp-test", "\"name\":\"arp-best",
+    forge_in(own, FIXTURE_RUN_B, env, "\"name\":\"arp-test", "\"name\":\"arp-best",
         "name of container_context is not the container/name of env_snapshot.json");
-    forge(chosen, FIXTURE_RUN_A, env, "\"imageName\":\"arp-workspace:test\"", "\"imageName\":\"x\"",
+    forge_in(chosen, FIXTURE_RUN_A, env, "\"imageName\":\"arp-workspace:test\"", "\"imageName\":\"x\"",
         "image_name of container_context is not the imageName of env_snapshot.json");
-    forge(chosen, FIXTURE_RUN_A, env, "sha256:aaaa", "sha256:bbbb",
+    forge_in(chosen, FIXTURE_RUN_A, env, "sha256:aaaa", "sha256:bbbb",
         "image_digest of container_context is not the imageDigest of env_snapshot.json");
 }
 
@@ -247,13 +225,10 @@ static void tool_context_has_one_place(void)
     fixture_replace(&e, "events.jsonl", b.data, b.len);
     fixture_rechain(&e, FIXTURE_RUN_A, "events.jsonl");
     fixture_remake_manifests(&e);
-    fixture_repack(work, FIXTURE_RUN_A, &e);
-    entries_done(&e);
-    verify_expect(
-        work, keys, VERIFY_FAILED, "lifecycle: event 2: ToolContext does not follow RunStarted", &report);
+    expect_changed(&e, "lifecycle: event 2: ToolContext does not follow RunStarted");
 }
 
-TEST_SUITE_WITH(context_test, set_up, tear_down, TEST(every_run_says_where_it_was),
+TEST_SUITE_WITH(context_test, set_up, tamper_close, TEST(every_run_says_where_it_was),
     TEST(run_without_container_is_intact), TEST(every_member_in_every_place_is_held),
     TEST(every_member_of_the_statement_is_held), TEST(more_members_or_none_are_refused),
     TEST(other_records_are_held_too), TEST(tool_context_has_one_place))

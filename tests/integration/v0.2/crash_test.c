@@ -88,18 +88,15 @@ static int verify(const char *run_id, char **ret_out)
     struct reply r = {0};
     char keyring[256];
     char bundle[256];
-    char program[512];
-    const char *build = getenv("ARP_BUILD");
     ASSERT_INT(stack_call(stack, NULL, "GET", "/.well-known/arp-keys.json", NULL, &r), 200);
     snprintf(keyring, sizeof(keyring), "%s/../keys.json", dir);
     snprintf(bundle, sizeof(bundle), "%s/../bundle.zip", dir);
-    snprintf(program, sizeof(program), "%s/arpctl", build ? build : "build");
     FILE *f = fopen(keyring, "w");
     ASSERT_TRUE(f != NULL);
     fwrite(r.body, 1, r.len, f);
     fclose(f);
     reply_done(&r);
-    return RUN_ARGV(NULL, ret_out, program, "verify", "--keyring", keyring, bundle);
+    return RUN_ARGV(NULL, ret_out, program_path("arpctl"), "verify", "--keyring", keyring, bundle);
 }
 
 /* Nothing was changed and the key is ours; whether the record is complete is said, by the exit code too (docs/VERIFY.md). */

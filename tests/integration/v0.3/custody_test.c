@@ -244,14 +244,6 @@ static void holds_are_placed_shown_and_released(void)
 
 /* --- days, and what the real arpctl says ------------------------------------------------------------------------------------------ */
 
-static const char *arpctl(void)
-{
-    static char program[512];
-    const char *build = getenv("ARP_BUILD");
-    snprintf(program, sizeof(program), "%s/arpctl", build ? build : "build");
-    return program;
-}
-
 /* Where custody files are put. */
 static const char *files_dir(void)
 {
@@ -268,9 +260,9 @@ static int verify(const struct tenant *t, const char *run, const char *zip, char
     snprintf(file, sizeof(file), "%s/%s.json", files_dir(), run);
     setenv("ARP_URL", stack_url(stack), 1);
     setenv("ARP_API_KEY", t->key, 1);
-    ASSERT_INT(RUN_ARGV(NULL, NULL, arpctl(), "custody", "-o", file, run), 0);
-    return RUN_ARGV(
-        NULL, ret_out, arpctl(), "verify", "--custody", file, "--keyring", keyring_file(stack), zip);
+    ASSERT_INT(RUN_ARGV(NULL, NULL, program_path("arpctl"), "custody", "-o", file, run), 0);
+    return RUN_ARGV(NULL, ret_out, program_path("arpctl"), "verify", "--custody", file, "--keyring",
+        keyring_file(stack), zip);
 }
 
 static void expect(const struct tenant *t, const char *run, const char *zip, int code, const char *evidence)

@@ -443,10 +443,7 @@ static void verify_does_not_trust_the_key_of_another_installation(void)
     snprintf(private_key, sizeof(private_key), "%s.key", other);
     ASSERT_INT(RUN_ARGV(NULL, NULL, "openssl", "genpkey", "-algorithm", "ed25519", "-out", private_key), 0);
     ASSERT_INT(RUN_ARGV(NULL, NULL, "openssl", "pkey", "-in", private_key, "-pubout", "-out", other), 0);
-    const char *build = getenv("ARP_BUILD");
-    char program[512];
-    snprintf(program, sizeof(program), "%s/arpctl", build ? build : "build");
-    ASSERT_INT(RUN_ARGV(NULL, NULL, program, "verify", "--public-key", other, rec.zip), 3);
+    ASSERT_INT(RUN_ARGV(NULL, NULL, program_path("arpctl"), "verify", "--public-key", other, rec.zip), 3);
     reply_done(&r);
     record_done(&rec);
 }

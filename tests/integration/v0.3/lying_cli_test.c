@@ -84,11 +84,10 @@ static void play(
 /* What arpctl verify prints for people (free()). */
 static char *verify_text(const struct model_record *r)
 {
-    char program[512];
     char *out = NULL;
-    const char *build = getenv("ARP_BUILD");
-    snprintf(program, sizeof(program), "%s/arpctl", build ? build : "build");
-    ASSERT_INT(RUN_ARGV(NULL, &out, program, "verify", "--keyring", keyring_file(stack), r->rec.zip), 0);
+    ASSERT_INT(
+        RUN_ARGV(NULL, &out, program_path("arpctl"), "verify", "--keyring", keyring_file(stack), r->rec.zip),
+        0);
     return out;
 }
 

@@ -53,13 +53,6 @@ static long call(
     return stack_call(stack, t->key, method, path, body, r);
 }
 
-static long message(const struct tenant *t, const char *body, struct reply *r)
-{
-    char path[96];
-    snprintf(path, sizeof(path), "/projects/%s/message", t->project_id);
-    return call(t, "POST", path, body, r);
-}
-
 /* The model of the provider's last request. */
 static void expect_last_model(const char *want)
 {
@@ -75,7 +68,7 @@ static void a_prompt_alone_is_work_for_the_engine_there_is(void)
     struct reply r = {0}, row = {0};
     char path[80], sql[256];
     make_tenant("prompt", NULL, &t);
-    ASSERT_INT(message(&t, "{\"prompt\":\"ask\\nask\\nsay all done\"}", &r), 200);
+    ASSERT_INT(run_post(stack, &t, "{\"prompt\":\"ask\\nask\\nsay all done\"}", &r), 200);
     ASSERT_STR(reply_str(&r, "status"), "succeeded");
     ASSERT_STR(reply_str(&r, "engine"), "codex");
     ASSERT_TRUE(cJSON_IsNull(reply_at(&r, "model")));
@@ -112,17 +105,19 @@ static void a_conversation_goes_on_in_its_project_and_with_its_engine(void)
     struct tenant t;
     struct reply r = {0};
     make_tenant("thread", NULL, &t);
-    ASSERT_INT(message(&t, "{\"prompt\":\"ask\\nsay one\",\"engine\":\"codex\"}", &r), 200);
+    ASSERT_INT(run_post(stack, &t, "{\"prompt\":\"ask\\nsay one\",\"engine\":\"codex\"}", &r), 200);
     ASSERT_STR(reply_str(&r, "status"), "succeeded");
-    ASSERT_INT(
-        message(&t, "{\"prompt\":\"say two\",\"engine\":\"builtin\",\"threadId\":\"" THREAD "\"}", &r), 400);
+    ASSERT_INT(run_post(stack, &t,
+                   "{\"prompt\":\"say two\",\"engine\":\"builtin\",\"threadId\":\"" THREAD "\"}", &r),
+        400);
     ASSERT_STR(reply_str(&r, "error.details.field"), "threadId");
-    ASSERT_INT(message(&t, "{\"prompt\":\"ask\\nsay two\",\"threadId\":\"" THREAD "\"}", &r), 200);
+    ASSERT_INT(run_post(stack, &t, "{\"prompt\":\"ask\\nsay two\",\"threadId\":\"" THREAD "\"}", &r), 200);
     ASSERT_STR(reply_str(&r, "engine"), "codex");
     ASSERT_STR(reply_str(&r, "threadId"), THREAD);
     ASSERT_TRUE(stack_project(stack, &t, "another"));
-    ASSERT_INT(
-        message(&t, "{\"prompt\":\"say three\",\"engine\":\"codex\",\"threadId\":\"" THREAD "\"}", &r), 400);
+    ASSERT_INT(run_post(stack, &t,
+                   "{\"prompt\":\"say three\",\"engine\":\"codex\",\"threadId\":\"" THREAD "\"}", &r),
+        400);
     ASSERT_STR(reply_str(&r, "error.details.field"), "threadId");
     reply_done(&r);
 }
@@ -133,7 +128,7 @@ static void what_the_request_leaves_out_is_its_agents(void)
     struct reply r = {0};
     make_tenant("agent", NULL, &t);
     ASSERT_INT(model_provider(stack, &t, "other", provider, KEY, NULL), 201);
-    ASSERT_INT(message(&t, "{\"prompt\":\"ask\",\"engine\":\"codex\"}", &r), 400);
+    ASSERT_INT(run_post(stack, &t, "{\"prompt\":\"ask\",\"engine\":\"codex\"}", &r), 400);
     ASSERT_STR(reply_str(&r, "error.details.reason"), "several");
     ASSERT_INT(call(&t, "PUT", "/agents/coder",
                    "{\"tools\":[\"code_interpreter\"],\"engine\":\"codex\",\"model\":\"of-agent\","
@@ -141,16 +136,17 @@ static void what_the_request_leaves_out_is_its_agents(void)
                    "\"instructions\":\"be brief\"}",
                    &r),
         201);
-    ASSERT_INT(message(&t, "{\"agent\":\"coder\",\"prompt\":\"ask\\nsay done\"}", &r), 200);
+    ASSERT_INT(run_post(stack, &t, "{\"agent\":\"coder\",\"prompt\":\"ask\\nsay done\"}", &r), 200);
     ASSERT_STR(reply_str(&r, "status"), "succeeded");
     ASSERT_STR(reply_str(&r, "engine"), "codex");
     ASSERT_STR(reply_str(&r, "model"), "of-agent");
     expect_last_model("of-agent");
-    ASSERT_INT(
-        message(&t, "{\"agent\":\"coder\",\"prompt\":\"ask\\nsay done\",\"model\":\"of-request\"}", &r), 200);
+    ASSERT_INT(run_post(stack, &t,
+                   "{\"agent\":\"coder\",\"prompt\":\"ask\\nsay done\",\"model\":\"of-request\"}", &r),
+        200);
     ASSERT_STR(reply_str(&r, "model"), "of-request");
     expect_last_model("of-request");
-    ASSERT_INT(message(&t, "{\"agent\":\"coder\",\"commands\":[[\"true\"]]}", &r), 200);
+    ASSERT_INT(run_post(stack, &t, "{\"agent\":\"coder\",\"commands\":[[\"true\"]]}", &r), 200);
     ASSERT_STR(reply_str(&r, "engine"), "shell");
     ASSERT_TRUE(cJSON_IsNull(reply_at(&r, "usage")) && cJSON_IsNull(reply_at(&r, "threadId")));
     reply_done(&r);
@@ -161,7 +157,7 @@ static void tokens_are_limited_by_request_too(void)
     struct tenant t;
     struct reply r = {0};
     make_tenant("limits", NULL, &t);
-    ASSERT_INT(message(&t,
+    ASSERT_INT(run_post(stack, &t,
                    "{\"prompt\":\"post /v1/responses "
                    "{\\\"model\\\":\\\"m\\\",\\\"input\\\":\\\"hi\\\"}\\npost /v1/responses "
                    "{\\\"model\\\":\\\"m\\\",\\\"input\\\":\\\"hi\\\"}\",\"engine\":\"codex\",\"limits\":{"
@@ -217,13 +213,14 @@ static void a_key_that_does_not_open_ends_the_run_before_its_agent_is_asked(void
         "name",
         t.user_id);
     ASSERT_STR(pg_sql(sql), "main");
-    ASSERT_INT(message(&t, "{\"prompt\":\"ask\",\"engine\":\"codex\"}", &r), 200);
+    ASSERT_INT(run_post(stack, &t, "{\"prompt\":\"ask\",\"engine\":\"codex\"}", &r), 200);
     ASSERT_STR(reply_str(&r, "status"), "failed");
     ASSERT_STR(reply_str(&r, "reason"), "provider_error");
     ASSERT_CONTAINS(reply_str(&r, "errorMessage"), "'main'");
     ASSERT_TRUE(cJSON_IsNull(reply_at(&r, "usage")));
     ASSERT_INT(provider_count(provider), before);
-    ASSERT_INT(message(&t, "{\"commands\":[[\"true\"]]}", &r), 200); /* the workspace is free and well */
+    ASSERT_INT(
+        run_post(stack, &t, "{\"commands\":[[\"true\"]]}", &r), 200); /* the workspace is free and well */
     ASSERT_STR(reply_str(&r, "status"), "succeeded");
     reply_done(&r);
 }

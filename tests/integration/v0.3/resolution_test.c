@@ -577,15 +577,13 @@ static void a_run_that_races_a_deletion_is_in_the_container_or_is_not(void)
 
 static int arpctl_run(const struct tenant *t, const char *const *args, char **ret_out)
 {
-    const char *build = getenv("ARP_BUILD");
     const char *argv[16] = {"env"};
-    char program[256], key[128], url[128], project[80];
+    char key[128], url[128], project[80];
     size_t n = 1;
-    snprintf(program, sizeof(program), "%s/arpctl", build ? build : "build");
     snprintf(key, sizeof(key), "ARP_API_KEY=%s", t->key);
     snprintf(url, sizeof(url), "ARP_URL=%s", stack_url(stack));
     snprintf(project, sizeof(project), "ARP_PROJECT=%s", t->project_id);
-    const char *const head[] = {key, url, project, program, "run"};
+    const char *const head[] = {key, url, project, program_path("arpctl"), "run"};
     for (size_t i = 0; i < sizeof(head) / sizeof(head[0]); i++)
         argv[n++] = head[i];
     for (; *args && n < 15; args++)

@@ -47,14 +47,6 @@ static long await_evidence(const char *id, struct reply *ret)
     return stack_wait(stack, tenant.key, path, 200, 30, ret);
 }
 
-static const char *arpctl(void)
-{
-    static char program[512];
-    const char *build = getenv("ARP_BUILD");
-    snprintf(program, sizeof(program), "%s/arpctl", build ? build : "build");
-    return program;
-}
-
 /* Fetch the bundle and its steps' with arpctl to dir: <id>.zip and steps/. */
 static void fetch(const char *id, const char *dir)
 {
@@ -63,7 +55,8 @@ static void fetch(const char *id, const char *dir)
     snprintf(steps, sizeof(steps), "%s/steps", dir);
     setenv("ARP_URL", stack_url(stack), 1);
     setenv("ARP_API_KEY", tenant.key, 1);
-    int code = RUN_ARGV(NULL, &said, arpctl(), "evidence", "--workflow-run", "-o", zip, "--steps", steps, id);
+    int code = RUN_ARGV(
+        NULL, &said, program_path("arpctl"), "evidence", "--workflow-run", "-o", zip, "--steps", steps, id);
     if (code != 0)
         fprintf(stderr, "%s\n", said);
     ASSERT_INT(code, 0);
@@ -76,8 +69,8 @@ static int verify(const char *id, const char *dir, cJSON **ret)
     char zip[256], steps[256], *said = NULL;
     snprintf(zip, sizeof(zip), "%s/%s.zip", dir, id);
     snprintf(steps, sizeof(steps), "%s/steps", dir);
-    int code = RUN_ARGV(
-        NULL, &said, arpctl(), "verify", "--json", "--keyring", keyring_file(stack), "--steps", steps, zip);
+    int code = RUN_ARGV(NULL, &said, program_path("arpctl"), "verify", "--json", "--keyring",
+        keyring_file(stack), "--steps", steps, zip);
     if (code != 0)
         fprintf(stderr, "%s\n", said);
     *ret = cJSON_Parse(said);

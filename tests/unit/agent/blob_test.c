@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/support/process.h"
 #include "tests/support/suite.h"
-#include "tests/unit/agent/pump.h"
 
 static void blob_cut_by_a_full_disk_holds_what_its_name_says(void)
 {

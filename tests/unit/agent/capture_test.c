@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -15,6 +16,7 @@
 #include "agent/treekill.h"
 #include "shared/clock.h"
 #include "shared/fd.h"
+#include "tests/support/process.h"
 #include "tests/support/suite.h"
 #include "tests/unit/agent/pump.h"
 

@@ -11,8 +11,8 @@
 
 #include "agent/engine.intern.h"
 #include "shared/fd.h"
+#include "tests/support/process.h"
 #include "tests/support/suite.h"
-#include "tests/unit/agent/pump.h"
 
 #define THREAD "01a200ad-eed8-7f40-bb1f-e881d0e5cb60"
 

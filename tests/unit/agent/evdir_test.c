@@ -7,11 +7,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "agent/cmdlog.h"
 #include "shared/fd.h"
+#include "tests/support/process.h"
 #include "tests/support/suite.h"
-#include "tests/unit/agent/pump.h"
 
 #define ID "6f1d2c3e-8a4b-4c5d-9e6f-0a1b2c3d4e5f"
 

@@ -15,8 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/support/process.h"
 #include "tests/support/suite.h"
-#include "tests/unit/agent/pump.h"
 
 static char root[64], a[80], b[80], other[80], gone[80];
 static int abi;

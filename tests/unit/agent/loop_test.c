@@ -5,7 +5,6 @@
 #include "agent/loop.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -14,8 +13,9 @@
 #include "shared/clock.h"
 #include "shared/fd.h"
 #include "shared/uuid.h"
+#include "tests/support/process.h"
+#include "tests/support/relay_sleeper.h"
 #include "tests/support/suite.h"
-#include "tests/unit/agent/pump.h"
 
 static struct arp_err err;
 static struct relay *relay;
@@ -49,45 +49,6 @@ static int tear_down(void)
     return 0;
 }
 
-static void nothing(void *ctx)
-{
-    (void)ctx;
-}
-
-static const struct stream_sleep sleeper = {.park = nothing, .wake = nothing};
-
-/* Every call gets the same answer; arg: its text as an item of the output. */
-static void *orchestrate(void *arg)
-{
-    struct arp_err e;
-    char bytes[65536], answer[1024];
-    uint64_t call = 0;
-    snprintf(answer, sizeof(answer),
-        "data: "
-        "{\"type\":\"response.output_item.done\",\"output_index\":0,\"item\":{\"type\":\"message\",\"role\":"
-        "\"assistant\",\"content\":[{\"type\":\"output_text\",\"text\":\"%s\"}]}}\n\n"
-        "data: "
-        "{\"type\":\"response.completed\",\"response\":{\"id\":\"r\",\"status\":\"completed\",\"output\":[],"
-        "\"usage\":{\"input_tokens\":7,\"output_tokens\":3,\"total_tokens\":10}}}\n\n",
-        (const char *)arg);
-    if (relay_reader_attach(relay, req.run_id, sleeper, &e) != 0)
-        return NULL;
-    for (ssize_t n; (n = relay_reader_take(relay, bytes, sizeof(bytes))) != RELAY_END;) {
-        struct relay_upload *u;
-        buf_append(&asked, bytes, (size_t)n);
-        if (n == 0)
-            usleep(2000);
-        else if (relay_upload_begin(
-                     relay, req.run_id, call, 200, "text/event-stream", NULL, sleeper, &u, &e) == 0) {
-            relay_upload_feed(u, answer, strlen(answer));
-            relay_upload_end(u, true);
-            call++;
-        }
-    }
-    relay_reader_detach(relay);
-    return NULL;
-}
-
 static int idle(void *ctx)
 {
     (void)ctx;
@@ -110,8 +71,16 @@ static int run(char *thread_id, const char *text)
 {
     static int number;
     static char prompt[] = "the prompt";
-    char bearer[RELAY_BEARER_LEN + 1];
-    pthread_t thread;
+    char bearer[RELAY_BEARER_LEN + 1], bytes[1024];
+    snprintf(bytes, sizeof(bytes),
+        "data: "
+        "{\"type\":\"response.output_item.done\",\"output_index\":0,\"item\":{\"type\":\"message\",\"role\":"
+        "\"assistant\",\"content\":[{\"type\":\"output_text\",\"text\":\"%s\"}]}}\n\n"
+        "data: "
+        "{\"type\":\"response.completed\",\"response\":{\"id\":\"r\",\"status\":\"completed\",\"output\":[],"
+        "\"usage\":{\"input_tokens\":7,\"output_tokens\":3,\"total_tokens\":10}}}\n\n",
+        text);
+    const struct answer answer = {bytes, strlen(bytes), true};
     req = (struct run_request){.engine = "builtin", .prompt = prompt, .thread_id = thread_id};
     snprintf(req.run_id, sizeof(req.run_id), "00000000-0000-4000-8000-%012d", number++);
     buf_reset(&asked);
@@ -119,7 +88,7 @@ static int run(char *thread_id, const char *text)
     engine_story_init(&story);
     ASSERT_INT(evdir_create(workspace.fd, req.run_id, &dir, &err), 0);
     relay_open(relay, req.run_id, bearer);
-    ASSERT_INT(pthread_create(&thread, NULL, orchestrate, (void *)(uintptr_t)text), 0);
+    struct answering *orchestrator = answering_begin(relay, req.run_id, &answer, 1, &asked);
     int cancel_fd = eventfd(0, EFD_CLOEXEC);
     struct loop_spec spec = {.req = &req,
         .workspace = &workspace,
@@ -134,7 +103,7 @@ static int run(char *thread_id, const char *text)
         .shell = shell};
     int rc = loop_run(&spec, &story, hex, &err);
     relay_close(relay);
-    pthread_join(thread, NULL);
+    answering_end(orchestrator);
     close(cancel_fd);
     evdir_close(&dir);
     return rc;

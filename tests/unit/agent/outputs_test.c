@@ -8,13 +8,14 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "shared/clock.h"
 #include "shared/fd.h"
 #include "shared/json.h"
 #include "shared/limits.h"
+#include "tests/support/process.h"
 #include "tests/support/suite.h"
-#include "tests/unit/agent/pump.h"
 
 static char root[64];
 static int root_fd;

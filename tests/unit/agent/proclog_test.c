@@ -11,8 +11,8 @@
 
 #include "shared/fd.h"
 #include "shared/limits.h"
+#include "tests/support/process.h"
 #include "tests/support/suite.h"
-#include "tests/unit/agent/pump.h"
 
 #define RUN_ID "00000000-0000-4000-8000-000000000001"
 

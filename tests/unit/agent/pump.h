@@ -5,13 +5,10 @@
 #ifndef ARP_TESTS_UNIT_AGENT_PUMP_H
 #define ARP_TESTS_UNIT_AGENT_PUMP_H
 
-#include <ftw.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/reaper.h"
@@ -48,32 +45,6 @@ static inline struct reaper *pump_start(void)
     struct reaper *r = reaper_new();
     pthread_t t;
     return r && pthread_create(&t, NULL, pump_main, r) == 0 ? r : NULL;
-}
-
-/* A fresh directory every uid may enter; removed by the tests' end with temp_remove. */
-static inline void temp_make(char ret[64])
-{
-    snprintf(ret, 64, "/tmp/arp-test-XXXXXX");
-    if (!mkdtemp(ret) || chmod(ret, 0755) != 0)
-        abort();
-}
-
-__attribute__((unused)) static int remove_one(
-    const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st;
-    (void)type;
-    (void)at;
-    return remove(path);
-}
-
-/* Without a child process: the pump would take its status away from system(3). */
-static inline void temp_remove(const char *path)
-{
-    /* A process that was just killed may still be closing a file here: once more is enough. */
-    if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0 &&
-        nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0)
-        perror(path);
 }
 
 #endif

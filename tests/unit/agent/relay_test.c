@@ -104,32 +104,9 @@ static void forget(struct asker *a)
 static void read_frame(struct buf *in)
 {
     char bytes[4096];
-    for (;;) {
-        unsigned seen = sleeper_wakes();
-        ssize_t n = relay_reader_take(relay, bytes, sizeof(bytes));
-        ASSERT_TRUE(n >= 0);
-        if (n > 0) {
-            buf_append(in, bytes, (size_t)n);
-            return;
-        }
-        sleeper_wait(seen);
-    }
-}
-
-/* Upload all of it, waiting for room. False: the client is gone. */
-static bool feed(struct relay_upload *u, const char *bytes, size_t len)
-{
-    while (len > 0) {
-        unsigned seen = sleeper_wakes();
-        ssize_t n = relay_upload_feed(u, bytes, len);
-        if (n < 0)
-            return false;
-        bytes += n;
-        len -= (size_t)n;
-        if (n == 0)
-            sleeper_wait(seen);
-    }
-    return true;
+    ssize_t n = sleeper_take(relay, bytes, sizeof(bytes));
+    ASSERT_TRUE(n > 0);
+    buf_append(in, bytes, (size_t)n);
 }
 
 /* Items until the record of a call; texts go into *text. */
@@ -194,7 +171,7 @@ static void call_passes_both_ways_and_is_recorded(void)
     ASSERT_TRUE(!strstr(buf_str(&frames), "private") && !strstr(buf_str(&frames), bearer));
     ASSERT_INT(relay_upload_begin(relay, RUN_ID, 1, 200, NULL, NULL, sleeper, &u, &err), ARP_E_NOT_FOUND);
     ASSERT_INT(relay_upload_begin(relay, RUN_ID, 0, 200, "text/event-stream", NULL, sleeper, &u, &err), 0);
-    ASSERT_TRUE(feed(u, stream_text, sizeof(stream_text) - 1));
+    ASSERT_TRUE(sleeper_feed(u, stream_text, sizeof(stream_text) - 1));
     struct relay_upload *other;
     ASSERT_INT(relay_upload_begin(relay, RUN_ID, 0, 200, NULL, NULL, sleeper, &other, &err), ARP_E_CONFLICT);
     ASSERT_TRUE(relay_upload_end(u, true));
@@ -256,7 +233,7 @@ static void cut_answer_cuts_the_client(void)
     start_asking(&a);
     read_frame(&frames);
     ASSERT_INT(relay_upload_begin(relay, RUN_ID, 0, 200, "text/event-stream", NULL, sleeper, &u, &err), 0);
-    ASSERT_TRUE(feed(u, stream_text, 100));
+    ASSERT_TRUE(sleeper_feed(u, stream_text, 100));
     relay_upload_end(u, false);
     end_asking(&a);
     ASSERT_TRUE(a.rc != CURLE_OK);
@@ -280,12 +257,12 @@ static void client_that_leaves_after_the_last_event_is_no_cut(void)
     start_asking(&a);
     read_frame(&frames);
     ASSERT_INT(relay_upload_begin(relay, RUN_ID, 0, 200, "text/event-stream", NULL, sleeper, &u, &err), 0);
-    ASSERT_TRUE(feed(u, stream_text, sizeof(stream_text) - 1));
+    ASSERT_TRUE(sleeper_feed(u, stream_text, sizeof(stream_text) - 1));
     end_asking(&a);
     struct relay_call rec = take_record(NULL);
     ASSERT_TRUE(!rec.cut);
     ASSERT_INT(rec.usage.output, 3);
-    ASSERT_TRUE(!feed(u, "x", 1));
+    ASSERT_TRUE(!sleeper_feed(u, "x", 1));
     ASSERT_TRUE(!relay_upload_end(u, true));
     read_frame(&frames);
     ASSERT_CONTAINS(buf_str(&frames), "{\"call\":0,\"gone\":true,\"bodyBytes\":0}\n");
@@ -345,7 +322,7 @@ static void slow_client_holds_the_upload_back(void)
     read_frame(&frames);
     ASSERT_INT(relay_upload_begin(relay, RUN_ID, 0, 404, "text/plain", NULL, sleeper, &u, &err), 0);
     ASSERT_INT(relay_upload_feed(u, bytes, len), RELAY_ANSWER_BYTES); /* no more than that in memory */
-    ASSERT_TRUE(feed(u, bytes + RELAY_ANSWER_BYTES, len - RELAY_ANSWER_BYTES));
+    ASSERT_TRUE(sleeper_feed(u, bytes + RELAY_ANSWER_BYTES, len - RELAY_ANSWER_BYTES));
     ASSERT_TRUE(relay_upload_end(u, true));
     end_asking(&a);
     ASSERT_INT(a.status, 404);
@@ -456,7 +433,7 @@ static void end_of_the_run_cuts_what_is_open(void)
     start_asking(&answered);
     read_frame(&frames);
     ASSERT_INT(relay_upload_begin(relay, RUN_ID, 0, 200, "text/event-stream", NULL, sleeper, &u, &err), 0);
-    ASSERT_TRUE(feed(u, stream_text, 50));
+    ASSERT_TRUE(sleeper_feed(u, stream_text, 50));
     start_asking(&waiting);
     read_frame(&frames);
     relay_close(relay);
@@ -585,7 +562,7 @@ static void *serve_one(void *arg)
     buf_init(&frames, 1u << 20);
     read_frame(&frames);
     if (relay_upload_begin(relay, RUN_ID, 0, 200, "text/event-stream", NULL, sleeper, &u, &err) == 0) {
-        feed(u, stream_text, sizeof(stream_text) - 1);
+        sleeper_feed(u, stream_text, sizeof(stream_text) - 1);
         relay_upload_end(u, arg != NULL);
     }
     return NULL;
@@ -626,24 +603,6 @@ static void built_in_engine_is_told_of_a_cut(void)
     ask_inside(false, ARP_E_IO);
 }
 
-static void built_in_engine_gives_up_at_its_deadline_and_not_before(void)
-{
-    struct arp_err err = {0};
-    int status = 0;
-    open_run();
-    struct relay_request q = {.path = "/v1/responses",
-        .body = "{}",
-        .len = 2,
-        .deadline_ns = clock_mono_ns() + 50000000,
-        .cancel_fd = -1,
-        .on_bytes = on_bytes,
-        .idle = idle};
-    ASSERT_INT(relay_ask(relay, &q, &status, &err), ARP_E_TIMEOUT);
-    ASSERT_TRUE(clock_mono_ns() >= q.deadline_ns);
-    ASSERT_TRUE(take_record(NULL).cut);
-    close_run();
-}
-
 /* Comments, which are no text that would have to be taken. */
 static void *serve_for_long(void *arg)
 {
@@ -657,7 +616,7 @@ static void *serve_for_long(void *arg)
     comments[sizeof(comments) - 1] = '\n';
     read_frame(&frames);
     ASSERT_INT(relay_upload_begin(relay, RUN_ID, 0, 200, "text/event-stream", NULL, sleeper, &u, &err), 0);
-    for (int i = 0; i < 1024 && feed(u, comments, sizeof(comments)); i++)
+    for (int i = 0; i < 1024 && sleeper_feed(u, comments, sizeof(comments)); i++)
         continue;
     relay_upload_end(u, true);
     return NULL;
@@ -675,21 +634,35 @@ static int on_bytes_slowly(void *ctx, int status, const char *bytes, size_t len,
     return 0;
 }
 
-static void built_in_engine_gives_up_on_an_answer_without_end(void)
+static void ask_in_vain(int64_t timeout_ms)
 {
     struct arp_err err = {0};
-    pthread_t orchestrator;
     int status = 0;
-    open_run();
-    pthread_create(&orchestrator, NULL, serve_for_long, NULL);
     struct relay_request q = {.path = "/v1/responses",
         .body = "{}",
         .len = 2,
-        .deadline_ns = clock_mono_ns() + 200000000,
+        .deadline_ns = clock_mono_ns() + timeout_ms * 1000000,
         .cancel_fd = -1,
         .on_bytes = on_bytes_slowly,
         .idle = idle};
     ASSERT_INT(relay_ask(relay, &q, &status, &err), ARP_E_TIMEOUT);
+    ASSERT_TRUE(clock_mono_ns() >= q.deadline_ns);
+}
+
+static void built_in_engine_gives_up_at_its_deadline_and_not_before(void)
+{
+    open_run();
+    ask_in_vain(50);
+    ASSERT_TRUE(take_record(NULL).cut);
+    close_run();
+}
+
+static void built_in_engine_gives_up_on_an_answer_without_end(void)
+{
+    pthread_t orchestrator;
+    open_run();
+    pthread_create(&orchestrator, NULL, serve_for_long, NULL);
+    ask_in_vain(200);
     pthread_join(orchestrator, NULL);
     ASSERT_TRUE(take_record(NULL).cut);
     close_run();

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "shared/buf.h"
+#include "tests/support/process.h"
 #include "tests/support/suite.h"
-#include "tests/unit/agent/pump.h"
 
 static char root[64];
 static struct exehash *cache;

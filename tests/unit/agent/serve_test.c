@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/relay.h"
+#include "tests/support/relay_sleeper.h"
 #include "tests/support/suite.h"
 
 #define RUN_ID "3f2b5c1e-0d4a-4b6f-9c8d-7e6f5a4b3c2d"
@@ -60,23 +61,6 @@ static void send_text(int fd, const char *text)
     ASSERT_INT(write(fd, text, strlen(text)), strlen(text));
 }
 
-static void park(void *ctx)
-{
-    (void)ctx;
-}
-
-/* Wait until the relay has a frame for its reader. */
-static void take_frame(void)
-{
-    char frame[4096];
-    for (int i = 0; i < 1000; i++) {
-        if (relay_reader_take(relay, frame, sizeof(frame)) > 0)
-            return;
-        usleep(10000);
-    }
-    CU_FAIL_FATAL("no frame");
-}
-
 /* The end of the connection comes together with the last bytes: it must be seen all the same. */
 static void an_upload_that_breaks_off_at_once_cuts_the_client(void)
 {
@@ -85,15 +69,14 @@ static void an_upload_that_breaks_off_at_once_cuts_the_client(void)
     ssize_t n;
     size_t len = 0;
     relay_open(relay, RUN_ID, bearer);
-    ASSERT_INT(
-        relay_reader_attach(relay, RUN_ID, (struct stream_sleep){.park = park, .wake = park}, &err), 0);
+    ASSERT_INT(relay_reader_attach(relay, RUN_ID, sleeper, &err), 0);
     int client = connect_to(relay_port(relay));
     snprintf(text, sizeof(text),
         "POST /v1/responses HTTP/1.1\r\nHost: relay\r\nAuthorization: Bearer %s\r\nContent-Length: "
         "2\r\n\r\n{}",
         bearer);
     send_text(client, text);
-    take_frame();
+    ASSERT_TRUE(sleeper_take(relay, got, sizeof(got)) > 0);
     int upload = connect_to(serve_port(server));
     send_text(upload,
         "POST /run/" RUN_ID

@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -14,8 +15,8 @@
 #include "shared/fd.h"
 #include "shared/json.h"
 #include "shared/limits.h"
+#include "tests/support/process.h"
 #include "tests/support/suite.h"
-#include "tests/unit/agent/pump.h"
 
 static char root[64];
 static int to_helper, from_helper;

@@ -10,6 +10,7 @@
 
 #include <sys/stat.h>
 
+#include "tests/support/process.h"
 #include "tests/support/suite.h"
 #include "tests/unit/agent/pump.h"
 

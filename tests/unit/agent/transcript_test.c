@@ -11,8 +11,8 @@
 
 #include "shared/fd.h"
 #include "shared/limits.h"
+#include "tests/support/process.h"
 #include "tests/support/suite.h"
-#include "tests/unit/agent/pump.h"
 
 static char root[64];
 static struct evdir dir;

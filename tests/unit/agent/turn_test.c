@@ -5,7 +5,6 @@
 #include "agent/turn.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -290,36 +289,6 @@ static const char answer_text[] = "event: response.output_text.delta\ndata: "
                                   "\"completed\",\"output\":[],\"usage\":{\"input_tokens\":7,\"output_"
                                   "tokens\":3,\"total_tokens\":10}}}\n\n";
 
-/* Answer calls 0 and 1 as the orchestrator would, the second time with half of it. */
-static void *orchestrate(void *arg)
-{
-    struct arp_err e;
-    char bytes[4096];
-    uint64_t call = 0;
-    (void)arg;
-    if (relay_reader_attach(relay, req.run_id, sleeper, &e) != 0)
-        return NULL;
-    for (;;) {
-        unsigned seen = sleeper_wakes();
-        ssize_t n = relay_reader_take(relay, bytes, sizeof(bytes));
-        if (n == RELAY_END)
-            break;
-        if (n == 0) {
-            sleeper_wait(seen);
-            continue;
-        }
-        struct relay_upload *u;
-        size_t len = call == 0 ? sizeof(answer_text) - 1 : 60;
-        if (relay_upload_begin(relay, req.run_id, call, 200, "text/event-stream", NULL, sleeper, &u, &e) != 0)
-            continue; /* the rest of a frame */
-        relay_upload_feed(u, answer_text, len);
-        relay_upload_end(u, call == 0);
-        call++;
-    }
-    relay_reader_detach(relay);
-    return NULL;
-}
-
 static void model_calls_of_a_turn_are_on_record(void)
 {
     static const char ask[] =
@@ -335,12 +304,14 @@ static void model_calls_of_a_turn_are_on_record(void)
         "    try: c.getresponse().read()\n"
         "    except Exception: pass\n"
         "E\n/usr/bin/python3 ask.py; echo '" END_LINE "'";
-    pthread_t thread;
+    /* The second time half of it. */
+    static const struct answer answers[] = {
+        {answer_text, sizeof(answer_text) - 1, true}, {answer_text, 60, false}};
     cleanup_buf struct buf lines;
     open_turn(ask);
-    ASSERT_INT(pthread_create(&thread, NULL, orchestrate, NULL), 0);
+    struct answering *orchestrator = answering_begin(relay, req.run_id, answers, 2, NULL);
     ASSERT_INT(run_turn(15000), 0);
-    pthread_join(thread, NULL);
+    answering_end(orchestrator);
     ASSERT_INT(calls.count, 2);
     ASSERT_INT(calls.usage.input, 7);
     ASSERT_INT(calls.usage.output, 3);

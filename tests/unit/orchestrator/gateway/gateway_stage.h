@@ -1,6 +1,6 @@
 /*
- * The stage of the gateway's tests: a gateway between a fake agent and a fake provider, over real sockets. Header-only, because each test program is
- * linked from one object file.
+ * The stage of the gateway's tests: a gateway between a fake agent and a fake provider, over real sockets. Header-only: its names are the test
+ * program's own.
  */
 #ifndef ARP_TESTS_GATEWAY_STAGE_H
 #define ARP_TESTS_GATEWAY_STAGE_H
@@ -14,8 +14,8 @@
 #include "shared/fd.h"
 #include "tests/support/process.h"
 #include "tests/support/suite.h"
-#include "tests/unit/orchestrator/gateway/fake_agent.h"
-#include "tests/unit/orchestrator/gateway/fake_provider.h"
+#include "tests/support/fake_agent.h"
+#include "tests/support/fake_provider.h"
 
 #define KEY "sk-secret-key-of-the-tenant"
 #define REQUEST                                                                                              \

@@ -20,13 +20,6 @@ static struct signer *signer;
 static struct config cfg = {.lease_s = 60};
 static struct run_env env = {.cfg = &cfg, .holder = "me"};
 
-static void clock_at(const char *when)
-{
-    sqlf("CREATE OR REPLACE FUNCTION custody_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT "
-         "''%s''::timestamptz'",
-        when);
-}
-
 static int up(void)
 {
     snprintf(state_dir, sizeof(state_dir), "/tmp/arp-custodian-XXXXXX");

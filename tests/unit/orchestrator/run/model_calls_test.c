@@ -7,34 +7,15 @@
 #include "orchestrator/gateway/gateway.h"
 #include "orchestrator/store/model_usage.h"
 #include "orchestrator/store/providers.h"
+#include "tests/support/fake_agent.h"
+#include "tests/support/fake_provider.h"
 #include "tests/support/process.h"
-#include "tests/unit/orchestrator/gateway/fake_agent.h"
-#include "tests/unit/orchestrator/gateway/fake_provider.h"
-#include "tests/unit/orchestrator/store/fixture.h"
+#include "tests/unit/orchestrator/run/env_fixture.h"
 
-#define KEY     "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 #define API_KEY "sk-never-in-a-message"
 #define URL     "https://models.example"
 
-static struct config cfg;
-static struct run_env env; /* without a gateway, where it is never reached */
 static struct agent_target agent;
-
-static int set_up(void)
-{
-    static const char *const environ_of[] = {"DATABASE_URL=postgresql:///x", NULL};
-    if (fixture_up() || config_load(environ_of, &cfg, &err) || secret_key_parse(KEY, &env.secrets, &err))
-        return 1;
-    env.cfg = &cfg;
-    env.db = db;
-    return 0;
-}
-
-static int tear_down(void)
-{
-    config_done(&cfg);
-    return fixture_down();
-}
 
 static void provide(const char *user_id, const char *name, const char *base_url)
 {
@@ -160,7 +141,7 @@ static void estimated_tokens_count_in_the_day(void)
     fake_provider_stop(p);
 }
 
-TEST_SUITE_WITH(model_calls_test, set_up, tear_down, TEST(a_provider_that_was_deleted_serves_no_run),
+ENV_SUITE(model_calls_test, TEST(a_provider_that_was_deleted_serves_no_run),
     TEST(a_run_does_not_follow_a_provider_that_is_moved),
     TEST(what_the_operator_no_longer_allows_is_not_called),
     TEST(a_key_that_was_altered_or_copied_does_not_open), TEST(a_key_of_another_secrets_key_does_not_open),

@@ -7,28 +7,7 @@
 
 #include "orchestrator/run/agent_body.h"
 #include "orchestrator/store/providers.h"
-#include "tests/unit/orchestrator/store/fixture.h"
-
-#define KEY "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
-
-static struct config cfg;
-static struct run_env env;
-
-static int set_up(void)
-{
-    static const char *const environ_of[] = {"DATABASE_URL=postgresql:///x", NULL};
-    if (fixture_up() || config_load(environ_of, &cfg, &err) || secret_key_parse(KEY, &env.secrets, &err))
-        return 1;
-    env.cfg = &cfg;
-    env.db = db;
-    return 0;
-}
-
-static int tear_down(void)
-{
-    config_done(&cfg);
-    return fixture_down();
-}
+#include "tests/unit/orchestrator/run/env_fixture.h"
 
 /* dialects: JSON */
 static void provide(const char *name, const char *dialects)
@@ -289,8 +268,8 @@ static void an_agent_is_told_what_to_do_and_never_who_answers(void)
     run_work_done(&w);
 }
 
-TEST_SUITE_WITH(work_test, set_up, tear_down, TEST(commands_and_shell_need_no_provider),
-    TEST(shell_takes_nothing_of_models), TEST(an_engine_gets_the_only_provider_that_speaks_its_dialect),
+ENV_SUITE(work_test, TEST(commands_and_shell_need_no_provider), TEST(shell_takes_nothing_of_models),
+    TEST(an_engine_gets_the_only_provider_that_speaks_its_dialect),
     TEST(a_prompt_alone_goes_to_whatever_engine_there_is),
     TEST(a_provider_that_does_not_do_is_refused_with_those_that_would),
     TEST(what_the_request_leaves_out_is_its_agents),

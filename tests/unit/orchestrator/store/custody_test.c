@@ -18,13 +18,6 @@
 
 static const struct custody_by by_a = {NO_ID, NO_ID, "2001:db8::\"1\\"};
 
-static void clock_at(const char *when)
-{
-    sqlf("CREATE OR REPLACE FUNCTION custody_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT "
-         "''%s''::timestamptz'",
-        when);
-}
-
 /* A run of A whose bundle is ready. */
 static struct run_admitted ready_run(void)
 {

@@ -12,6 +12,7 @@
 #include "orchestrator/store/db.h"
 #include "orchestrator/store/projects.h"
 #include "orchestrator/store/runs.h"
+#include "orchestrator/store/usage.h"
 #include "orchestrator/store/users.h"
 #include "tests/support/pg.h"
 #include "tests/support/suite.h"
@@ -74,6 +75,33 @@ __attribute__((unused)) static void hold_lease(const char *kind, const char *id,
          "'1 "
          "hour') ON CONFLICT (name) DO UPDATE SET epoch = excluded.epoch, expires_at = excluded.expires_at",
         kind, id, (long long)epoch);
+}
+
+/* The clock of the custody chains stands at when (of SQL). */
+__attribute__((unused)) static void clock_at(const char *when)
+{
+    sqlf("CREATE OR REPLACE FUNCTION custody_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT "
+         "''%s''::timestamptz'",
+        when);
+}
+
+/* A tenant of its own with a project, so that a test counts alone. */
+__attribute__((unused)) static struct project new_tenant(const char *name, int64_t limit)
+{
+    struct user u = {0};
+    struct project p = {0};
+    OK(users_insert(db, name, limit, &u, &err));
+    OK(projects_insert(db, u.id, "p", NULL, &p, &err));
+    user_done(&u);
+    return p;
+}
+
+/* Runs of today that count in the quota of the project's user. */
+__attribute__((unused)) static int64_t used(const struct project *p)
+{
+    struct usage u = {0};
+    OK(usage_get(db, p->user_id, &u, &err));
+    return u.used;
 }
 
 /* A run of tenant A in the state queued. */

@@ -1,26 +1,19 @@
 #include "orchestrator/store/migrate.h"
 
-#include <ftw.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/support/pg.h"
+#include "tests/support/process.h"
 #include "tests/support/suite.h"
 
 static struct db *db;
 static struct arp_err err;
 static char dir[64];
-
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
 
 static void write_file(const char *name, const char *text)
 {
@@ -41,21 +34,21 @@ static void remove_file(const char *name)
 
 static int up(void)
 {
-    snprintf(dir, sizeof(dir), "/tmp/arp-test-migrate-XXXXXX");
-    return !pg_url() || !mkdtemp(dir) || db_open(pg_url(), 8, &db, &err) < 0;
+    temp_make(dir);
+    return !pg_url() || db_open(pg_url(), 8, &db, &err) < 0;
 }
 
 static int down(void)
 {
     db_close(db);
-    return nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    return temp_remove(dir);
 }
 
 /* Each test starts from an empty schema and the two files. */
 static void reset(void)
 {
     CU_ASSERT(pg_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public") != NULL);
-    nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    temp_remove(dir);
     ASSERT_TRUE(mkdir(dir, 0700) == 0);
     write_file("0001_one.sql", "CREATE TABLE one (x int);\nINSERT INTO one VALUES (1);\n");
     write_file("0002_two.sql", "CREATE TABLE two (x int);\n");

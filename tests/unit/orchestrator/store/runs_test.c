@@ -9,19 +9,7 @@
 #include "orchestrator/store/cursor.h"
 #include "orchestrator/store/leases.h"
 #include "orchestrator/store/pipeline.h"
-#include "orchestrator/store/usage.h"
 #include "tests/unit/orchestrator/store/fixture.h"
-
-/* A tenant of its own with a project, so that a test counts alone. */
-static struct project new_tenant(const char *name, int64_t limit)
-{
-    struct user u = {0};
-    struct project p = {0};
-    OK(users_insert(db, name, limit, &u, &err));
-    OK(projects_insert(db, u.id, "p", NULL, &p, &err));
-    user_done(&u);
-    return p;
-}
 
 static struct run_new request(const struct project *p, const char *key)
 {
@@ -33,13 +21,6 @@ static struct run_new request(const struct project *p, const char *key)
         .run_context = "{\"b\":1,\"a\": 2}",
         .thread_id = "t-1",
         .idempotency_key = key};
-}
-
-static int64_t used(const struct project *p)
-{
-    struct usage u = {0};
-    OK(usage_get(db, p->user_id, &u, &err));
-    return u.used;
 }
 
 static void start(const char *user_id, const char *id, int64_t epoch)

@@ -11,19 +11,8 @@
 #include <unistd.h>
 
 #include "orchestrator/store/containers.h"
-#include "orchestrator/store/usage.h"
 #include "shared/json.h"
 #include "tests/unit/orchestrator/store/fixture.h"
-
-static struct project new_tenant(const char *name, int64_t limit)
-{
-    struct user u = {0};
-    struct project p = {0};
-    OK(users_insert(db, name, limit, &u, &err));
-    OK(projects_insert(db, u.id, "p", NULL, &p, &err));
-    user_done(&u);
-    return p;
-}
 
 static void new_container(const struct project *p, const char *name, char ret_id[UUID_LEN + 1])
 {
@@ -44,13 +33,6 @@ static struct run_new request(const struct project *p, const char *container_id)
         .run_context = "{}",
         .container_id = container_id,
         .agent_key = "coder"};
-}
-
-static int64_t used(const struct project *p)
-{
-    struct usage u = {0};
-    OK(usage_get(db, p->user_id, &u, &err));
-    return u.used;
 }
 
 /* --- the container ------------------------------------------------------------------------------------------------------------ */

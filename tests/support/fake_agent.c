@@ -1,58 +1,21 @@
 /*
- * A fake agent: serves the call stream of one run and takes the uploads of its answers (docs/AGENT.md, "Model calls"). Header-only, because each
- * test program is linked from one object file.
+ * A fake agent: see fake_agent.h.
  */
-#ifndef ARP_TESTS_FAKE_AGENT_H
-#define ARP_TESTS_FAKE_AGENT_H
+#include "tests/support/fake_agent.h"
 
 #include <arpa/inet.h>
-#include <microhttpd.h>
-#include <pthread.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include "shared/buf.h"
-#include "shared/clock.h"
-
-#define AGENT_CALLS   256
-#define AGENT_RUN     "6f1d2c3e-8a4b-4c5d-9e6f-0a1b2c3d4e5f"
-#define AGENT_TOKEN   "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-#define AGENT_WAIT_MS 20000
-
-struct fake_upload {
-    bool begun, whole, cut;
-    bool hold;  /* set by the test: take no bytes for now */
-    bool leave; /* set by the test: close the connection when bytes come, as when the client is gone */
-    int status;
-    char type[128], retry_after[64];
-    struct buf body;
-    int64_t first_ns;
-};
-
-struct fake_agent {
-    struct MHD_Daemon *daemon;
-    char address[64];
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool open; /* false: the run has not begun, 404 */
-    bool stopping;
-    bool ended;       /* the run is over */
-    unsigned refused; /* requests answered 404 */
-    struct buf frames;
-    uint64_t next_call;
-    struct fake_upload uploads[AGENT_CALLS];
-};
-
-struct fake_agent_request {
+struct request {
     struct fake_agent *agent;
     struct fake_upload *upload; /* NULL: the stream */
     bool whole;
 };
 
-static ssize_t fake_agent_read(void *cls, uint64_t pos, char *out, size_t max)
+static ssize_t read_frames(void *cls, uint64_t pos, char *out, size_t max)
 {
     struct fake_agent *a = cls;
     pthread_mutex_lock(&a->lock);
@@ -66,24 +29,24 @@ static ssize_t fake_agent_read(void *cls, uint64_t pos, char *out, size_t max)
     return n > 0 ? (ssize_t)n : MHD_CONTENT_READER_END_OF_STREAM;
 }
 
-static enum MHD_Result fake_agent_answer(struct MHD_Connection *c, unsigned status, struct MHD_Response *r)
+enum MHD_Result fake_agent_answer(struct MHD_Connection *c, unsigned status, struct MHD_Response *r)
 {
     enum MHD_Result rc = MHD_queue_response(c, status, r);
     MHD_destroy_response(r);
     return rc;
 }
 
-static const char *fake_agent_header(struct MHD_Connection *c, const char *name)
+const char *fake_agent_header(struct MHD_Connection *c, const char *name)
 {
     const char *v = MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
     return v ? v : "";
 }
 
-static enum MHD_Result fake_agent_begin(
+static enum MHD_Result begin(
     struct fake_agent *a, struct MHD_Connection *c, const char *url, const char *method, void **req)
 {
     static const char stream[] = "/run/" AGENT_RUN "/model";
-    struct fake_agent_request *r = calloc(1, sizeof(*r));
+    struct request *r = calloc(1, sizeof(*r));
     r->agent = a;
     *req = r;
     bool allowed = strcmp(fake_agent_header(c, "Authorization"), "Bearer " AGENT_TOKEN) == 0;
@@ -107,14 +70,14 @@ static enum MHD_Result fake_agent_begin(
     return MHD_YES;
 }
 
-static enum MHD_Result fake_agent_on_request(void *cls, struct MHD_Connection *c, const char *url,
-    const char *method, const char *version, const char *data, size_t *size, void **req)
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const char *url, const char *method,
+    const char *version, const char *data, size_t *size, void **req)
 {
     struct fake_agent *a = cls;
-    struct fake_agent_request *r = *req;
+    struct request *r = *req;
     (void)version;
     if (!r)
-        return fake_agent_begin(a, c, url, method, req);
+        return begin(a, c, url, method, req);
     pthread_mutex_lock(&a->lock);
     bool open = a->open && !a->ended;
     a->refused += !open;
@@ -136,13 +99,12 @@ static enum MHD_Result fake_agent_on_request(void *cls, struct MHD_Connection *c
     if (!open)
         return fake_agent_answer(c, 404, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
     return fake_agent_answer(
-        c, 200, MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 65536, fake_agent_read, a, NULL));
+        c, 200, MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 65536, read_frames, a, NULL));
 }
 
-static void fake_agent_on_done(
-    void *cls, struct MHD_Connection *c, void **req, enum MHD_RequestTerminationCode code)
+static void on_done(void *cls, struct MHD_Connection *c, void **req, enum MHD_RequestTerminationCode code)
 {
-    struct fake_agent_request *r = *req;
+    struct request *r = *req;
     (void)cls, (void)c, (void)code;
     if (!r)
         return;
@@ -157,7 +119,7 @@ static void fake_agent_on_done(
     *req = NULL;
 }
 
-static inline int fake_listen(char ret_address[64])
+int fake_listen(char ret_address[64])
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(a);
@@ -169,7 +131,7 @@ static inline int fake_listen(char ret_address[64])
     return fd;
 }
 
-static inline struct fake_agent *fake_agent_start(void)
+struct fake_agent *fake_agent_start(void)
 {
     struct fake_agent *a = calloc(1, sizeof(*a));
     pthread_mutex_init(&a->lock, NULL);
@@ -180,15 +142,15 @@ static inline struct fake_agent *fake_agent_start(void)
     a->open = true;
     a->daemon =
         MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0,
-            NULL, NULL, fake_agent_on_request, a, MHD_OPTION_LISTEN_SOCKET, fake_listen(a->address),
-            MHD_OPTION_CONNECTION_LIMIT, 600u, MHD_OPTION_NOTIFY_COMPLETED, fake_agent_on_done, NULL,
+            NULL, NULL, on_request, a, MHD_OPTION_LISTEN_SOCKET, fake_listen(a->address),
+            MHD_OPTION_CONNECTION_LIMIT, 600u, MHD_OPTION_NOTIFY_COMPLETED, on_done, NULL,
             MHD_OPTION_THREAD_STACK_SIZE, (size_t)131072, MHD_OPTION_END);
     if (!a->daemon)
         abort();
     return a;
 }
 
-static inline void fake_agent_stop(struct fake_agent *a)
+void fake_agent_stop(struct fake_agent *a)
 {
     pthread_mutex_lock(&a->lock);
     a->stopping = true;
@@ -203,8 +165,7 @@ static inline void fake_agent_stop(struct fake_agent *a)
     free(a);
 }
 
-/* Raw bytes into the stream. */
-static inline void fake_agent_send(struct fake_agent *a, const char *bytes, size_t len)
+void fake_agent_send(struct fake_agent *a, const char *bytes, size_t len)
 {
     pthread_mutex_lock(&a->lock);
     buf_append(&a->frames, bytes, len);
@@ -212,8 +173,7 @@ static inline void fake_agent_send(struct fake_agent *a, const char *bytes, size
     pthread_mutex_unlock(&a->lock);
 }
 
-/* A call; headers: members of a JSON object. Returns its number. */
-static inline uint64_t fake_agent_call(
+uint64_t fake_agent_call(
     struct fake_agent *a, const char *method, const char *path, const char *headers, const char *body)
 {
     struct buf frame;
@@ -229,28 +189,10 @@ static inline uint64_t fake_agent_call(
     return n;
 }
 
-static inline void fake_agent_gone(struct fake_agent *a, uint64_t call)
+void fake_agent_gone(struct fake_agent *a, uint64_t call)
 {
     char frame[96];
     int n = snprintf(
         frame, sizeof(frame), "{\"call\":%llu,\"gone\":true,\"bodyBytes\":0}\n", (unsigned long long)call);
     fake_agent_send(a, frame, (size_t)n);
 }
-
-/* Wait until condition (an expression over u, the upload of call n) holds; false: it did not in time. Other fields of the agent may be set or
- * read between pthread_mutex_lock and unlock of its lock. */
-#define FAKE_AGENT_WAIT(a, n, condition)                                                                     \
-    __extension__({                                                                                          \
-        struct timespec until_;                                                                              \
-        clock_deadline(AGENT_WAIT_MS, &until_);                                                              \
-        pthread_mutex_lock(&(a)->lock);                                                                      \
-        const struct fake_upload *u = &(a)->uploads[n];                                                      \
-        (void)u;                                                                                             \
-        while (!(condition) && pthread_cond_timedwait(&(a)->changed, &(a)->lock, &until_) == 0)              \
-            ;                                                                                                \
-        bool held_ = (condition);                                                                            \
-        pthread_mutex_unlock(&(a)->lock);                                                                    \
-        held_;                                                                                               \
-    })
-
-#endif

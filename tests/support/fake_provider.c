@@ -1,57 +1,16 @@
 /*
- * A fake provider: answers the k-th request as the k-th entry of a table says (the last one again and again), keeps what it was sent. Header-only,
- * because each test program is linked from one object file.
+ * A fake provider: see fake_provider.h.
  */
-#ifndef ARP_TESTS_FAKE_PROVIDER_H
-#define ARP_TESTS_FAKE_PROVIDER_H
+#include "tests/support/fake_provider.h"
 
-#include <microhttpd.h>
-#include <pthread.h>
-#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "shared/buf.h"
-#include "shared/clock.h"
-#include "tests/unit/orchestrator/gateway/fake_agent.h"
+#include "tests/support/fake_agent.h"
 
-enum fake_reply_mode {
-    REPLY_WHOLE,
-    REPLY_CUT,   /* body, then the connection breaks */
-    REPLY_STEPS, /* body in pieces at each '|', each when the test opens the gate for it */
-    REPLY_FLOOD, /* `flood` bytes of a pattern */
-    REPLY_BEAT,  /* body, then a comment every 5 ms for ever */
-    REPLY_NEVER, /* not even a head */
-    REPLY_ECHO,  /* the request's Authorization */
-};
-
-struct fake_reply {
-    int status;
-    const char *type, *retry_after, *location;
-    const char *body;
-    enum fake_reply_mode mode;
-    size_t flood;
-};
-
-struct fake_provider {
-    struct MHD_Daemon *daemon;
-    char address[64];
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    const struct fake_reply *replies;
-    size_t n;
-    bool stopping;
-    unsigned connections, requests, aborted, whole;
-    unsigned gate; /* pieces that may go */
-    uint64_t sent; /* bytes given to the socket layer */
-    char method[16], url[256], type[64], authorization[128], api_key[128], goog_key[128], cookie[64],
-        encoding[64], expect[64]; /* of the last request */
-    struct buf body;
-    int64_t at_ns[16]; /* of each request */
-};
-
-struct fake_provider_request {
+struct request {
     struct fake_provider *p;
     struct fake_reply reply;
     struct buf body;
@@ -59,12 +18,12 @@ struct fake_provider_request {
     unsigned pieces; /* of REPLY_STEPS that went */
 };
 
-static inline char fake_provider_pattern(uint64_t at)
+char fake_provider_pattern(uint64_t at)
 {
     return (char)('a' + (at * 7 + at / 4096) % 26);
 }
 
-static ssize_t fake_provider_steps(struct fake_provider_request *r, char *out)
+static ssize_t read_steps(struct request *r, char *out)
 {
     struct fake_provider *p = r->p;
     pthread_mutex_lock(&p->lock);
@@ -82,14 +41,14 @@ static ssize_t fake_provider_steps(struct fake_provider_request *r, char *out)
     return (ssize_t)n;
 }
 
-static ssize_t fake_provider_read(void *cls, uint64_t pos, char *out, size_t max)
+static ssize_t read_reply(void *cls, uint64_t pos, char *out, size_t max)
 {
-    struct fake_provider_request *r = cls;
+    struct request *r = cls;
     struct fake_provider *p = r->p;
     const char *body = r->reply.mode == REPLY_ECHO ? r->echo : r->reply.body;
     size_t len = r->reply.mode == REPLY_FLOOD ? r->reply.flood : strlen(body);
     if (r->reply.mode == REPLY_STEPS)
-        return fake_provider_steps(r, out);
+        return read_steps(r, out);
     if (pos >= len && r->reply.mode == REPLY_CUT)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     if (pos >= len && r->reply.mode == REPLY_BEAT && !p->stopping) {
@@ -108,8 +67,7 @@ static ssize_t fake_provider_read(void *cls, uint64_t pos, char *out, size_t max
     return (ssize_t)n;
 }
 
-static void fake_provider_keep(
-    struct fake_provider *p, struct MHD_Connection *c, const char *method, const char *url)
+static void keep(struct fake_provider *p, struct MHD_Connection *c, const char *method, const char *url)
 {
     snprintf(p->method, sizeof(p->method), "%s", method);
     snprintf(p->url, sizeof(p->url), "%s", url);
@@ -123,15 +81,15 @@ static void fake_provider_keep(
 }
 
 /* The request is whole: which answer it gets. */
-static void fake_provider_choose(struct fake_provider *p, struct fake_provider_request *r,
-    struct MHD_Connection *c, const char *method, const char *url)
+static void choose(
+    struct fake_provider *p, struct request *r, struct MHD_Connection *c, const char *method, const char *url)
 {
     pthread_mutex_lock(&p->lock);
     r->reply = p->replies[p->requests < p->n ? p->requests : p->n - 1];
     if (p->requests < 16)
         p->at_ns[p->requests] = clock_mono_ns();
     p->requests++;
-    fake_provider_keep(p, c, method, url);
+    keep(p, c, method, url);
     snprintf(r->echo, sizeof(r->echo), "{\"you sent\":\"%s\"}", p->authorization);
     buf_done(&p->body);
     p->body = r->body;
@@ -142,11 +100,11 @@ static void fake_provider_choose(struct fake_provider *p, struct fake_provider_r
     pthread_mutex_unlock(&p->lock);
 }
 
-static enum MHD_Result fake_provider_on_request(void *cls, struct MHD_Connection *c, const char *url,
-    const char *method, const char *version, const char *data, size_t *size, void **req)
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const char *url, const char *method,
+    const char *version, const char *data, size_t *size, void **req)
 {
     struct fake_provider *p = cls;
-    struct fake_provider_request *r = *req;
+    struct request *r = *req;
     (void)version;
     if (!r) {
         r = *req = calloc(1, sizeof(*r));
@@ -159,9 +117,9 @@ static enum MHD_Result fake_provider_on_request(void *cls, struct MHD_Connection
         *size = 0;
         return MHD_YES;
     }
-    fake_provider_choose(p, r, c, method, url);
+    choose(p, r, c, method, url);
     struct MHD_Response *answer =
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 65536, fake_provider_read, r, NULL);
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 65536, read_reply, r, NULL);
     if (r->reply.type)
         MHD_add_response_header(answer, "Content-Type", r->reply.type);
     if (r->reply.retry_after)
@@ -171,11 +129,10 @@ static enum MHD_Result fake_provider_on_request(void *cls, struct MHD_Connection
     return fake_agent_answer(c, (unsigned)r->reply.status, answer);
 }
 
-static void fake_provider_on_done(
-    void *cls, struct MHD_Connection *c, void **req, enum MHD_RequestTerminationCode code)
+static void on_done(void *cls, struct MHD_Connection *c, void **req, enum MHD_RequestTerminationCode code)
 {
     struct fake_provider *p = cls;
-    struct fake_provider_request *r = *req;
+    struct request *r = *req;
     (void)c;
     if (!r)
         return;
@@ -189,7 +146,7 @@ static void fake_provider_on_done(
     *req = NULL;
 }
 
-static void fake_provider_on_connection(
+static void on_connection(
     void *cls, struct MHD_Connection *c, void **ctx, enum MHD_ConnectionNotificationCode code)
 {
     struct fake_provider *p = cls;
@@ -199,25 +156,24 @@ static void fake_provider_on_connection(
     pthread_mutex_unlock(&p->lock);
 }
 
-static inline struct fake_provider *fake_provider_start(const struct fake_reply *replies, size_t n)
+struct fake_provider *fake_provider_start(const struct fake_reply *replies, size_t n)
 {
     struct fake_provider *p = calloc(1, sizeof(*p));
     pthread_mutex_init(&p->lock, NULL);
     clock_cond_init(&p->changed);
     p->replies = replies;
     p->n = n;
-    p->daemon =
-        MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0,
-            NULL, NULL, fake_provider_on_request, p, MHD_OPTION_LISTEN_SOCKET, fake_listen(p->address),
-            MHD_OPTION_CONNECTION_LIMIT, 600u, MHD_OPTION_NOTIFY_COMPLETED, fake_provider_on_done, p,
-            MHD_OPTION_NOTIFY_CONNECTION, fake_provider_on_connection, p, MHD_OPTION_THREAD_STACK_SIZE,
-            (size_t)131072, MHD_OPTION_END);
+    p->daemon = MHD_start_daemon(
+        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0, NULL, NULL,
+        on_request, p, MHD_OPTION_LISTEN_SOCKET, fake_listen(p->address), MHD_OPTION_CONNECTION_LIMIT, 600u,
+        MHD_OPTION_NOTIFY_COMPLETED, on_done, p, MHD_OPTION_NOTIFY_CONNECTION, on_connection, p,
+        MHD_OPTION_THREAD_STACK_SIZE, (size_t)131072, MHD_OPTION_END);
     if (!p->daemon)
         abort();
     return p;
 }
 
-static inline void fake_provider_stop(struct fake_provider *p)
+void fake_provider_stop(struct fake_provider *p)
 {
     pthread_mutex_lock(&p->lock);
     p->stopping = true;
@@ -231,26 +187,10 @@ static inline void fake_provider_stop(struct fake_provider *p)
     free(p);
 }
 
-static inline void fake_provider_open_gate(struct fake_provider *p)
+void fake_provider_open_gate(struct fake_provider *p)
 {
     pthread_mutex_lock(&p->lock);
     p->gate++;
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
 }
-
-/* Wait until condition (an expression over p) holds; false: it did not in time. */
-#define FAKE_PROVIDER_WAIT(provider, condition)                                                              \
-    __extension__({                                                                                          \
-        struct fake_provider *p = (provider);                                                                \
-        struct timespec until_;                                                                              \
-        clock_deadline(AGENT_WAIT_MS, &until_);                                                              \
-        pthread_mutex_lock(&p->lock);                                                                        \
-        while (!(condition) && pthread_cond_timedwait(&p->changed, &p->lock, &until_) == 0)                  \
-            ;                                                                                                \
-        bool held_ = (condition);                                                                            \
-        pthread_mutex_unlock(&p->lock);                                                                      \
-        held_;                                                                                               \
-    })
-
-#endif
