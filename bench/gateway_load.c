@@ -193,7 +193,7 @@ static void serve_gateway(int fd, const void *arg)
     snprintf(base, sizeof(base), "http://127.0.0.1:%u/v1", (unsigned)w->provider);
     for (int i = 0; i < AGENTS; i++) {
         struct gateway_spec spec = {.provider = {.name = "bench", .base_url = base, .key = "k"},
-            .record = GATEWAY_RECORD_DIGEST,
+            .record = MODEL_RECORD_DIGEST,
             .ledger_root = w->root};
         snprintf(
             spec.target.address, sizeof(spec.target.address), "127.0.0.1:%u", (unsigned)w->agents[i].api);
