@@ -154,6 +154,8 @@ static void bad_definitions_are_refused_by_name(void)
         {"{\"engine\":\"\"}", "invalid_field", "engine"},
         {"{\"model\":\"\"}", "invalid_field", "model"},
         {"{\"model\":\"a\\u0001\"}", "invalid_field", "model"},
+        {"{\"model\":\"a model\"}", "invalid_field", "model"},
+        {"{\"model\":\"-c\"}", "invalid_field", "model"},
         {"{\"instructions\":[]}", "invalid_field", "instructions"},
         {"{\"containerId\":\"\"}", "invalid_field", "containerId"},
         {"{\"containerId\":\"x\"}", "invalid_field", "containerId"},

@@ -507,6 +507,10 @@ static void messages_that_are_refused(void)
         {"{\"commands\":[[\"true\"]],\"model\":\"x\"}", false},
         {"{\"commands\":[[\"true\"]],\"engine\":\"codex\"}", false},
         {"{\"prompt\":\"x\",\"engine\":\"codex\",\"threadId\":\"\"}", false},
+        {"{\"prompt\":\"x\",\"engine\":\"codex\",\"threadId\":\"--last\"}", false},
+        {"{\"prompt\":\"x\",\"engine\":\"codex\",\"model\":\"-c\"}", false},
+        {"{\"prompt\":\"x\",\"engine\":\"codex\",\"model\":\"a\\\"b\"}", false},
+        {"{\"prompt\":\"x\",\"engine\":\"codex\",\"limits\":{\"maxSteps\":10001}}", false},
         {"{\"prompt\":\"x\",\"engine\":\"codex\",\"limits\":{\"maxSteps\":0}}", false},
         {"{\"prompt\":\"x\",\"engine\":\"codex\",\"limits\":{\"maxCost\":1}}", false}};
     static const char *const overrides[] = {"\"nobody\":\"" UNKNOWN_ID "\"", "\"default\":\"x\"",

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "shared/clock.h"
 #include "tests/support/docker.h"
 #include "tests/support/pg.h"
 #include "tests/support/record.h"
@@ -320,7 +321,36 @@ static void one_key_at_both_is_one_workflow_run(void)
     assert_one_answer(&t, "/workflows/ci/runs", body, "workflowRunId");
 }
 
+/* With the run in this server nobody else can have admitted the request: it is not waited for. */
+static void a_fresh_key_of_a_busy_workspace_is_refused_at_once(void)
+{
+    struct tenant t;
+    struct reply r = {0};
+    char run[40], path[96];
+    ASSERT_TRUE(stack_tenant(server[0], "busy", -1, &t));
+    ASSERT_TRUE(run_begin(server[0], &t, "{\"commands\":[[\"sleep\",\"600\"]]}", run));
+    snprintf(path, sizeof(path), "/projects/%s/message", t.project_id);
+    int64_t fastest = INT64_MAX;
+    for (int i = 0; i < ROUNDS; i++) {
+        char key[48];
+        snprintf(key, sizeof(key), "Idempotency-Key: fresh-%d", i);
+        const char *const headers[] = {key, NULL};
+        int64_t begin = clock_mono_ns();
+        long status = watch_join(
+            watch_start(server[0], t.key, "POST", path, "{\"commands\":[[\"true\"]]}", headers), &r);
+        int64_t took = clock_mono_ns() - begin;
+        ASSERT_INT(status, 409);
+        fastest = took < fastest ? took : fastest;
+    }
+    ASSERT_TRUE(fastest < 150 * INT64_C(1000000));
+    snprintf(path, sizeof(path), "/runs/%s/cancel", run);
+    ASSERT_INT(stack_call(server[0], t.key, "POST", path, NULL, &r), 202);
+    ASSERT_TRUE(stack_wait_run(server[0], &t, run, 60, &r));
+    reply_done(&r);
+}
+
 TEST_SUITE_WITH(replicas_test, set_up, tear_down, TEST(both_are_the_same_installation),
     TEST(each_runs_in_the_workspace_that_the_other_has_warmed), TEST(a_bundle_is_built_once),
     TEST(a_run_of_a_killed_server_is_recovered_once), TEST(what_expired_is_purged_once),
-    TEST(one_key_at_both_is_one_run), TEST(one_key_at_both_is_one_workflow_run))
+    TEST(one_key_at_both_is_one_run), TEST(one_key_at_both_is_one_workflow_run),
+    TEST(a_fresh_key_of_a_busy_workspace_is_refused_at_once))
