@@ -166,8 +166,8 @@ static void evidence_of_a_real_run_is_complete(void)
     ASSERT_STR(rc ? err.msg : "", "");
     ASSERT_STR(facts.problems[0], "");
     ASSERT_TRUE(facts.complete && facts.volume_match);
-    ASSERT_INT(facts.commands, 1);
-    ASSERT_TRUE(facts.processes >= 6); /* the shell, git, head: an exec and an exit each */
+    ASSERT_INT(facts.command_log.next_seq, 1);
+    ASSERT_TRUE(facts.processes.next_seq >= 6); /* the shell, git, head: an exec and an exit each */
     ASSERT_INT(facts.files_changed, 1);
     ASSERT_INT(facts.insertions, 1);
     ASSERT_TRUE(staged_size(&r, "diff.patch") > 0);
