@@ -193,7 +193,8 @@ static void serve_gateway(int fd, const void *arg)
         die("gateway");
     snprintf(base, sizeof(base), "http://127.0.0.1:%u/v1", (unsigned)w->provider);
     for (int i = 0; i < AGENTS; i++) {
-        struct gateway_spec spec = {.provider = {.name = "bench", .base_url = base, .key = "k"},
+        struct gateway_spec spec = {
+            .provider = {.name = "bench", .base_url = base, .key = "k", .reach = CONFIG_REACH_LOOPBACK},
             .record = MODEL_RECORD_DIGEST,
             .ledger_root = w->root};
         snprintf(
