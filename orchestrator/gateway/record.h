@@ -2,8 +2,8 @@
  * Record: what model_log.jsonl says of a call: the part that is the same for all its attempts, made once from the request, and the line of each
  * attempt (docs/formats/model_log.md). Gateway thread only.
  */
-#ifndef ARP_ORCHESTRATOR_MODEL_RECORD_H
-#define ARP_ORCHESTRATOR_MODEL_RECORD_H
+#ifndef ARP_ORCHESTRATOR_GATEWAY_RECORD_H
+#define ARP_ORCHESTRATOR_GATEWAY_RECORD_H
 
 #include <stdbool.h>
 #include <stdint.h>
