@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/support/process.h"
 #include "tests/support/suite.h"
-#include "tests/unit/agent/pump.h"
 
 #define USER 31999
 

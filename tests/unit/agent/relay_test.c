@@ -339,7 +339,7 @@ static void answer_call(uint64_t n)
     struct arp_err err;
     struct relay_upload *u;
     ASSERT_INT(relay_upload_begin(relay, RUN_ID, n, 200, "text/event-stream", NULL, sleeper, &u, &err), 0);
-    ASSERT_TRUE(feed(u, stream_text, sizeof(stream_text) - 1));
+    ASSERT_TRUE(sleeper_feed(u, stream_text, sizeof(stream_text) - 1));
     ASSERT_TRUE(relay_upload_end(u, true));
 }
 
