@@ -12,10 +12,10 @@
 #include "orchestrator/gateway/gateway.h"
 #include "shared/chain.h"
 #include "shared/fd.h"
-#include "tests/support/process.h"
-#include "tests/support/suite.h"
 #include "tests/support/fake_agent.h"
 #include "tests/support/fake_provider.h"
+#include "tests/support/process.h"
+#include "tests/support/suite.h"
 
 #define KEY "sk-secret-key-of-the-tenant"
 #define REQUEST                                                                                              \
