@@ -1,7 +1,7 @@
 /*
  * Fakes for unit tests: a container engine on a Unix socket and a workspace agent on a loopback port, both a libmicrohttpd server that
  * answers from a table. The engine's table is a script: calls must come in its order. The agent's is a map: any order, any number of times.
- * Header-only, because each test program is linked from one object file. One fake per test at a time.
+ * Header-only: its names are the test program's own. One fake per test at a time.
  */
 #ifndef ARP_TESTS_FAKE_SERVER_H
 #define ARP_TESTS_FAKE_SERVER_H
