@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/checks.h"
+#include "shared/words.h"
 
 #define BLOB_PREFIX "data/blobs/sha256-"
 
@@ -48,14 +49,6 @@ static const char *const workflow_files[] = {
 };
 #define WORKFLOW_FILES (sizeof(workflow_files) / sizeof(workflow_files[0]))
 
-static bool is_one_of(const char *name, const char *const *names, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(name, names[i]) == 0)
-            return true;
-    return false;
-}
-
 bool bag_has_engine(const struct packed *zip)
 {
     bool has = false;
@@ -77,7 +70,7 @@ void step_files(struct verification *v, struct check *c)
             check_fail(c, "%s is missing: an engine's run has three files more", bag_engine_files[i]);
     for (size_t i = 0; i < v->zip.count; i++) {
         const struct packed_file *f = &v->zip.files[i];
-        if (is_one_of(f->name, required, count) || is_one_of(f->name, bag_engine_files, engine_count))
+        if (word_is_in(f->name, required, count) || word_is_in(f->name, bag_engine_files, engine_count))
             continue;
         if (v->workflow || strncmp(f->name, BLOB_PREFIX, strlen(BLOB_PREFIX)) != 0 ||
             !sha256_hex_ok(f->name + strlen(BLOB_PREFIX)))

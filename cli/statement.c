@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/checks.h"
+#include "shared/model.h"
 
 const cJSON *json_at(const cJSON *obj, const char *path)
 {
@@ -125,7 +126,7 @@ static void flags_read(struct verification *v, struct check *c)
 static void engine_check(const struct verification *v, struct check *c)
 {
     const char *engine = json_str_at(v->statement, "predicate/buildDefinition/externalParameters/engine");
-    bool wanted = engine && strcmp(engine, "shell") != 0;
+    bool wanted = engine && model_called_by(engine);
     if (wanted != v->engine)
         check_fail(c, "the statement is of a run of engine %.40s, the bundle has %s files of an engine's run",
             engine ? engine : "shell", v->engine ? "the" : "no");
