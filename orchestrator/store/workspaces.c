@@ -171,8 +171,8 @@ int workspaces_locked_by(struct db *db, const char *user_id, const char *project
     bool *ret, struct arp_err *err)
 {
     static const struct sql LOCKED = {"workspaces_locked_by",
-        "SELECT EXISTS (SELECT FROM workspaces w JOIN leases l ON l.name = 'workspace:' || w.id"
-        " WHERE w.user_id = $1 AND w.project_id = $2 AND l.holder = $3 AND l.expires_at > clock_timestamp())",
+        "SELECT EXISTS (SELECT FROM workspaces w WHERE w.user_id = $1 AND w.project_id = $2 "
+        "AND " SQL_LEASE_BY("'workspace:' || w.id", "$3") ")",
         true};
     struct sql_args a = {0};
     args_text(&a, user_id);
