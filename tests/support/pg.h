@@ -13,6 +13,9 @@ const char *pg_url_migrated(void);
 /* Run SQL outside the code under test (set-up, looking behind the scenes): the first column of the first row, "" when there is none,
  * in a buffer that lives until the next call. NULL when it failed (reason on standard error). */
 const char *pg_sql(const char *sql);
+/* SQL: how many sessions of this program's database wait for a lock. The server may be shared, and its other databases are not meant. */
+#define PG_WAITING                                                                                           \
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 /* Stop the private server as a crash would; pg_restart brings it back. 0, or -1 when the server is a shared one. */
 int pg_stop(void);
 /* Stop and start the private server again, as a crash would (immediate shutdown). 0, or -1 when the server is a shared one. */

@@ -261,7 +261,7 @@ static long open_while(const struct tenant *t, const char *sql, struct reply *r)
     const char *waiting = "0";
     for (int i = 0; i < 600 && strcmp(waiting, "0") == 0; i++) {
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
-        waiting = pg_sql("SELECT count(*) FROM pg_locks WHERE NOT granted");
+        waiting = pg_sql(PG_WAITING);
     }
     ASSERT_STR(waiting, "1");
     ASSERT_TRUE(pg_sql(sql) && pg_sql("COMMIT"));

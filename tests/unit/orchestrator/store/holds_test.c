@@ -61,11 +61,10 @@ static void wait_until(const char *sql, const char *want)
     CU_FAIL_FATAL("it never came to be");
 }
 
-/* Start from no ready bundle of earlier tests and no hold. */
+/* Start from no bundle of earlier tests and no hold: a hold covers them too, and what one call notes is bounded. */
 static void clean(void)
 {
-    sqlf("UPDATE evidence_bundles SET status = 'error', error_message = 'of another test' WHERE status IN "
-         "('ready', 'pending')");
+    sqlf("DELETE FROM evidence_bundles");
     sqlf("UPDATE holds SET released_at = now(), released_by = held_by, noted = true");
 }
 
@@ -248,7 +247,7 @@ static int collect_around_a_hold(const char *collect, const char *run_id)
     PGconn *gate = connect_again(), *collector = connect_again();
     on(gate, "SELECT pg_advisory_lock(42)");
     PQsendQuery(collector, collect);
-    wait_until("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted", "1");
+    wait_until(PG_WAITING " AND wait_event = 'advisory'", "1");
     struct hold_target t = target(HOLD_RUN, run_id);
     struct hold_placed p;
     OK(holds_place(db, &t, "case", &by_a, &p, &err));
@@ -296,9 +295,7 @@ static void place_behind_a_collector(struct placing *p)
     on(collector, "BEGIN");
     ASSERT_INT(on(collector, COLLECT(HOLDS_DECIDED)), 1);
     pthread_create(&thread, NULL, place, p);
-    wait_until("SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE "
-               "'%hold_place%'",
-        "t");
+    wait_until(PG_WAITING " AND query LIKE '%hold_place%'", "1");
     on(collector, "COMMIT");
     pthread_join(thread, NULL);
     PQfinish(collector);
@@ -327,7 +324,6 @@ static void a_hold_over_more_than_one_statement_notes_is_in_force_to_its_end(voi
 {
     clean();
     make_key();
-    sqlf("DELETE FROM evidence_bundles");
     sqlf("WITH r AS (INSERT INTO runs (user_id, project_id, workspace_id, status, streaming, prompt, engine, "
          "run_context, finished_at)"
          " SELECT user_id, project_id, id, 'failed', false, 'x', 'shell', '{}', now() FROM workspaces, "
@@ -374,8 +370,7 @@ static pthread_t begin_to_wait(struct change *c, const char *like)
 {
     pthread_t thread;
     char sql[256];
-    snprintf(sql, sizeof(sql),
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%%s%%'", like);
+    snprintf(sql, sizeof(sql), PG_WAITING " AND query LIKE '%%%s%%'", like);
     pthread_create(&thread, NULL, change, c);
     wait_until(sql, "1");
     return thread;
