@@ -15,12 +15,12 @@
 #define ANSWER_MAX (16u << 20)
 /* The socket is local: a connection that takes longer means that dockerd hangs. */
 #define CONNECT_TIMEOUT_MS 5000
-#define READ_TIMEOUT_MS    15000
-/* Creating and starting touch disks and cgroups; on a loaded machine they take seconds. */
-#define CHANGE_TIMEOUT_MS 60000
-#define URL_MAX           1024
-#define LOG_TAIL_LINES    "20"
-#define LOG_TAIL_MAX      (64u << 10)
+/* Creating and starting touch disks and cgroups, and looking waits for the change in progress: on a loaded machine that takes seconds, and
+ * a disk that is slow to sync holds the whole engine up. */
+#define CALL_TIMEOUT_MS 60000
+#define URL_MAX         1024
+#define LOG_TAIL_LINES  "20"
+#define LOG_TAIL_MAX    (64u << 10)
 
 struct engine {
     struct http_pool *pool;
@@ -140,7 +140,7 @@ static int inspect(struct engine *e, const char *before, const char *name, const
     if (rc == 0)
         rc = url_for(url, before, name, after, err);
     if (rc == 0)
-        rc = call_json(e, "GET", url, NULL, READ_TIMEOUT_MS, ret, err);
+        rc = call_json(e, "GET", url, NULL, CALL_TIMEOUT_MS, ret, err);
     if (rc != 0)
         return rc;
     if (cJSON_IsObject(*ret))
@@ -174,7 +174,7 @@ static int list(struct engine *e, const char *path, const char *label, const cha
     int rc = url_for(url, path, escaped, "", err);
     curl_free(escaped);
     if (rc == 0)
-        rc = call_json(e, "GET", url, NULL, READ_TIMEOUT_MS, &doc, err);
+        rc = call_json(e, "GET", url, NULL, CALL_TIMEOUT_MS, &doc, err);
     if (rc != 0)
         return rc;
     cJSON *items = member ? cJSON_DetachItemFromObjectCaseSensitive(doc, member) : doc;
@@ -195,7 +195,7 @@ static int list(struct engine *e, const char *path, const char *label, const cha
 int engine_ping(struct engine *e, struct arp_err *err)
 {
     cleanup_cjson cJSON *doc = NULL;
-    int rc = call_json(e, "GET", API "/version", NULL, READ_TIMEOUT_MS, &doc, err);
+    int rc = call_json(e, "GET", API "/version", NULL, CALL_TIMEOUT_MS, &doc, err);
     if (rc != 0)
         return rc;
     return json_get_str(doc, "ApiVersion")
@@ -274,7 +274,7 @@ int engine_network_create(
     json_obj_close(&j);
     json_obj_close(&j);
     rc = buf_error(&body, err);
-    return rc ? rc : call_json(e, "POST", API "/networks/create", &body, CHANGE_TIMEOUT_MS, NULL, err);
+    return rc ? rc : call_json(e, "POST", API "/networks/create", &body, CALL_TIMEOUT_MS, NULL, err);
 }
 
 int engine_volume_create(
@@ -297,12 +297,12 @@ int engine_volume_create(
     json_obj_close(&j);
     json_obj_close(&j);
     rc = buf_error(&body, err);
-    return rc ? rc : call_json(e, "POST", API "/volumes/create", &body, CHANGE_TIMEOUT_MS, NULL, err);
+    return rc ? rc : call_json(e, "POST", API "/volumes/create", &body, CALL_TIMEOUT_MS, NULL, err);
 }
 
 int engine_volume_remove(struct engine *e, const char *name, struct arp_err *err)
 {
-    return change(e, "DELETE", "/volumes/", name, "", CHANGE_TIMEOUT_MS, err);
+    return change(e, "DELETE", "/volumes/", name, "", CALL_TIMEOUT_MS, err);
 }
 
 int engine_volume_list(struct engine *e, const char *label, cJSON **ret, struct arp_err *err)
@@ -319,7 +319,7 @@ int engine_container_create(
     if (rc == 0)
         rc = url_for(url, "/containers/create?name=", name, "", err);
     if (rc == 0)
-        rc = call_json(e, "POST", url, body, CHANGE_TIMEOUT_MS, &doc, err);
+        rc = call_json(e, "POST", url, body, CALL_TIMEOUT_MS, &doc, err);
     if (rc != 0)
         return rc;
     const char *id = json_get_str(doc, "Id");
@@ -331,19 +331,19 @@ int engine_container_create(
 
 int engine_container_start(struct engine *e, const char *name, struct arp_err *err)
 {
-    return change(e, "POST", "/containers/", name, "/start", CHANGE_TIMEOUT_MS, err);
+    return change(e, "POST", "/containers/", name, "/start", CALL_TIMEOUT_MS, err);
 }
 
 int engine_container_stop(struct engine *e, const char *name, int grace_s, struct arp_err *err)
 {
     char after[32];
     snprintf(after, sizeof(after), "/stop?t=%d", grace_s);
-    return change(e, "POST", "/containers/", name, after, CHANGE_TIMEOUT_MS + grace_s * 1000, err);
+    return change(e, "POST", "/containers/", name, after, CALL_TIMEOUT_MS + grace_s * 1000, err);
 }
 
 int engine_container_remove(struct engine *e, const char *name, struct arp_err *err)
 {
-    return change(e, "DELETE", "/containers/", name, "?force=1&v=1", CHANGE_TIMEOUT_MS, err);
+    return change(e, "DELETE", "/containers/", name, "?force=1&v=1", CALL_TIMEOUT_MS, err);
 }
 
 int engine_container_inspect(struct engine *e, const char *name, cJSON **ret, struct arp_err *err)
@@ -384,7 +384,7 @@ int engine_container_log_tail(struct engine *e, const char *name, struct buf *ou
     if (rc == 0)
         rc = url_for(url, "/containers/", name, "/logs?stdout=1&stderr=1&tail=" LOG_TAIL_LINES, err);
     if (rc == 0)
-        rc = call_raw(e, "GET", url, NULL, READ_TIMEOUT_MS, &raw, err);
+        rc = call_raw(e, "GET", url, NULL, CALL_TIMEOUT_MS, &raw, err);
     if (rc == ARP_E_TOO_LARGE)
         rc = 0; /* the front of it will do */
     if (rc == 0)
