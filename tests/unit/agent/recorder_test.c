@@ -903,6 +903,29 @@ static void recorder_holds_execs_until_records_are_taken(void)
     lab_close(&box);
 }
 
+/* Programs were met in time though the recorder, held up itself, takes their word later than it would wait for it. */
+static void recorder_confirms_what_waited_for_it(void)
+{
+    const char *argv[] = {
+        "sh", "-c", "for i in 1 2 3 4 5 6 7 8; do $PREY many 150 /bin/true & done; wait", NULL};
+    struct lab_box box;
+    struct launch launch;
+    struct child child;
+    struct recorder_tally tally;
+    lab_open(&box, SECCOMP_DEFAULT);
+    start_untaken(&box, argv, &launch, &child);
+    int64_t until_ns = clock_mono_ns() + 60000000000ll;
+    while (!recorder_wait_end(box.recorder, 50) && clock_mono_ns() < until_ns) {
+        usleep(3 * PROCTABLE_LATE_MS * 1000); /* the queue fills, and stays full */
+        process_records_free(recorder_take(box.recorder));
+    }
+    recorder_finish(box.recorder, &tally);
+    ASSERT_INT(tally.counts.execs, 1 + 8 + 8 * 150);
+    ASSERT_INT(tally.counts.unconfirmed, 0);
+    reaper_forget(lab.reaper, &child);
+    lab_close(&box);
+}
+
 /* Nobody ever takes a record; the run ends all the same. */
 static void recorder_ends_while_execs_are_held(void)
 {
@@ -993,5 +1016,5 @@ LAB_SUITE(recorder_test, TEST(recorder_records_a_command), TEST(recorder_sees_ev
     TEST(lie_path_of_a_program_without_libc), TEST(recorder_ignores_false_confirmations),
     TEST(recorder_records_once_under_a_storm_of_signals), TEST(recorder_counts_what_is_over_its_budget),
     TEST(recorder_keeps_no_more_than_its_limit), TEST(recorder_holds_execs_until_records_are_taken),
-    TEST(recorder_ends_while_execs_are_held), TEST(recorder_counts_refused_calls),
-    TEST(recorder_and_reaper_survive_a_command_that_wants_to_be_traced))
+    TEST(recorder_confirms_what_waited_for_it), TEST(recorder_ends_while_execs_are_held),
+    TEST(recorder_counts_refused_calls), TEST(recorder_and_reaper_survive_a_command_that_wants_to_be_traced))
