@@ -160,8 +160,10 @@ static void recorder_tells_the_end_of_what_is_killed(void)
     struct lab_run run;
     lab_open(&box, SECCOMP_DEFAULT);
     const char *argv[] = {"sh", "-c",
-        "for i in 1 2 3 4 5; do setsid sh -c 'sleep 100 & exec sleep 200' & done >/dev/null 2>&1; sleep 1; "
-        "echo up",
+        "for i in 1 2 3 4 5; do setsid sh -c 'sleep 100 >&2 & echo $! $$; exec sleep 200 >&2' & done "
+        "2>/dev/null |"
+        "for i in 1 2 3 4 5; do read -r p q; for p in $p $q; do "
+        "until read -r c </proc/$p/comm && [ \"$c\" = sleep ]; do :; done; done; done; echo up",
         NULL};
     lab_run(&box, argv, 0, &run); /* no time for the daemons: they are killed */
     check_counts(&run);
@@ -528,8 +530,8 @@ static void recorder_hashes_a_program_on_tmpfs_each_time(void)
 {
     struct lab_box box;
     struct lab_run run;
-    const char *path = "/dev/shm/arp-lab-program";
-    char script[1024], first[SHA256_HEX_LEN + 1], last[SHA256_HEX_LEN + 1];
+    char path[64], script[1024], first[SHA256_HEX_LEN + 1], last[SHA256_HEX_LEN + 1];
+    snprintf(path, sizeof(path), "/dev/shm/arp-lab-program-%d", (int)getpid());
     unlink(path);
     lab_open(&box, SECCOMP_DEFAULT);
     snprintf(script, sizeof(script),
@@ -887,7 +889,7 @@ static void recorder_holds_execs_until_records_are_taken(void)
     lab_open(&box, SECCOMP_DEFAULT);
     start_untaken(&box, argv, &launch, &child);
     CU_ASSERT(!reaper_wait(lab.reaper, &child, 4000)); /* 1500 take less than that when nothing holds them */
-    int64_t until_ns = clock_mono_ns() + 20000000000ll;
+    int64_t until_ns = clock_mono_ns() + 60000000000ll;
     while (!recorder_wait_end(box.recorder, 50) && clock_mono_ns() < until_ns) {
         struct process_record *list = recorder_take(box.recorder);
         for (struct process_record *p = list; p; p = p->next)
