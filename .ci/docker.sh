@@ -26,17 +26,18 @@ as_root() {
         die "must be root (or have passwordless sudo) to start or stop dockerd"
     fi
 }
-# The pid in the file is believed only while it is a dockerd: pids are used again. Where nothing reaps orphans (a container whose PID 1 is
-# no init) an ended one stays a zombie for ever.
+# Where nothing reaps orphans (a container whose PID 1 is no init) an ended process stays a zombie for ever.
+lives() { grep -q '^State:[[:space:]]*[^Z[:space:]]' "/proc/$1/status" 2>/dev/null; }
+# The pid in the file is believed only while it is a dockerd: pids are used again.
 ours() {
-    [ -s "$state/dockerd.pid" ] && pid=$(cat "$state/dockerd.pid") && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ] &&
-        ! grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null
+    [ -s "$state/dockerd.pid" ] && pid=$(cat "$state/dockerd.pid") && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ] && lives "$pid"
 }
 
 start() {
     if answers; then return 0; fi
     command -v dockerd >/dev/null || die "no engine answers on $socket and dockerd is missing (apt-get install docker.io)"
     mkdir -p "$state"
+    rm -f "$state/dockerd.pid"
     # Its own session, so that Ctrl-C in the caller's terminal does not reach it; started as root it writes its own pid.
     # shellcheck disable=SC2016
     # Redirected by exec: a function's redirection leaves the shell a saved copy, and who reads our output would wait for dockerd's end.
@@ -44,7 +45,7 @@ start() {
         sh "$state" "$socket") &
     waited=0
     until answers; do
-        if [ $waited -ge $((wait_s * 5)) ] || { [ $waited -gt 10 ] && ! ours; }; then
+        if [ $waited -ge $((wait_s * 5)) ] || { [ -s "$state/dockerd.pid" ] && ! lives "$(cat "$state/dockerd.pid")"; }; then
             tail -n 15 "$state/dockerd.log" >&2 || true
             rm -f "$state/dockerd.pid"
             die "dockerd did not come up (log: $state/dockerd.log)"

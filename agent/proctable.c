@@ -427,7 +427,6 @@ bool proctable_asked(
             settle(t, p, old, false);
     }
     a->tid = tid;
-    a->asked_ns = clock_mono_ns();
     a->traced = t->tracing && tracee_is_traced(tid);
     tracee_asked_init(&a->asked);
     if (known)
@@ -435,6 +434,7 @@ bool proctable_asked(
     else if (!t->config.is_full(t->config.ctx))
         tracee_read_asked(tid, call, &a->asked);
     tracee_hold(tid, &a->asked);
+    a->asked_ns = clock_mono_ns(); /* it can't go on before */
     a->next = p->attempts;
     p->attempts = a;
     p->attempt_count++;
@@ -512,13 +512,13 @@ void proctable_ended(struct proctable *t, void *entry)
 
 /* One process whose latest attempt nobody confirmed; *next_ns: when the next of them is due, if that is earlier. An attempt that has
  * come to nothing yet is left as it is: an exec can be held up for long. */
-static void judge_late(struct proctable *t, struct proc *p, int64_t now, int64_t *next_ns)
+static void judge_late(struct proctable *t, struct proc *p, int64_t told_ns, int64_t *next_ns)
 {
     struct attempt *a = p->attempts;
     if (!a || a->late)
         return;
     int64_t due = a->asked_ns + LATE_NS;
-    if (due > now) {
+    if (due > told_ns) {
         *next_ns = *next_ns == 0 || due < *next_ns ? due : *next_ns;
         return;
     }
@@ -532,19 +532,18 @@ static void judge_late(struct proctable *t, struct proc *p, int64_t now, int64_t
     a->reported = true;
 }
 
-int proctable_late(struct proctable *t)
+int proctable_late(struct proctable *t, int64_t told_ns)
 {
     if (t->check_ns == 0)
         return -1;
-    int64_t now = clock_mono_ns();
-    if (now >= t->check_ns) {
+    if (told_ns >= t->check_ns) {
         t->check_ns = 0;
         for (size_t i = 0; i < BUCKETS && t->attempts > 0; i++) {
             for (struct proc *p = t->buckets[i]; p; p = p->next)
-                judge_late(t, p, now, &t->check_ns);
+                judge_late(t, p, told_ns, &t->check_ns);
         }
     }
-    return t->check_ns == 0 ? -1 : (int)((t->check_ns - now) / 1000000) + 1;
+    return t->check_ns == 0 ? -1 : (int)((t->check_ns - told_ns) / 1000000) + 1;
 }
 
 size_t proctable_live(const struct proctable *t)

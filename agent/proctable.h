@@ -53,9 +53,10 @@ void proctable_confirmed(struct proctable *t, pid_t pid);
 void proctable_tracing(struct proctable *t, pid_t caller, const struct seccomp_data *call);
 /* epoll reported this entry. */
 void proctable_ended(struct proctable *t, void *entry);
-/* Judge attempts that nobody confirmed for PROCTABLE_LATE_MS. Returns the ms until it wants to be called again, -1 for not. */
+/* Judge attempts that nobody confirmed for PROCTABLE_LATE_MS. told_ns: all that happened before (clock_mono_ns) was told to the table, so
+ * that no confirmation of then is on its way. Returns the ms from then until it wants to be called again, -1 for not. */
 #define PROCTABLE_LATE_MS 500
-int proctable_late(struct proctable *t);
+int proctable_late(struct proctable *t, int64_t told_ns);
 
 /* Processes whose end is still to come. */
 size_t proctable_live(const struct proctable *t);

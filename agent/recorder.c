@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,8 @@
  * thread. */
 #define QUEUE_MAX 1024u
 #define EVENTS    64
+/* Calls that are held at a time, one of each thread: sixteen times what a workspace may have unless it is configured. */
+#define HELD_MAX 8192u
 
 struct recorder {
     struct recorder_spec spec;
@@ -39,8 +42,11 @@ struct recorder {
     struct recorder_tally tally;
     struct process_record *queue, **queue_end;
     size_t queued;
-    int64_t wake_ns;     /* when to wake the run thread; 0: nothing waits or it was woken */
-    uint64_t next_line;  /* of processes.jsonl */
+    int64_t wake_ns;    /* when to wake the run thread; 0: nothing waits or it was woken */
+    uint64_t next_line; /* of processes.jsonl */
+    int64_t told_ns;    /* whatever happened before is in the table */
+    int64_t mark_ns;    /* ... and before this, once so many more held calls were taken */
+    unsigned to_take;
     unsigned round;      /* changes when the table forgets processes: events of before must not reach it */
     bool full, stopping; /* full: no more records */
     /* The command's own first exec, until its process is known. */
@@ -190,8 +196,10 @@ static void serve_listener(struct recorder *r, uint32_t events)
         return;
     }
     memset(&n, 0, sizeof(n)); /* the kernel refuses anything else */
-    if (ioctl(r->spec.listener, SECCOMP_IOCTL_NOTIF_RECV, &n) == 0)
+    if (ioctl(r->spec.listener, SECCOMP_IOCTL_NOTIF_RECV, &n) == 0) {
+        r->to_take -= r->to_take > 0;
         answer(r, &n);
+    }
 }
 
 /* With the lock held. Ends first: a process number may be used again by the next caller. */
@@ -210,10 +218,26 @@ static void handle(struct recorder *r, const struct epoll_event *events, int n)
         pthread_cond_signal(&r->progress);
 }
 
+/* While this thread was away, confirmations came in time that still wait in the listener: up to when is all of it taken? Until now when nothing
+ * waits there. The kernel hands calls out in their order, so those of a moment are taken at the latest when as many were as can be held at a
+ * time: who keeps the listener full puts nothing off for ever. */
+static void update_told(struct recorder *r)
+{
+    struct pollfd p = {.fd = r->spec.listener, .events = POLLIN};
+    int64_t now = clock_mono_ns(); /* first: what comes behind it does not matter */
+    bool waits = poll(&p, 1, 0) > 0 && (p.revents & POLLIN);
+    if (waits && r->to_take > 0)
+        return;
+    r->told_ns = waits ? r->mark_ns : now;
+    r->mark_ns = now;
+    r->to_take = HELD_MAX;
+}
+
 /* Milliseconds the thread may sleep, -1 for as long as nothing happens; wakes the run thread when its records are due. */
 static int next_timeout(struct recorder *r)
 {
-    int wait_ms = proctable_late(r->table);
+    update_told(r);
+    int wait_ms = proctable_late(r->table, r->told_ns);
     if (r->wake_ns == 0)
         return wait_ms;
     int64_t left_ns = r->wake_ns - clock_mono_ns();
@@ -292,6 +316,7 @@ int recorder_start(const struct recorder_spec *spec, struct recorder **ret, stru
     }
     r->spec = *spec;
     r->queue_end = &r->queue;
+    r->told_ns = r->mark_ns = clock_mono_ns();
     init_locks(r);
     r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -19,7 +19,9 @@ shift 2
 program=build/arp-orchestrator
 network=${VERIFY_NETWORK:-arp-verify}
 
-running() { [ -s "$dir/pid" ] && [ "$(cat "/proc/$(cat "$dir/pid")/comm" 2>/dev/null)" = arp-orchestrato ] && ! grep -q '^State:[[:space:]]*Z' "/proc/$(cat "$dir/pid")/status"; }
+lives() { grep -q '^State:[[:space:]]*[^Z[:space:]]' "/proc/$(cat "$dir/pid")/status" 2>/dev/null; }
+# Its name, too, where the pid may be another's by now.
+running() { [ -s "$dir/pid" ] && [ "$(cat "/proc/$(cat "$dir/pid")/comm" 2>/dev/null)" = arp-orchestrato ] && lives; }
 halt() {
     if running; then kill "$(cat "$dir/pid")"; fi
     while running; do sleep 0.05; done
@@ -40,7 +42,7 @@ serve() {
     tries=0
     until line=$(grep -F '"msg":"listening"' "$dir/log"); do
         tries=$((tries + 1))
-        if [ $tries -gt 600 ] || { [ $tries -gt 20 ] && ! running; }; then
+        if [ $tries -gt 600 ] || ! lives; then
             cat "$dir/log" >&2
             die 'the orchestrator did not start'
         fi

@@ -50,7 +50,7 @@ static void start(struct box *b, uint64_t id, const char *name, struct exec_outc
     } else {
         ASSERT_INT(child.pid, 0);
     }
-    while (!recorder_wait_end(box_recorder(b), 1000)) {
+    while (!recorder_wait_end(box_recorder(b), 20000)) {
         struct process_record *list = recorder_take(box_recorder(b));
         for (struct process_record *r = list; r; r = r->next)
             ASSERT_INT(r->command_id, id);

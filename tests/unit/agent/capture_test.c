@@ -1,7 +1,14 @@
 /*
  * Tests of agent/capture.c with agent/exec.c, agent/reaper.c, agent/treekill.c and agent/blob.c under it: real processes of another uid.
+ * The module is compiled in with a patience for the rest of the output that a test can lengthen.
  */
 #include "agent/capture.h"
+
+enum { USUAL_DRAIN_MS = CAPTURE_DRAIN_MS };
+static int drain_ms = USUAL_DRAIN_MS;
+#undef CAPTURE_DRAIN_MS
+#define CAPTURE_DRAIN_MS drain_ms
+#include "agent/capture.c" /* NOLINT: the time limit is what is tested */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -163,10 +170,10 @@ static void capture_ends_a_command_over_its_time(void)
 {
     struct evdir dir;
     int64_t start = clock_mono_ns();
-    ASSERT_INT(run_sh("trap '' TERM; echo x; while :; do sleep 1; done", 200, &dir), 0);
+    ASSERT_INT(run_sh("trap '' TERM; echo x; while :; do sleep 1; done", 2000, &dir), 0);
     ASSERT_TRUE(io.timed_out);
     ASSERT_TRUE(WIFSIGNALED(io.status) && WTERMSIG(io.status) == SIGKILL);
-    ASSERT_TRUE(clock_mono_ns() - start < 8000000000ll);
+    ASSERT_TRUE(clock_mono_ns() - start < 10000000000ll);
     ASSERT_INT(tree_count(TEST_UID), 0);
     evdir_close(&dir);
 }
@@ -227,21 +234,21 @@ static void capture_takes_what_the_pipe_holds_at_the_end(void)
  * CAPTURE_DRAIN_MS is for processes that still die. */
 static void capture_ends_with_its_streams(void)
 {
-    int slow = 0;
     wake_us = 100000;
+    drain_ms = 30000;
     for (int i = 0; i < 7; i++) {
         struct evdir dir;
         wake_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
         int64_t start = clock_mono_ns();
-        ASSERT_INT(run_sh("echo x", 10000, &dir), 0);
-        slow += clock_mono_ns() - start > (wake_us + CAPTURE_DRAIN_MS * 900ll) * 1000;
+        ASSERT_INT(run_sh("echo x", 60000, &dir), 0);
+        ASSERT_TRUE(clock_mono_ns() - start < drain_ms * 1000000ll);
         ASSERT_INT(io.out.bytes, 2);
         close(wake_fd);
         evdir_close(&dir);
     }
     wake_fd = -1;
     wake_us = 0;
-    ASSERT_TRUE(slow < 3); /* on a machine that is busy one or two may be */
+    drain_ms = USUAL_DRAIN_MS;
 }
 
 static void capture_of_closed_streams_is_empty(void)

@@ -160,8 +160,10 @@ static void recorder_tells_the_end_of_what_is_killed(void)
     struct lab_run run;
     lab_open(&box, SECCOMP_DEFAULT);
     const char *argv[] = {"sh", "-c",
-        "for i in 1 2 3 4 5; do setsid sh -c 'sleep 100 & exec sleep 200' & done >/dev/null 2>&1; sleep 1; "
-        "echo up",
+        "for i in 1 2 3 4 5; do setsid sh -c 'sleep 100 >&2 & echo $! $$; exec sleep 200 >&2' & done "
+        "2>/dev/null |"
+        "for i in 1 2 3 4 5; do read -r p q; for p in $p $q; do "
+        "until read -r c </proc/$p/comm && [ \"$c\" = sleep ]; do :; done; done; done; echo up",
         NULL};
     lab_run(&box, argv, 0, &run); /* no time for the daemons: they are killed */
     check_counts(&run);
@@ -528,8 +530,8 @@ static void recorder_hashes_a_program_on_tmpfs_each_time(void)
 {
     struct lab_box box;
     struct lab_run run;
-    const char *path = "/dev/shm/arp-lab-program";
-    char script[1024], first[SHA256_HEX_LEN + 1], last[SHA256_HEX_LEN + 1];
+    char path[64], script[1024], first[SHA256_HEX_LEN + 1], last[SHA256_HEX_LEN + 1];
+    snprintf(path, sizeof(path), "/dev/shm/arp-lab-program-%d", (int)getpid());
     unlink(path);
     lab_open(&box, SECCOMP_DEFAULT);
     snprintf(script, sizeof(script),
@@ -887,7 +889,7 @@ static void recorder_holds_execs_until_records_are_taken(void)
     lab_open(&box, SECCOMP_DEFAULT);
     start_untaken(&box, argv, &launch, &child);
     CU_ASSERT(!reaper_wait(lab.reaper, &child, 4000)); /* 1500 take less than that when nothing holds them */
-    int64_t until_ns = clock_mono_ns() + 20000000000ll;
+    int64_t until_ns = clock_mono_ns() + 60000000000ll;
     while (!recorder_wait_end(box.recorder, 50) && clock_mono_ns() < until_ns) {
         struct process_record *list = recorder_take(box.recorder);
         for (struct process_record *p = list; p; p = p->next)
@@ -899,6 +901,29 @@ static void recorder_holds_execs_until_records_are_taken(void)
     ASSERT_INT(tally.counts.execs, 1501);
     ASSERT_INT(tally.counts.exits, 1501);
     ASSERT_INT(tally.records_dropped, 0);
+    reaper_forget(lab.reaper, &child);
+    lab_close(&box);
+}
+
+/* Programs were met in time though the recorder, held up itself, takes their word later than it would wait for it. */
+static void recorder_confirms_what_waited_for_it(void)
+{
+    const char *argv[] = {
+        "sh", "-c", "for i in 1 2 3 4 5 6 7 8; do $PREY many 150 /bin/true & done; wait", NULL};
+    struct lab_box box;
+    struct launch launch;
+    struct child child;
+    struct recorder_tally tally;
+    lab_open(&box, SECCOMP_DEFAULT);
+    start_untaken(&box, argv, &launch, &child);
+    int64_t until_ns = clock_mono_ns() + 60000000000ll;
+    while (!recorder_wait_end(box.recorder, 50) && clock_mono_ns() < until_ns) {
+        usleep(3 * PROCTABLE_LATE_MS * 1000); /* the queue fills, and stays full */
+        process_records_free(recorder_take(box.recorder));
+    }
+    recorder_finish(box.recorder, &tally);
+    ASSERT_INT(tally.counts.execs, 1 + 8 + 8 * 150);
+    ASSERT_INT(tally.counts.unconfirmed, 0);
     reaper_forget(lab.reaper, &child);
     lab_close(&box);
 }
@@ -993,5 +1018,5 @@ LAB_SUITE(recorder_test, TEST(recorder_records_a_command), TEST(recorder_sees_ev
     TEST(lie_path_of_a_program_without_libc), TEST(recorder_ignores_false_confirmations),
     TEST(recorder_records_once_under_a_storm_of_signals), TEST(recorder_counts_what_is_over_its_budget),
     TEST(recorder_keeps_no_more_than_its_limit), TEST(recorder_holds_execs_until_records_are_taken),
-    TEST(recorder_ends_while_execs_are_held), TEST(recorder_counts_refused_calls),
-    TEST(recorder_and_reaper_survive_a_command_that_wants_to_be_traced))
+    TEST(recorder_confirms_what_waited_for_it), TEST(recorder_ends_while_execs_are_held),
+    TEST(recorder_counts_refused_calls), TEST(recorder_and_reaper_survive_a_command_that_wants_to_be_traced))

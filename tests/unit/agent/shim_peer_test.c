@@ -369,11 +369,13 @@ static void a_stopped_shim_stops_itself_only(void)
 {
     struct shim_lab lab;
     struct shim_job stuck, job;
-    const char *argv[] = {"bash", "-c", "echo on; yes", NULL};
+    const char *argv[] = {"bash", "-c", "echo on; exec yes", NULL};
     char word[3];
     shim_lab_open(&lab, NULL, 10);
     shim_job_start(&lab, argv, &stuck);
     ASSERT_INT(read(stuck.out, word, 3), 3);
+    ASSERT_TRUE(shim_lab_wait_begun(&lab, 1));
+    pid_t shell = shim_lab_event(&lab, false, 0)->pid;
     kill(stuck.pid, SIGSTOP);
     usleep(50000);
     for (int i = 0; i < 3; i++) {
@@ -381,6 +383,7 @@ static void a_stopped_shim_stops_itself_only(void)
         ASSERT_INT(job.out_len, 1000000);
         shim_job_done(&job);
     }
+    kill(shell, SIGKILL); /* first: nobody holds it up once its shim is gone */
     kill(stuck.pid, SIGKILL);
     shim_job_end(&stuck);
     ASSERT_TRUE(shim_lab_wait(&lab, 4));

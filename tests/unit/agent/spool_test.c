@@ -17,6 +17,9 @@
 #include "tests/support/process.h"
 #include "tests/support/suite.h"
 
+/* For the thread that writes the blobs. */
+#define PATIENCE_MS 60000
+
 static char root[64];
 static struct evdir dir;
 static struct capture_stream out, errs;
@@ -73,12 +76,12 @@ static void feed(struct spool *s, int which, uint64_t from, uint64_t len, size_t
             at += (uint64_t)put;
         enum spool_read got;
         do
-            got = spool_read(s, which, p[0], 1000);
+            got = spool_read(s, which, p[0], PATIENCE_MS);
         while (got == SPOOL_MORE);
         CU_ASSERT_EQUAL_FATAL(got, SPOOL_EMPTY);
     }
     close(p[1]);
-    ASSERT_INT(spool_read(s, which, p[0], 1000), SPOOL_END);
+    ASSERT_INT(spool_read(s, which, p[0], PATIENCE_MS), SPOOL_END);
     close(p[0]);
     free(data);
 }
@@ -243,7 +246,7 @@ static void *write_one(void *arg)
     fill(data, total, skip);
     for (size_t at = 0, taken; good && at < total; at += taken) {
         size_t n = total - at < 70001 ? total - at : 70001;
-        good = spool_write(s, 1, data + at, n, 10000, &taken) == SPOOL_MORE && taken == n;
+        good = spool_write(s, 1, data + at, n, PATIENCE_MS, &taken) == SPOOL_MORE && taken == n;
     }
     good = good && spool_finish(s, NULL) == 0;
     sha256_hex_of(data, total, hex);

@@ -13,6 +13,9 @@
 #include "tests/support/suite.h"
 #include "tests/unit/agent/pump.h"
 
+/* For processes that are many, on a machine that has few processors and other work. */
+#define PATIENCE_MS 60000
+
 static struct reaper *reaper;
 static struct arp_err err;
 static uid_t uid; /* this process's own: two programs at a time must not kill each other's */
@@ -95,7 +98,7 @@ static void fill_limit(void)
 
 static void wait_for(int n)
 {
-    int64_t until = clock_mono_ns() + 5000000000ll;
+    int64_t until = clock_mono_ns() + PATIENCE_MS * 1000000ll;
     while (tree_count(uid) < n && clock_mono_ns() < until)
         usleep(2000);
 }
@@ -104,12 +107,12 @@ static void tree_kill_finds_every_session(void)
 {
     start(uid, uid, uid, spread);
     int n = 0; /* those in between two forks come and go */
-    for (int i = 0; i < 500 && n != 21; i++) {
+    for (int i = 0; i < PATIENCE_MS / 10 && n != 21; i++) {
         usleep(10000);
         n = tree_count(uid);
     }
     ASSERT_INT(n, 21);
-    ASSERT_INT(tree_kill_wait(uid, 5000, &err), 0);
+    ASSERT_INT(tree_kill_wait(uid, PATIENCE_MS, &err), 0);
     ASSERT_INT(tree_count(uid), 0);
 }
 
@@ -119,8 +122,8 @@ static void tree_kill_catches_comets(void)
         start(uid, uid, uid, comet);
     usleep(100000);
     int64_t begin = clock_mono_ns();
-    ASSERT_INT(tree_kill_wait(uid, 5000, &err), 0);
-    CU_ASSERT(clock_mono_ns() - begin < 3000000000ll);
+    ASSERT_INT(tree_kill_wait(uid, PATIENCE_MS, &err), 0);
+    CU_ASSERT(clock_mono_ns() - begin < 20000000000ll);
     usleep(50000);
     ASSERT_INT(tree_count(uid), 0);
 }
@@ -130,7 +133,7 @@ static void tree_kill_needs_no_process_of_its_own(void)
     start(uid, uid, uid, fill_limit);
     wait_for(100);
     CU_ASSERT(tree_count(uid) >= 100);
-    ASSERT_INT(tree_kill_wait(uid, 5000, &err), 0);
+    ASSERT_INT(tree_kill_wait(uid, PATIENCE_MS, &err), 0);
     ASSERT_INT(tree_count(uid), 0);
 }
 
@@ -140,9 +143,9 @@ static void tree_kill_spares_who_is_only_effective(void)
     start(uid + 1, uid, uid + 1, idle);
     start(uid, uid, uid, idle);
     ASSERT_INT(tree_count(uid), 1);
-    ASSERT_INT(tree_kill_wait(uid, 5000, &err), 0);
+    ASSERT_INT(tree_kill_wait(uid, PATIENCE_MS, &err), 0);
     ASSERT_INT(tree_count(uid + 1), 1);
-    ASSERT_INT(tree_kill_wait(uid + 1, 5000, &err), 0);
+    ASSERT_INT(tree_kill_wait(uid + 1, PATIENCE_MS, &err), 0);
     ASSERT_INT(tree_count(uid + 1), 0);
 }
 
@@ -154,7 +157,7 @@ static void tree_kill_ends_the_stopped(void)
     kill(-1, SIGSTOP);
     syscall(SYS_setresuid, 0, 0, 0);
     ASSERT_INT(tree_count(uid), 2);
-    ASSERT_INT(tree_kill_wait(uid, 5000, &err), 0);
+    ASSERT_INT(tree_kill_wait(uid, PATIENCE_MS, &err), 0);
 }
 
 static void tree_kill_gives_the_rights_back(void)

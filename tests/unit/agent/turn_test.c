@@ -215,13 +215,13 @@ static void turn_that_fails_says_why(void)
 static void turn_is_stopped_politely_first(void)
 {
     open_turn("trap 'echo \"$?\" >int; exit 7' INT; echo ready; sleep 30 & wait");
-    ASSERT_INT(run_turn(500), 7);
+    ASSERT_INT(run_turn(3000), 7);
     CU_ASSERT(result.io.timed_out);
     CU_ASSERT(faccessat(repo_fd, "int", F_OK, 0) == 0);
     close_turn();
     open_turn("trap '' INT; sleep 30");
-    int64_t begin = clock_mono_ns() + 500000000;
-    ASSERT_INT(run_turn(500), 128 + SIGKILL);
+    int64_t begin = clock_mono_ns() + 3000000000;
+    ASSERT_INT(run_turn(3000), 128 + SIGKILL);
     int64_t took_ms = (clock_mono_ns() - begin) / 1000000;
     CU_ASSERT(took_ms >= TURN_GRACE_MS && took_ms < TURN_GRACE_MS + 4000);
     close_turn();
@@ -247,9 +247,9 @@ static void turn_gives_the_cli_what_it_needs_and_no_more(void)
 static void commands_of_a_turn_are_on_record(void)
 {
     cleanup_buf struct buf log, told;
-    open_turn("\"$SHELL\" -c 'echo out; echo err >&2; exit 3'; echo \"code $?\"; \"$SHELL\" -c 'echo begun; "
-              "sleep 60' &\n"
-              "sleep 1; echo '" END_LINE "'");
+    open_turn("\"$SHELL\" -c 'echo out; echo err >&2; exit 3'; echo \"code $?\"; mkfifo f\n"
+              "\"$SHELL\" -c 'echo begun; sleep 60' >f &\n"
+              "exec 3<f; read -r line <&3; echo \"$line\"; echo '" END_LINE "'");
     ASSERT_INT(run_turn(15000), 0);
     ASSERT_INT(turn_commands(turn), 2);
     read_evidence("engine.jsonl", &told);
@@ -267,7 +267,7 @@ static void commands_of_a_turn_are_on_record(void)
 static void commands_past_a_full_log_are_refused(void)
 {
     cleanup_buf struct buf told;
-    open_turn("\"$SHELL\" -c true; echo \"first $?\"; sleep 1; \"$SHELL\" -c true 2>&1; echo \"second $?\"");
+    open_turn("\"$SHELL\" -c true; echo \"first $?\"; sleep 3; \"$SHELL\" -c true 2>&1; echo \"second $?\"");
     commands.bytes = LIMIT_COMMAND_BYTES;
     ASSERT_INT(run_turn(15000), 0);
     ASSERT_INT(turn_commands(turn), 1);
