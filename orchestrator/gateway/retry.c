@@ -58,7 +58,7 @@ bool retry_again(const struct retry_case *c, int64_t *ret_wait_ms)
     int64_t wait = asked_ms(c);
     if (wait < 0)
         wait = backoff_ms(c);
-    if (wait > RETRY_WAIT_MAX_MS || (c->left_ms >= 0 && wait >= c->left_ms))
+    if (wait > RETRY_WAIT_MAX_MS || (c->left_ms >= 0 && wait + RETRY_LEFT_MIN_MS > c->left_ms))
         return false;
     *ret_wait_ms = wait;
     return true;

@@ -14,6 +14,8 @@
 #define RETRY_STEP_MAX_MS 30000
 /* A provider that asks for more is out of order for this run: its answer is handed on instead. */
 #define RETRY_WAIT_MAX_MS (300ll * 1000)
+/* An attempt with less time until the deadline would most likely end as an exceeded budget: the provider's failure says more. */
+#define RETRY_LEFT_MIN_MS 1000
 
 struct retry_case {
     unsigned attempt;                         /* that just failed, from 1 */

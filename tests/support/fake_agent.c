@@ -119,15 +119,23 @@ static void on_done(void *cls, struct MHD_Connection *c, void **req, enum MHD_Re
     *req = NULL;
 }
 
-int fake_listen(char ret_address[64])
+int fake_bind(char ret_address[64])
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(a);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) != 0 || listen(fd, 512) != 0 ||
+    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) != 0 ||
         getsockname(fd, (struct sockaddr *)&a, &len) != 0)
         abort();
     snprintf(ret_address, 64, "127.0.0.1:%u", (unsigned)ntohs(a.sin_port));
+    return fd;
+}
+
+int fake_listen(char ret_address[64])
+{
+    int fd = fake_bind(ret_address);
+    if (listen(fd, 512) != 0)
+        abort();
     return fd;
 }
 
@@ -138,7 +146,7 @@ struct fake_agent *fake_agent_start(void)
     clock_cond_init(&a->changed);
     buf_init(&a->frames, 64u << 20);
     for (int i = 0; i < AGENT_CALLS; i++)
-        buf_init(&a->uploads[i].body, 128u << 20);
+        buf_init(&a->uploads[i].body, 1u << 30);
     a->open = true;
     a->daemon =
         MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0,

@@ -16,7 +16,7 @@
 #define AGENT_CALLS   256
 #define AGENT_RUN     "6f1d2c3e-8a4b-4c5d-9e6f-0a1b2c3d4e5f"
 #define AGENT_TOKEN   "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-#define AGENT_WAIT_MS 20000
+#define AGENT_WAIT_MS 120000
 
 struct fake_upload {
     bool begun, whole, cut;
@@ -70,7 +70,9 @@ void fake_agent_gone(struct fake_agent *a, uint64_t call);
 
 /* --- for fakes that speak HTTP (fake_provider.c) --- */
 
-/* Listen on a free port of the loopback. */
+/* Take a free port of the loopback; nobody listens there. */
+int fake_bind(char ret_address[64]);
+/* The same, and listen. */
 int fake_listen(char ret_address[64]);
 /* A header of the request, "" when it has none. */
 const char *fake_agent_header(struct MHD_Connection *c, const char *name);

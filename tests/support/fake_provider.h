@@ -13,7 +13,7 @@
 #include "shared/buf.h"
 #include "shared/clock.h"
 
-#define PROVIDER_WAIT_MS 20000
+#define PROVIDER_WAIT_MS 120000
 
 enum fake_reply_mode {
     REPLY_WHOLE,

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "orchestrator/gateway/gateway.h"
 #include "shared/chain.h"
@@ -120,6 +121,25 @@ static inline const cJSON *line_of(const cJSON *lines, int i)
     const cJSON *line = cJSON_GetArrayItem(lines, i);
     ASSERT_TRUE(line != NULL);
     return line;
+}
+
+/* Until the ledger has n lines. */
+static inline void wait_for_lines(int n)
+{
+    char path[256];
+    int lines = 0;
+    snprintf(path, sizeof(path), "%s/" AGENT_RUN "/model_log.jsonl", root);
+    for (int waited = 0; lines < n && waited < AGENT_WAIT_MS; waited += 10) {
+        struct buf text;
+        usleep(10000);
+        buf_init(&text, 64u << 20);
+        ASSERT_INT(file_read(path, &text, NULL), 0);
+        lines = 0;
+        for (const char *at = buf_str(&text); (at = strchr(at, '\n')) != NULL; at++)
+            lines++;
+        buf_done(&text);
+    }
+    ASSERT_INT(lines, n);
 }
 
 static inline void expect_digest(const cJSON *line, const char *member, const char *bytes, size_t len)

@@ -151,39 +151,72 @@ static void tool_calls_and_results_are_recorded(void)
 
 /* --- back-pressure and cuts -------------------------------------------------------------------------------------------------------- */
 
-static void slow_reader_stops_the_provider(void)
+/* The largest buffer that the kernel gives to a socket: tcp_rmem or tcp_wmem. */
+static size_t socket_buffer(const char *name)
 {
-    enum { FLOOD = 48 << 20, SOCKETS = 20 << 20 };
-    BEGIN({200, "application/octet-stream", .body = "", .mode = REPLY_FLOOD, .flood = FLOOD});
-    attach();
-    agent->uploads[0].hold = true;
-    ask(REQUEST);
-    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->begun));
+    char path[64];
+    size_t max = 0;
+    snprintf(path, sizeof(path), "/proc/sys/net/ipv4/%s", name);
+    FILE *f = fopen(path, "r");
+    ASSERT_TRUE(f && fscanf(f, "%*u %*u %zu", &max) == 1);
+    fclose(f);
+    return max;
+}
+
+/* Wait until the provider gets rid of nothing any more: how much it sent. */
+static uint64_t wait_for_standstill(void)
+{
     uint64_t sent = 0, before;
-    do { /* until nothing moves */
+    do {
         before = sent;
         usleep(300000);
         pthread_mutex_lock(&provider->lock);
         sent = provider->sent;
         pthread_mutex_unlock(&provider->lock);
     } while (sent != before);
+    return sent;
+}
+
+static void slow_reader_stops_the_provider(void)
+{
     /* What fits into two pairs of socket buffers and our 256 KiB, not the answer. */
-    ASSERT_TRUE(sent < SOCKETS);
+    const size_t sockets = 2 * (socket_buffer("tcp_rmem") + socket_buffer("tcp_wmem")) + (1u << 20);
+    const size_t flood = sockets + (16u << 20);
+    const struct fake_reply reply = {
+        200, "application/octet-stream", .body = "", .mode = REPLY_FLOOD, .flood = flood};
+    begin(&reply, 1);
+    attach();
+    agent->uploads[0].hold = true;
+    ask(REQUEST);
+    ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->begun));
+    ASSERT_TRUE(wait_for_standstill() < sockets);
     pthread_mutex_lock(&agent->lock);
     agent->uploads[0].hold = false;
     pthread_cond_broadcast(&agent->changed);
     pthread_mutex_unlock(&agent->lock);
     ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
-    ASSERT_INT(agent->uploads[0].body.len, FLOOD);
+    ASSERT_INT(agent->uploads[0].body.len, flood);
     bool same = true;
-    for (size_t i = 0; i < FLOOD; i++)
+    for (size_t i = 0; i < flood; i++)
         same = same && agent->uploads[0].body.data[i] == fake_provider_pattern(i);
     ASSERT_TRUE(same);
     char digest[80] = "sha256:";
-    sha256_hex_of(agent->uploads[0].body.data, FLOOD, digest + 7);
+    sha256_hex_of(agent->uploads[0].body.data, flood, digest + 7);
     cJSON *lines = end(NULL);
     ASSERT_STR(json_get_str(line_of(lines, 0), "respSha256"), digest);
     cJSON_Delete(lines);
+}
+
+/* Next to no work in one of many stretches: a loop that is kept awake works in all of them, also on a busy machine. */
+static bool falls_quiet(void)
+{
+    bool quiet = false;
+    for (int i = 0; i < 50 && !quiet; i++) {
+        double before = cpu_ms();
+        usleep(400000);
+        quiet = cpu_ms() - before < 10;
+    }
+    return quiet;
 }
 
 /* A connection that is not read must not keep the loop awake, not even when its other end is gone. */
@@ -194,18 +227,14 @@ static void paused_streams_cost_nothing(void)
     agent->uploads[0].hold = true;
     ask(REQUEST);
     ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->begun));
-    usleep(500000);
-    double before = cpu_ms();
-    usleep(400000);
-    ASSERT_TRUE(cpu_ms() - before < 100);
+    wait_for_standstill();
+    ASSERT_TRUE(falls_quiet());
     pthread_mutex_lock(&provider->lock);
     provider->stopping = true;
     pthread_mutex_unlock(&provider->lock);
     MHD_stop_daemon(provider->daemon);
     provider->daemon = NULL;
-    before = cpu_ms();
-    usleep(400000);
-    ASSERT_TRUE(cpu_ms() - before < 100);
+    ASSERT_TRUE(falls_quiet());
     pthread_mutex_lock(&agent->lock);
     agent->uploads[0].hold = false;
     pthread_cond_broadcast(&agent->changed);
@@ -309,9 +338,9 @@ static void detach_in_the_middle_cuts_and_records(void)
 {
     BEGIN({200, SSE, .body = DELTA("one"), .mode = REPLY_BEAT});
     spec.limits.concurrent = 1;
-    attach();
     ask(REQUEST);
     ask(REQUEST);
+    attach(); /* they come together: the second is known when the first is being answered */
     ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->body.len > 0));
     struct gateway_sums sums;
     cJSON *lines = end(&sums);
@@ -366,9 +395,8 @@ static void provider_that_is_not_there_is_told(void)
 {
     BEGIN({200, SSE, .body = DONE});
     char address[64];
-    close(fake_listen(address));
+    int fd = fake_bind(address);
     snprintf(base_url, sizeof(base_url), "http://%s", address);
-    spec.limits.deadline_ms = 1000; /* no time for five attempts */
     attach();
     ask(REQUEST);
     ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
@@ -376,8 +404,9 @@ static void provider_that_is_not_there_is_told(void)
     ASSERT_CONTAINS(body_of(0), "arp_provider_unavailable");
     ASSERT_TRUE(strstr(body_of(0), address) == NULL);
     cJSON *lines = end(NULL);
-    ASSERT_TRUE(cJSON_GetArraySize(lines) >= 2);
+    ASSERT_INT(cJSON_GetArraySize(lines), 5);
     cJSON_Delete(lines);
+    close(fd);
 }
 
 /* The name is judged when it was resolved: by its looks it may be anywhere. */
@@ -407,7 +436,7 @@ static void address_out_of_reach_is_not_called(void)
 static void hang_ends_at_the_deadline(void)
 {
     BEGIN({200, SSE, .body = "", .mode = REPLY_NEVER});
-    spec.limits.deadline_ms = 300;
+    spec.limits.deadline_ms = 3000;
     attach();
     ask(REQUEST);
     ASSERT_TRUE(FAKE_AGENT_WAIT(agent, 0, u->whole));
@@ -624,7 +653,7 @@ static void calls_wait_for_a_place(void)
     usleep(100000);
     ASSERT_INT(asked(), 2);
     fake_agent_gone(agent, 2); /* while it waits */
-    usleep(100000);
+    wait_for_lines(1);
     fake_provider_open_gate(provider);
     fake_provider_open_gate(provider);
     for (uint64_t i = 0; i < 4; i++)
@@ -755,6 +784,8 @@ static void base_url_and_key_are_checked(void)
 
 #define SLOW_NAME "slow.invalid"
 
+static _Atomic bool looking_up;
+
 /* In libcurl's place: a name server that lets a name hang. */
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **ret)
 {
@@ -763,7 +794,8 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
     *(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
     if (!node || strcmp(node, SLOW_NAME) != 0)
         return next(node, service, hints, ret);
-    sleep(3);
+    looking_up = true;
+    sleep(10);
     return EAI_AGAIN;
 }
 
@@ -774,10 +806,12 @@ static void name_that_hangs_holds_nobody_up(void)
     spec.provider.reach = CONFIG_REACH_ANY;
     attach();
     ask(REQUEST);
-    usleep(500000); /* until it is being looked up */
+    for (int i = 0; i < 1000 && !looking_up; i++)
+        usleep(10000);
+    ASSERT_TRUE(looking_up);
     int64_t from = clock_mono_ns();
     cJSON *lines = end(NULL);
-    ASSERT_TRUE(clock_mono_ns() - from < 1500000000);
+    ASSERT_TRUE(clock_mono_ns() - from < 5000000000);
     ASSERT_INT(cJSON_GetArraySize(lines), 1);
     cJSON_Delete(lines);
 }

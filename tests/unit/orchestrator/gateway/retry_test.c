@@ -62,9 +62,9 @@ static void attempts_and_deadline_are_limits(void)
 {
     ASSERT_INT(wait_of(failed(RETRY_ATTEMPTS_MAX, 503, "0", "")), -1);
     struct retry_case c = failed(1, 503, "2", "");
-    c.left_ms = 2000;
+    c.left_ms = 2000 + RETRY_LEFT_MIN_MS - 1;
     ASSERT_INT(wait_of(c), -1);
-    c.left_ms = 2001;
+    c.left_ms = 2000 + RETRY_LEFT_MIN_MS;
     ASSERT_INT(wait_of(c), 2000);
     c.left_ms = 0;
     ASSERT_INT(wait_of(c), -1);

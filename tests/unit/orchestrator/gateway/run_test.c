@@ -81,21 +81,6 @@ static void requests_of_a_run_are_counted_together(void)
     buf_done(&hard);
 }
 
-/* So far. */
-static int ledger_lines(void)
-{
-    char path[256];
-    struct buf text;
-    int n = 0;
-    snprintf(path, sizeof(path), "%s/" AGENT_RUN "/model_log.jsonl", root);
-    buf_init(&text, 64u << 20);
-    ASSERT_INT(file_read(path, &text, NULL), 0);
-    for (const char *at = buf_str(&text); (at = strchr(at, '\n')) != NULL; at++)
-        n++;
-    buf_done(&text);
-    return n;
-}
-
 /* Each item of the history becomes a file. */
 static void recording_counts_as_work(void)
 {
@@ -114,9 +99,7 @@ static void recording_counts_as_work(void)
         buf_append_str(&request, "]}");
         ask(buf_str(&request));
     }
-    int waited = 0;
-    while (ledger_lines() < CALLS && waited++ < 3000)
-        usleep(10000);
+    wait_for_lines(CALLS);
     expect_rests(s);
     buf_done(&request);
     cJSON *lines = end(NULL);

@@ -117,7 +117,7 @@ static int read_behind(void *ctx, int64_t after_seq, size_t max_bytes, struct bu
     return 0;
 }
 
-static atomic_int freed_sources;
+static atomic_int made_sources, freed_sources;
 
 static void free_source(void *ctx)
 {
@@ -132,6 +132,7 @@ static int on_events(void *ctx, struct http_req *req, struct arp_err *err)
     int rc = http_req_after(req, &src.after_seq, err);
     if (rc < 0)
         return rc;
+    atomic_fetch_add(&made_sources, 1);
     if (!http_req_accepts(req, "text/event-stream")) {
         http_reply_lines(req, &src);
         return 0;
@@ -309,7 +310,8 @@ static void subscriber_behind_the_ring_of_positions_reads_what_is_persisted(void
     expect_events(fds[1], 8);
 }
 
-static void headers_and_events_arrive_at_once(void)
+/* Are all events of a new subscription there within 30 ms? */
+static bool events_arrive_at_once(void)
 {
     run_reset(true);
     int fd = subscribe(-1);
@@ -318,6 +320,7 @@ static void headers_and_events_arrive_at_once(void)
     ASSERT_INT(r.status, 200);
     wait_for_streams(1);
     char line[256];
+    bool at_once = true;
     for (int i = 0; i < 20; i++) {
         sleep_ms(3);
         int64_t start = clock_mono_ns();
@@ -325,11 +328,21 @@ static void headers_and_events_arrive_at_once(void)
         do {
             ASSERT_TRUE(read_line(fd, line, sizeof(line)));
         } while (strncmp(line, "data: ", 6) != 0);
-        ASSERT_TRUE(clock_mono_ns() - start < 30 * INT64_C(1000000)); /* no Nagle, no timer in between */
+        at_once = at_once && clock_mono_ns() - start < 30 * INT64_C(1000000);
     }
     run_end();
     close(fd);
     wait_for_streams(0);
+    return at_once;
+}
+
+/* Nothing holds them back: a cork or a timer would spoil every round, a busy machine spoils some. */
+static void headers_and_events_arrive_at_once(void)
+{
+    bool at_once = false;
+    for (int round = 0; round < 10 && !at_once; round++)
+        at_once = events_arrive_at_once();
+    ASSERT_TRUE(at_once);
 }
 
 static void subscriber_behind_the_ring_reads_what_is_persisted(void)
@@ -475,19 +488,20 @@ static void idle_streams_get_a_comment(void)
 static void stream_of_a_client_that_left_is_found_by_its_comment(void)
 {
     run_reset(true);
-    int freed = atomic_load(&freed_sources);
     int fds[10];
     for (int i = 0; i < 10; i++)
         fds[i] = subscribe(-1);
     wait_for_streams(10);
     for (int i = 0; i < 10; i++)
         close(fds[i]);
-    for (int round = 1; round <= 3; round++) {
+    for (int round = 1; round <= 100 && http_server_streams(server) > 0; round++) {
         sse_hub_tick(server_hub(server), clock_mono_ns() + round * 100000 * INT64_C(1000000));
         sleep_ms(50);
     }
     wait_for_streams(0);
-    ASSERT_INT(atomic_load(&freed_sources), freed + 10);
+    for (int i = 0; i < 1000 && atomic_load(&freed_sources) < atomic_load(&made_sources); i++)
+        sleep_ms(5); /* a stream is counted out before */
+    ASSERT_INT(atomic_load(&freed_sources), atomic_load(&made_sources));
     run_end();
 }
 

@@ -99,6 +99,7 @@ static void a_key_of_another_secrets_key_does_not_open(void)
 /* A stream that tells no usage: what is estimated counts in the user's day. */
 static void estimated_tokens_count_in_the_day(void)
 {
+    pg_wait_out_midnight();
     static const struct fake_reply reply = {200, "text/event-stream",
         .body = "data: "
                 "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"0123456789\"},\"finish_reason\":"

@@ -2,16 +2,15 @@
 #include "orchestrator/runtime/workspace.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "shared/hash.h"
 #include "tests/support/suite.h"
 #include "tests/unit/orchestrator/runtime/fake_server.h"
 #include "tests/unit/orchestrator/runtime/inspect_sample.h"
 
-#define API  "/v1.41"
-#define N(a) (sizeof(a) / sizeof((a)[0]))
-/* An address of our own on the loopback net: the agent's port is fixed. */
-#define AGENT_IP   "127.77.41.8"
+#define API        "/v1.41"
+#define N(a)       (sizeof(a) / sizeof((a)[0]))
 #define AGENT_PORT 8811
 
 #define GOOD_NETWORK                                                                                         \
@@ -71,6 +70,7 @@
 
 static struct fake engine;
 static struct fake agent;
+static char agent_ip[16];
 static struct runtime *rt;
 static struct arp_err err;
 static char token[SHA256_HEX_LEN + 1];
@@ -92,8 +92,11 @@ static int set_up(void)
     static const char message[] = "arp-agent-token-v1\n" SAMPLE_NAME;
     struct runtime_config c = config();
     hmac_sha256_hex(c.secret, sizeof(c.secret), message, sizeof(message) - 1, token);
-    sample_inspect(running, sizeof(running), "running", SAMPLE_IMAGE, token, AGENT_IP);
-    fake_agent_start(&agent, AGENT_IP, AGENT_PORT, token, health, 1);
+    /* An address of this process' own on the loopback net: the agent's port is fixed. */
+    unsigned pid = (unsigned)getpid();
+    snprintf(agent_ip, sizeof(agent_ip), "127.77.%u.%u", pid >> 8 & 255, pid & 255);
+    sample_inspect(running, sizeof(running), "running", SAMPLE_IMAGE, token, agent_ip);
+    fake_agent_start(&agent, agent_ip, AGENT_PORT, token, health, 1);
     return 0;
 }
 
@@ -190,7 +193,9 @@ static void warm_container_is_adopted(void)
     ASSERT_STR(ws.volume_name, SAMPLE_VOLUME);
     ASSERT_STR(ws.image_digest, SAMPLE_IMAGE);
     ASSERT_STR(ws.image_digest_kind, RUNTIME_DIGEST_IMAGE);
-    ASSERT_STR(ws.agent.address, AGENT_IP ":8811");
+    char address[32];
+    snprintf(address, sizeof(address), "%s:%d", agent_ip, AGENT_PORT);
+    ASSERT_STR(ws.agent.address, address);
     ASSERT_STR(ws.agent.token, token);
     ASSERT_INT(runtime_ensure(rt, SAMPLE_WORKSPACE, runtime_own(rt), &ws, &err), 0);
     ASSERT_INT(runtime_ensure(rt, "../../x", runtime_own(rt), &ws, &err), ARP_E_INVALID);
@@ -212,7 +217,7 @@ static void cold_workspace_is_made(void)
 static void container_of_another_image_is_replaced(void)
 {
     static char old[SAMPLE_SIZE];
-    sample_inspect(old, sizeof(old), "running", SAMPLE_OLD_IMAGE, token, AGENT_IP);
+    sample_inspect(old, sizeof(old), "running", SAMPLE_OLD_IMAGE, token, agent_ip);
     const struct fake_answer answers[] = {
         OPENING, INSPECT(old), REMOVE(204), NETWORK, VOLUME, CREATE(201), START(204), INSPECT(running)};
     struct runtime_workspace ws;

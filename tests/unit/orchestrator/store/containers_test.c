@@ -157,7 +157,7 @@ static struct container insert_expiring(const char *name)
 {
     struct container_fields f = fields(name);
     struct container c = {0};
-    f.idle_expiry_seconds = 60;
+    f.idle_expiry_seconds = 3600;
     OK(containers_insert(db, user_a.id, &f, 1000, &c, &err));
     return c;
 }
@@ -171,9 +171,9 @@ static void a_container_expires_when_idle_and_a_change_revives_it(void)
         .memory_bytes = CONTAINER_KEEP,
         .pids = CONTAINER_KEEP,
         .idle_expiry_seconds = CONTAINER_KEEP};
-    age(c.id, 58);
+    age(c.id, 3590);
     ASSERT_INT(life_of(c.id), CONTAINER_ALIVE);
-    age(c.id, 61);
+    age(c.id, 3601);
     age(forever.id, 1 << 30);
     ASSERT_INT(life_of(c.id), CONTAINER_EXPIRED);
     ASSERT_INT(life_of(forever.id), CONTAINER_ALIVE);
@@ -203,10 +203,10 @@ static void what_is_in_progress_keeps_a_container_alive(void)
     struct run_admitted run;
     bool moved;
     OK(runs_admit(db, &n, &run, &err));
-    age(c.id, 1000);
+    age(c.id, 10000);
     ASSERT_INT(life_of(c.id), CONTAINER_ALIVE);
     OK(runs_finish(db, user_a.id, run.id, &(struct run_end){.status = RUN_FAILED}, &moved, &err));
-    age(c.id, 1000);
+    age(c.id, 10000);
     ASSERT_INT(life_of(c.id), CONTAINER_EXPIRED);
     /* So does a workflow run that was given it, until it ends. */
     sqlf("WITH w AS (INSERT INTO workflows (user_id, key) VALUES ('%s', 'w')), v AS (INSERT INTO "
@@ -240,7 +240,7 @@ static void what_a_spec_may_name_is_alive_and_the_tenants(void)
     }
     ASSERT_INT(containers_check_usable(db, user_a.id, of_b.id, &err), ARP_E_FIELD);
     ASSERT_STR(err.msg, missing);
-    age(c.id, 61);
+    age(c.id, 3601);
     ASSERT_INT(containers_check_usable(db, user_a.id, c.id, &err), ARP_E_FIELD);
     ASSERT_CONTAINS(err.msg, "expired");
     OK(containers_delete(db, user_a.id, c.id, &err));

@@ -13,6 +13,7 @@ static const struct sql ECHO = {"p_echo", "SELECT $1::bigint", true};
 static const struct sql DIVIDE = {"p_divide", "SELECT 1 / $1::bigint", true};
 static const struct sql BROKEN = {"p_broken", "SELECT 1 FROM nowhere", true};
 static const struct sql SLEEP = {"p_sleep", "SELECT pg_sleep(30), $1::bigint", true};
+#define ASLEEP "FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
 
 struct call {
     sem_t *ready;
@@ -115,9 +116,9 @@ static void broken_connection_fails_what_is_in_flight_and_comes_back(void)
     OK(pipeline_open(pg_url(), 1, &p, &err));
     OK(submit(p, &SLEEP, 1, &slow));
     OK(submit(p, &ECHO, 2, &behind));
-    pg_sql("SELECT pg_sleep(0.2)");
-    pg_sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(30)%' "
-           "AND pid <> pg_backend_pid()");
+    for (int i = 0; i < 500 && strcmp(sqlf("SELECT count(*) " ASLEEP), "1") != 0; i++)
+        nanosleep(&(struct timespec){0, 20000000}, NULL);
+    ASSERT_STR(sqlf("SELECT count(pg_terminate_backend(pid)) " ASLEEP), "1");
     ASSERT_TRUE(wait_for(&ready, 2));
     ASSERT_INT(slow.code, ARP_E_DATABASE);
     ASSERT_INT(behind.code, ARP_E_DATABASE);

@@ -200,6 +200,7 @@ static void never_more_than_the_limit_get_in(void)
 
 static void usage_of_a_day_adds_up_by_tenant_and_provider(void)
 {
+    pg_wait_out_midnight();
     struct model_day day = {7, 7, 7};
     OK(model_usage_today(db, user_a.id, "main", &day, &err));
     ASSERT_TRUE(day.calls == 0 && day.input_tokens == 0 && day.output_tokens == 0);

@@ -190,6 +190,7 @@ static void cancel_is_noted_while_the_run_lives(void)
 
 static void quota_refuses_with_details(void)
 {
+    pg_wait_out_midnight();
     struct project p = new_tenant("poor", 1), none = new_tenant("nothing", 0);
     struct run_new n = request(&p, NULL);
     struct run_admitted a;
@@ -208,6 +209,7 @@ static void quota_refuses_with_details(void)
 
 static void idempotency_key_returns_the_first_run(void)
 {
+    pg_wait_out_midnight();
     struct project p = new_tenant("careful", 1);
     struct run_new n = request(&p, "key-1");
     struct run_admitted first, again;
@@ -271,6 +273,7 @@ static void race(struct race *r)
 
 static void fifty_at_once_get_exactly_the_limit(void)
 {
+    pg_wait_out_midnight();
     struct project p = new_tenant("racer", 20);
     struct race r = {.n = request(&p, NULL)};
     race(&r);
@@ -284,6 +287,7 @@ static void fifty_at_once_get_exactly_the_limit(void)
 
 static void fifty_with_one_key_are_one_run(void)
 {
+    pg_wait_out_midnight();
     /* limit 1: losers of the race also meet a used-up quota and still must answer the run. */
     struct project p = new_tenant("keyed", 1);
     struct race r = {.n = request(&p, "same")};

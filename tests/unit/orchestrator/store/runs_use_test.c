@@ -74,6 +74,7 @@ static void admission_and_end_are_uses_of_the_container(void)
 
 static void a_container_that_can_not_be_had_admits_nothing(void)
 {
+    pg_wait_out_midnight();
     struct project p = new_tenant("refused", 1), stranger = new_tenant("stranger", -1);
     char deleted[UUID_LEN + 1], expired[UUID_LEN + 1], foreign[UUID_LEN + 1], mine[UUID_LEN + 1];
     struct run_admitted a;
@@ -198,6 +199,7 @@ static void wait_for_waiters(int n)
 /* The run's statement is held up at the very row that is being deleted. */
 static void a_deletion_that_comes_first_is_seen_by_who_waited_for_it(void)
 {
+    pg_wait_out_midnight();
     static const char *const ends[] = {"COMMIT", "ROLLBACK"};
     for (int i = 0; i < 2; i++) {
         struct project p = new_tenant(ends[i], -1);
@@ -220,6 +222,7 @@ static void a_deletion_that_comes_first_is_seen_by_who_waited_for_it(void)
 /* The run's statement has seen the container alive and is held up at its quota: a deletion waits for it, and the run keeps the container. */
 static void a_deletion_that_comes_second_waits_and_the_run_keeps_its_container(void)
 {
+    pg_wait_out_midnight();
     struct project p = new_tenant("first", -1);
     char id[UUID_LEN + 1], sql[160];
     struct run_admitted a;
@@ -247,6 +250,7 @@ static void a_deletion_that_comes_second_waits_and_the_run_keeps_its_container(v
 
 static void whoever_wins_the_race_the_books_agree(void)
 {
+    pg_wait_out_midnight();
     struct project p = new_tenant("racer", -1);
     pthread_barrier_t line;
     int admitted = 0;
@@ -313,6 +317,7 @@ static const char *new_workflow_run(const char *key)
 
 static void a_step_has_the_id_its_driver_made_and_one_run(void)
 {
+    pg_wait_out_midnight();
     const char *flow = new_workflow_run("steps");
     struct run_new n = request(&project_a, NULL);
     struct run_admitted a;
@@ -411,6 +416,7 @@ static void the_end_of_a_run_that_never_started_keeps_its_context(void)
 /* There is nowhere to write down which container it is in. */
 static void a_run_of_no_step_is_not_admitted(void)
 {
+    pg_wait_out_midnight();
     struct run_new n = request(&project_a, NULL);
     struct run_admitted a;
     int64_t before = used(&project_a);

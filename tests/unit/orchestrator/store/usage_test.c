@@ -5,6 +5,7 @@
 
 static void usage_counts_todays_runs(void)
 {
+    pg_wait_out_midnight();
     struct usage u;
     OK(usage_get(db, user_a.id, &u, &err));
     ASSERT_INT(u.used, 0);
@@ -18,6 +19,7 @@ static void usage_counts_todays_runs(void)
 
 static void it_resets_at_the_next_midnight_utc(void)
 {
+    pg_wait_out_midnight();
     struct usage u;
     OK(usage_get(db, user_a.id, &u, &err));
     int64_t now = clock_now_us();
