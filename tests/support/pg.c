@@ -235,6 +235,18 @@ const char *pg_sql(const char *sql)
     return ok ? value : NULL;
 }
 
+static long seconds_left_of_today(void)
+{
+    const char *left = pg_sql("SELECT 86400 - floor(extract(epoch FROM now()))::bigint % 86400");
+    return left ? strtol(left, NULL, 10) : 86400;
+}
+
+void pg_wait_out_midnight(void)
+{
+    for (long left = seconds_left_of_today(); left <= 120; left = seconds_left_of_today())
+        sleep((unsigned)left);
+}
+
 int pg_stop(void)
 {
     if (!*dir)

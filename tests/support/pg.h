@@ -16,6 +16,8 @@ const char *pg_sql(const char *sql);
 /* SQL: how many sessions of this program's database wait for a lock. The server may be shared, and its other databases are not meant. */
 #define PG_WAITING                                                                                           \
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+/* Wait until the database's UTC day has more than two minutes left: for tests of what is counted by the day. */
+void pg_wait_out_midnight(void);
 /* Stop the private server as a crash would; pg_restart brings it back. 0, or -1 when the server is a shared one. */
 int pg_stop(void);
 /* Stop and start the private server again, as a crash would (immediate shutdown). 0, or -1 when the server is a shared one. */
