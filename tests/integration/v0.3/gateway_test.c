@@ -10,6 +10,7 @@
 
 #include "tests/support/docker.h"
 #include "tests/support/model_stack.h"
+#include "tests/support/pg.h"
 #include "tests/support/suite.h"
 #include "tests/support/watch.h"
 
@@ -257,6 +258,7 @@ static void a_spent_budget_is_a_400_that_stays(void)
     struct tenant t;
     struct model_record r;
     char prompt[512];
+    pg_wait_out_midnight();
     ASSERT_TRUE(stack_tenant(stack, "budget", -1, &t));
     struct provider *p = play(&t, PLAY, "\"limits\":{\"callsPerRun\":2,\"callsPerDay\":3}");
     snprintf(prompt, sizeof(prompt), "%s%s%s%s", POST, POST, POST, POST);

@@ -341,6 +341,7 @@ static void a_quota_that_ends_in_the_middle_ends_the_run(void)
 {
     struct reply r = {0};
     struct tenant poor;
+    pg_wait_out_midnight();
     ASSERT_TRUE(stack_tenant(stack, "poor", 1, &poor));
     ASSERT_TRUE(workflow_put(stack, &poor, "two",
         "[{\"key\":\"a\",\"commands\":[[\"true\"]]},{\"key\":\"b\",\"commands\":[[\"true\"]]},"
