@@ -60,6 +60,19 @@ int route_run_get(void *ctx, struct http_req *req, struct arp_err *err)
         app->pipeline, http_req_identity(req)->user_id, http_req_param(req, "id"), answer_run, req, err);
 }
 
+/* The run to follow to its end; NULL: what there is is stored. A run leaves a moment after its row is final: who resumes behind its end then is
+ * told by 204 that nothing is to come, as for any that has ended. */
+static struct live_run *find_to_follow(
+    const struct app *app, const char *user_id, const char *run_id, int64_t after)
+{
+    struct arp_err why;
+    struct live_run *live = live_find(app->env->live, user_id, run_id);
+    if (!live || after < 0 || events_check_ended(app, user_id, run_id, true, &why) != 0)
+        return live;
+    live_unref(live);
+    return NULL;
+}
+
 int route_run_events(void *ctx, struct http_req *req, struct arp_err *err)
 {
     const struct app *app = ctx;
@@ -70,7 +83,7 @@ int route_run_events(void *ctx, struct http_req *req, struct arp_err *err)
     int rc = events_query(req, &stream, &after, err);
     if (rc)
         return rc;
-    struct live_run *live = live_find(app->env->live, user_id, run_id);
+    struct live_run *live = find_to_follow(app, user_id, run_id, after);
     rc = live ? 0 : events_check_ended(app, user_id, run_id, stream, err);
     struct sse_source source;
     if (rc == 0)

@@ -276,6 +276,18 @@ int route_workflow_run_get(void *ctx, struct http_req *req, struct arp_err *err)
     return 0;
 }
 
+/* The run to follow to its end; NULL: what there is is stored (routes/runs.c says why a run that is live is asked for). */
+static struct live_run *find_to_follow(
+    const struct app *app, const char *user_id, const char *id, int64_t after)
+{
+    struct arp_err why;
+    struct live_run *live = live_find_workflow(app->env->live, user_id, id);
+    if (!live || after < 0 || check_ended(app, user_id, id, true, &why) != 0)
+        return live;
+    live_unref(live);
+    return NULL;
+}
+
 int route_workflow_run_events(void *ctx, struct http_req *req, struct arp_err *err)
 {
     const struct app *app = ctx;
@@ -286,7 +298,7 @@ int route_workflow_run_events(void *ctx, struct http_req *req, struct arp_err *e
     int rc = events_query(req, &stream, &after, err);
     if (rc)
         return rc;
-    struct live_run *live = live_find_workflow(app->env->live, user_id, id);
+    struct live_run *live = find_to_follow(app, user_id, id, after);
     rc = live ? 0 : check_ended(app, user_id, id, stream, err);
     struct sse_source source;
     if (rc == 0)

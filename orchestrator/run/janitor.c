@@ -86,6 +86,9 @@ static void *work_main(void *arg)
             struct reconcile_report report = {0};
             if (reconcile_engine(env, &report, &err) != 0)
                 log_error(LOG_LEVEL_WARN, NULL, "workspaces could not be reconciled", &err);
+            else
+                log_info(NULL, "workspaces reconciled again after the start",
+                    LOG_INT("found", reconcile_put_right(&report)));
             reconcile_us = 0;
         }
         if (now >= next_cool_us) {

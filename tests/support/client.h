@@ -34,7 +34,7 @@ struct call {
     /* Called with the body as it arrives; false leaves the call. NULL: only collect. */
     bool (*on_bytes)(void *ctx, const char *data, size_t len);
     void *ctx;
-    long timeout_s; /* 0: 120 */
+    long timeout_s; /* 0: 600, for what hangs: more than any run of a test takes */
 };
 /* Do the call; *ret is replaced. Returns the HTTP status, 0 when there was no answer. */
 long client_call(const struct call *c, struct reply *ret);

@@ -3,12 +3,14 @@
  */
 #include "tests/support/provider.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,6 +21,7 @@
 struct provider {
     pid_t pid;
     int input; /* it serves until this is closed */
+    int port;  /* when it is stopped: a socket that keeps its port, without listening */
     char url[64];
     char dir[80];
     char scenario[96];
@@ -56,6 +59,8 @@ struct provider *provider_start(const char *scenario)
 {
     struct provider *p = calloc(1, sizeof(*p));
     int input[2], output[2];
+    if (p)
+        p->port = -1;
     if (!p || pipe2(input, O_CLOEXEC) < 0 || pipe2(output, O_CLOEXEC) < 0)
         return NULL;
     snprintf(p->dir, sizeof(p->dir), "%s", temp_dir());
@@ -79,7 +84,21 @@ struct provider *provider_start(const char *scenario)
     return NULL;
 }
 
-void provider_stop(struct provider *p)
+/* The port of a provider that died would be anybody's, and who asks for it there would get an answer. */
+static int keep_port(const struct provider *p)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const struct sockaddr_in a = {.sin_family = AF_INET,
+        .sin_port = htons((uint16_t)strtoul(strrchr(p->url, ':') + 1, NULL, 10)),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)); /* connections to it may linger */
+    if (bind(fd, (const struct sockaddr *)&a, sizeof(a)) < 0)
+        perror("keep the port of a stopped provider");
+    return fd;
+}
+
+/* Its process, and nothing else. */
+static void end(struct provider *p)
 {
     if (p->input >= 0)
         close(p->input);
@@ -89,10 +108,19 @@ void provider_stop(struct provider *p)
     p->pid = 0;
 }
 
+void provider_stop(struct provider *p)
+{
+    end(p);
+    p->port = keep_port(p);
+}
+
 void provider_forget(struct provider *p)
 {
-    if (p)
-        provider_stop(p);
+    if (!p)
+        return;
+    end(p);
+    if (p->port >= 0)
+        close(p->port);
     free(p);
 }
 

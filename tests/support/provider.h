@@ -12,7 +12,7 @@ struct provider;
 
 /* Start it with a scenario, JSON text as tests/provider/scenario.h says. NULL when it failed (reason on stderr). */
 struct provider *provider_start(const char *scenario);
-/* End it, as if the provider had died; its log stays readable until provider_forget. */
+/* End it, as if the provider had died. Until provider_forget nobody listens at its port, and its log stays readable. */
 void provider_stop(struct provider *p);
 void provider_forget(struct provider *p); /* accepts NULL */
 

@@ -141,14 +141,13 @@ static bool field_of(const char *line, const char *key, char *ret, size_t size)
     return true;
 }
 
-/* For who cleans up should this program be killed (ci_v0.3.sh). */
-static void note_installation(const struct stack *s)
+void stack_note_made(const char *installation)
 {
     const char *list = getenv("ARP_TEST_MADE");
     int fd = list ? open(list, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
     if (fd < 0)
         return;
-    dprintf(fd, "%s\n", s->installation);
+    dprintf(fd, "%s\n", installation);
     close(fd);
 }
 
@@ -166,7 +165,7 @@ static bool wait_listening(struct stack *s)
         free(log);
         if (ok) {
             snprintf(s->url, sizeof(s->url), "http://127.0.0.1:%s", port);
-            note_installation(s);
+            stack_note_made(s->installation);
             return true;
         }
         int st;

@@ -42,6 +42,8 @@ const char *stack_state_dir(const struct stack *s);
 char *stack_log(const struct stack *s);
 /* Installation id of the running orchestrator. */
 const char *stack_installation(const struct stack *s);
+/* An installation id that a test makes objects of at the engine by hand, for who cleans up should the test be killed (ci_v0.3.sh). */
+void stack_note_made(const char *installation);
 pid_t stack_pid(const struct stack *s);
 
 /* A path of the API with one answer. Returns the status. */

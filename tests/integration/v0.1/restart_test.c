@@ -151,16 +151,21 @@ static void containers_of_others_are_left_alone(void)
 {
     char id[UUID_LEN + 1];
     char other[UUID_LEN + 1];
+    char foreign[96];
+    char plain[96];
     uuid_make(id);
     uuid_make(other);
-    make_container("arp-test-other-installation", other, id);
-    ASSERT_INT(RUN_ARGV(NULL, NULL, "docker", "create", "--name", "arp-test-no-label", "--network", "none",
-                   "--entrypoint", "sleep", "arp-base:bookworm", "1"),
+    stack_note_made(other);
+    snprintf(foreign, sizeof(foreign), "arp-test-other-installation-%s", id);
+    snprintf(plain, sizeof(plain), "arp-test-no-label-%s", id);
+    make_container(foreign, other, id);
+    ASSERT_INT(RUN_ARGV(NULL, NULL, "docker", "create", "--name", plain, "--network", "none", "--entrypoint",
+                   "sleep", "arp-base:bookworm", "1"),
         0);
     ASSERT_INT(stack_terminate(stack), 0);
     bool restarted = stack_restart(stack);
-    bool kept = engine_running("arp-test-other-installation") && engine_has("arp-test-no-label");
-    RUN_ARGV(NULL, NULL, "docker", "rm", "-f", "arp-test-other-installation", "arp-test-no-label");
+    bool kept = engine_running(foreign) && engine_has(plain);
+    RUN_ARGV(NULL, NULL, "docker", "rm", "-f", foreign, plain);
     ASSERT_TRUE(restarted);
     ASSERT_TRUE(kept);
 }

@@ -184,6 +184,7 @@ static void a_refused_second_run_leaves_no_row_and_costs_no_quota(void)
     struct tenant t;
     struct reply r = {0};
     char path[128];
+    pg_wait_out_midnight();
     user_with_projects("no trace", &t, 1);
     struct watch *w = run_to_gate(&t, "trace");
     ASSERT_INT(stack_run(stack, &t, "[[\"true\"]]", &r), 409);

@@ -60,6 +60,7 @@ static void a_run_over_the_limit_is_refused_with_details(void)
 {
     struct tenant t;
     struct reply r = {0};
+    pg_wait_out_midnight();
     ASSERT_TRUE(stack_tenant(stack, "two runs", 2, &t));
     double refused = stack_metric(stack, "arp_quota_exceeded_total");
     ASSERT_INT(message(&t, MESSAGE, &r), 200);
@@ -104,6 +105,7 @@ static void the_quota_is_exact_under_40_parallel_requests(void)
     struct reply r = {0};
     struct watch *w[N];
     const char *const headers[] = {"Prefer: respond-async", NULL};
+    pg_wait_out_midnight();
     ASSERT_TRUE(stack_tenant(stack, "parallel", LIMIT, &t[0]));
     for (int i = 1; i < N; i++) {
         char name[32];
@@ -138,6 +140,7 @@ static void what_does_not_start_costs_nothing(void)
     struct tenant t;
     struct tenant other;
     struct reply r = {0};
+    pg_wait_out_midnight();
     ASSERT_TRUE(stack_tenant(stack, "refused", 3, &t));
     ASSERT_TRUE(stack_tenant(stack, "somebody else", 3, &other));
     ASSERT_INT(message(&t, "{\"commands\":[]}", &r), 400);
@@ -158,6 +161,7 @@ static void users_do_not_use_up_one_anothers_quota(void)
     struct tenant a;
     struct tenant b;
     struct reply r = {0};
+    pg_wait_out_midnight();
     ASSERT_TRUE(stack_tenant(stack, "quota a", 1, &a));
     ASSERT_TRUE(stack_tenant(stack, "quota b", 1, &b));
     ASSERT_INT(message(&a, MESSAGE, &r), 200);
@@ -171,6 +175,7 @@ static void a_new_day_has_a_new_quota(void)
     struct tenant t;
     struct reply r = {0};
     char sql[256];
+    pg_wait_out_midnight();
     ASSERT_TRUE(stack_tenant(stack, "yesterday", 1, &t));
     ASSERT_INT(message(&t, MESSAGE, &r), 200);
     ASSERT_INT(message(&t, MESSAGE, &r), 429);

@@ -295,13 +295,13 @@ static void timeout_ends_the_whole_tree(void)
     struct record rec;
     run_alone("timeout",
         "[{\"argv\":[\"sh\",\"-c\",\"echo begun; " STUBBORN
-        "sleep 1004; sleep 1005\"],\"timeoutMs\":500},[\"true\"]]",
+        "sleep 1004; sleep 1005\"],\"timeoutMs\":3000},[\"true\"]]",
         "timeout", &t, &rec);
     ASSERT_INT(rec.commands.n, 1);
     ASSERT_TRUE(cJSON_IsTrue(json_at(rec.commands.obj[0], "timedOut")));
     ASSERT_STR(str_at(rec.commands.obj[0], "signal"), "SIGKILL");
     ASSERT_STR(str_at(rec.commands.obj[0], "stdout"), "begun\n");
-    ASSERT_STR(str_at(rec.metadata, "errorMessage"), "command 0 took longer than 500 ms");
+    ASSERT_STR(str_at(rec.metadata, "errorMessage"), "command 0 took longer than 3000 ms");
     ASSERT_INT(docker_workload_count(t.workspace_id), 0);
     ASSERT_INT(arpctl_verify(rec.zip, keyring_file(stack), NULL), 0);
     record_done(&rec);

@@ -248,10 +248,10 @@ static void a_run_uses_its_container_to_its_end(void)
     struct reply run = {0};
     char path[80], url[256], body[256], run_id[40];
     make_tenant("busy", &t);
-    ASSERT_INT(create(&t, "busy", "\"idleExpirySeconds\":2", &r), 201);
+    ASSERT_INT(create(&t, "busy", "\"idleExpirySeconds\":5", &r), 201);
     path_to(&r, path);
     snprintf(body, sizeof(body),
-        "{\"commands\":[[\"sleep\",\"6\"]],\"container_overrides\":{\"default\":\"%s\"}}",
+        "{\"commands\":[[\"sleep\",\"12\"]],\"container_overrides\":{\"default\":\"%s\"}}",
         reply_str(&r, "id"));
     snprintf(url, sizeof(url), "%s/projects/%s/message", stack_url(stack), t.project_id);
     struct call start = {.method = "POST",
@@ -261,14 +261,14 @@ static void a_run_uses_its_container_to_its_end(void)
         .headers = (const char *const[]){"Prefer: respond-async", NULL}};
     ASSERT_INT(client_call(&start, &r), 202);
     snprintf(run_id, sizeof(run_id), "%s", reply_str(&r, "runId"));
-    sleep(4);
+    sleep(8);
     ASSERT_INT(get(&t, path, &r), 200);
     ASSERT_STR(reply_str(&r, "status"), "active");
     ASSERT_TRUE(stack_wait_run(stack, &t, run_id, 60, &run));
     ASSERT_STR(reply_str(&run, "status"), "succeeded");
     ASSERT_INT(get(&t, path, &r), 200);
     ASSERT_STR(reply_str(&r, "lastUsedAt"), reply_str(&run, "finishedAt"));
-    sleep(3);
+    sleep(6);
     ASSERT_INT(get(&t, path, &r), 200);
     ASSERT_STR(reply_str(&r, "status"), "expired");
     start.headers = NULL;

@@ -13,11 +13,24 @@
 #include "tests/support/suite.h"
 
 static struct stack *stack;
+static long to_noon_s; /* from noon of yesterday, UTC, to the start of the tests */
+
+/* The custody clock: so many days before that noon, and what has gone by since the start. No midnight falls into a test. */
+static bool clock_back_by(const char *days)
+{
+    char sql[200];
+    snprintf(sql, sizeof(sql),
+        "CREATE OR REPLACE FUNCTION custody_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT "
+        "clock_timestamp() - interval ''%s days %ld seconds'''",
+        days, to_noon_s);
+    return pg_sql(sql) != NULL;
+}
 
 static int set_up(void)
 {
     stack = stack_start(NULL);
-    return stack ? 0 : 1;
+    to_noon_s = (long)(time(NULL) % 86400) + 43200;
+    return stack && clock_back_by("0") ? 0 : 1;
 }
 
 static int tear_down(void)
@@ -303,16 +316,6 @@ static void check_with_openssl(const char *run)
     free(keys);
 }
 
-static void clock_back_by(const char *days)
-{
-    char sql[200];
-    snprintf(sql, sizeof(sql),
-        "CREATE OR REPLACE FUNCTION custody_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT "
-        "clock_timestamp() - interval ''%s days'''",
-        days);
-    ASSERT_TRUE(pg_sql(sql) != NULL);
-}
-
 static void old_enough(const char *run)
 {
     char sql[200];
@@ -327,12 +330,12 @@ static void arpctl_tells_here_from_deleted_from_vanished(void)
     struct reply r = {0};
     struct record rec;
     char here[40], purged[40], zip[192];
-    /* everything so far is of today: this test's chains begin two days ago, in a database of their own */
+    /* everything so far is of one day: this test's chains begin two days earlier, in a database of their own */
     make_tenant("fates", &t);
     pg_sql("ALTER TABLE custody DISABLE TRIGGER ALL; DELETE FROM custody; ALTER TABLE custody ENABLE TRIGGER "
            "ALL; "
            "DELETE FROM custody_chains");
-    clock_back_by("2");
+    ASSERT_TRUE(clock_back_by("2"));
     make_run(&t, here);
     make_run(&t, purged);
     ASSERT_TRUE(record_open(stack, &t, here, &rec));
@@ -350,7 +353,7 @@ static void arpctl_tells_here_from_deleted_from_vanished(void)
     ASSERT_INT(call(t.key, "PUT", "runs", purged, "/hold", "{\"reason\":\"too late\"}", &r), 409);
     ASSERT_STR(types_of(&t, purged), " created held released purged");
     expect(&t, here, zip, 3, "evidence:     HERE"); /* intact; the days are not signed yet */
-    clock_back_by("0");
+    ASSERT_TRUE(clock_back_by("0"));
     for (int i = 0;
          i < 600 && strcmp(pg_sql("SELECT count(*) FROM custody_days WHERE head IS NOT NULL"), "2") != 0; i++)
         nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);

@@ -10,6 +10,7 @@
 
 #include "tests/support/docker.h"
 #include "tests/support/model_stack.h"
+#include "tests/support/pg.h"
 #include "tests/support/suite.h"
 #include "tests/support/watch.h"
 
@@ -257,6 +258,7 @@ static void a_spent_budget_is_a_400_that_stays(void)
     struct tenant t;
     struct model_record r;
     char prompt[512];
+    pg_wait_out_midnight();
     ASSERT_TRUE(stack_tenant(stack, "budget", -1, &t));
     struct provider *p = play(&t, PLAY, "\"limits\":{\"callsPerRun\":2,\"callsPerDay\":3}");
     snprintf(prompt, sizeof(prompt), "%s%s%s%s", POST, POST, POST, POST);
@@ -348,7 +350,7 @@ static void the_end_of_a_run_ends_its_calls(void)
     struct provider *p =
         play(&tenant, "{\"steps\":[{\"answer\":{\"items\":[],\"fault\":{\"hang\":true}}}]}", NULL);
     struct model_record r;
-    run_as(&tenant, "ask\nsay never", "\"timeoutMs\":2000", "timeout", &r);
+    run_as(&tenant, "ask\nsay never", "\"timeoutMs\":8000", "timeout", &r);
     ASSERT_STR(provider_how(p, 0), "gone");
     ASSERT_INT(r.calls.n, 1);
     CU_ASSERT_TRUE(cJSON_IsTrue(json_at(line(&r, 0), "cut")));
@@ -414,7 +416,7 @@ static void words_reach_the_reader_while_the_model_speaks(void)
     char path[128];
     snprintf(path, sizeof(path), "/projects/%s/message/stream", tenant.project_id);
     struct watch *w = watch_start(stack, tenant.key, "POST", path,
-        "{\"engine\":\"codex\",\"prompt\":\"ask\",\"provider\":\"main\",\"timeoutMs\":4000}", NULL);
+        "{\"engine\":\"codex\",\"prompt\":\"ask\",\"provider\":\"main\",\"timeoutMs\":15000}", NULL);
     CU_ASSERT_TRUE(watch_until(w, "\"type\":\"RunToken\""));
     CU_ASSERT_FALSE(watch_ended(w));
     ASSERT_INT(watch_join(w, &r), 200);

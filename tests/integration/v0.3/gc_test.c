@@ -7,18 +7,22 @@
 #include <string.h>
 #include <time.h>
 
+#include "shared/uuid.h"
 #include "tests/support/docker.h"
+#include "tests/support/engine.h"
 #include "tests/support/pg.h"
 #include "tests/support/record.h"
 #include "tests/support/retention.h"
 #include "tests/support/suite.h"
 
+#define COOLING "ARP_IDLE_TIMEOUT_SECONDS=1"
+
 static struct stack *stack;
 
 static int set_up(void)
 {
-    static const char *const env[] = {"ARP_IDLE_TIMEOUT_SECONDS=1", "ARP_LEASE_SECONDS=3",
-        "ARP_BUNDLE_SCAN_SECONDS=1", "GC_INTERVAL_SECONDS=3600", NULL};
+    static const char *const env[] = {
+        COOLING, "ARP_LEASE_SECONDS=3", "ARP_BUNDLE_SCAN_SECONDS=1", "GC_INTERVAL_SECONDS=3600", NULL};
     stack = stack_start(env);
     return stack ? 0 : 1;
 }
@@ -44,11 +48,14 @@ static const char *workspace_state(const struct tenant *t)
     return pg_sql(sql);
 }
 
-/* Wait until the row says cold; false when 30 s went by. */
+/* Wait until the row says cold and who cooled it has let it go, so that a run finds it free; false when 30 s went by. */
 static bool wait_cold(const struct tenant *t)
 {
+    char locked[192];
+    snprintf(locked, sizeof(locked),
+        "SELECT count(*) FROM leases WHERE name = 'workspace:%s' AND expires_at > now()", t->workspace_id);
     for (int i = 0; i < 30 * 20; i++) {
-        if (strcmp(workspace_state(t), "cold") == 0)
+        if (strcmp(workspace_state(t), "cold") == 0 && strcmp(pg_sql(locked), "0") == 0)
             return true;
         nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
     }
@@ -147,23 +154,27 @@ static void make_orphan(const char *instance, const char *workspace_id)
 
 static void orphan_container_is_removed_at_start_and_its_volume_kept(void)
 {
-    static const char lost[] = "3b9f2c64-6f0e-4e3c-9a53-0d3f1c2b4a5e";
-    static const char foreign[] = "8d2f7a10-51c4-4b7e-8f6d-7c9e0b1a2d3f";
-    static const char elsewhere[] = "00000000-aaaa-4bbb-8ccc-0123456789ab";
+    char lost[UUID_LEN + 1], foreign[UUID_LEN + 1], elsewhere[UUID_LEN + 1];
     struct tenant known; /* alone, a container would be left: the database might be the wrong one */
     char run[40];
+    uuid_make(lost);
+    uuid_make(foreign);
+    uuid_make(elsewhere);
+    stack_note_made(elsewhere);
     ASSERT_TRUE(stack_tenant(stack, "beside", -1, &known));
     run_to(&known, "[[\"true\"]]", "succeeded", run);
     stack_terminate(stack);
     make_orphan(stack_installation(stack), lost);
     make_orphan(elsewhere, foreign);
-    ASSERT_TRUE(stack_restart(stack));
+    bool restarted = stack_restart(stack);
+    /* Another installation's is none of our business; nor does the end of the stack remove it. */
+    bool kept = docker_container(foreign)[0] != '\0';
+    DOCKER("rm", "-f", docker_container(foreign));
+    bool removed = DOCKER("volume", "rm", docker_volume(foreign)) != NULL;
+    ASSERT_TRUE(restarted);
     ASSERT_STR(docker_container(lost), "");
     ASSERT_TRUE(docker_volume(lost)[0] != '\0');
-    /* Another installation's is none of our business. */
-    ASSERT_TRUE(docker_container(foreign)[0] != '\0');
-    ASSERT_TRUE(DOCKER("rm", "-f", docker_container(foreign)) != NULL);
-    ASSERT_TRUE(DOCKER("volume", "rm", docker_volume(foreign)) != NULL);
+    ASSERT_TRUE(kept && removed);
 }
 
 static void row_whose_container_vanished_is_cold_after_a_start(void)
@@ -202,11 +213,21 @@ static void restart_with(const char *workspace_ttl, const char *evidence_ttl, co
 /* With nothing to live for a time, have all deleted that earlier tests left: whatever is warm yet is cold soon. */
 static void restart_clean(void)
 {
+    stack_set(stack, COOLING);
     restart_with("WORKSPACE_COLD_TTL_DAYS=0", "EVIDENCE_TTL_DAYS=0", MANUAL);
     for (int i = 0;
          i < 30 * 20 && strcmp(pg_sql("SELECT count(*) FROM workspaces WHERE state = 'warm'"), "0") != 0; i++)
         nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
     ASSERT_TRUE(gc_counts(stack, false, "evidence.deleted") >= 0);
+}
+
+/* From then on nobody but the test makes a workspace cold: while the janitor is at one, who closes or deletes it is told that it is busy. */
+static void restart_clean_without_cooling(void)
+{
+    restart_clean();
+    stack_set(stack, "ARP_IDLE_TIMEOUT_SECONDS=900");
+    restart_with("WORKSPACE_COLD_TTL_DAYS=0", "EVIDENCE_TTL_DAYS=0", MANUAL);
+    ASSERT_TRUE(gc_counts(stack, false, "evidence.deleted") >= 0); /* the pass of the start is over */
 }
 
 /* An evidence answer says that it was deleted, when, and by which policy. */
@@ -390,12 +411,14 @@ static void pinned_workspace_stays_until_it_is_unpinned(void)
 static void warm_and_running_ones_are_no_candidates(void)
 {
     struct tenant t;
-    char run[40];
+    char run[40], body[320];
     struct reply r = {0};
     ASSERT_TRUE(stack_tenant(stack, "running", -1, &t));
-    ASSERT_TRUE(run_begin(stack, &t, "{\"commands\":[[\"sleep\",\"3\"],[\"echo\",\"whole\"]]}", run));
+    snprintf(body, sizeof(body), "{\"commands\":%s}", gate_commands("collected"));
+    ASSERT_TRUE(run_begin(stack, &t, body, run));
     ASSERT_TRUE(run_wait_event(stack, &t, run, "RunCommandStarted"));
     ASSERT_INT(gc_counts(stack, false, "workspaces.candidates"), 0);
+    ASSERT_TRUE(gate_open(stack, t.workspace_id, "collected"));
     ASSERT_TRUE(stack_wait_run(stack, &t, run, 60, &r));
     ASSERT_STR(reply_str(&r, "status"), "succeeded");
     reply_done(&r);
@@ -406,7 +429,7 @@ static void deleted_workspace_answers_gone_until_it_is_opened_anew(void)
     struct tenant t;
     struct reply r = {0};
     char run[40], path[96];
-    restart_clean();
+    restart_clean_without_cooling();
     ASSERT_TRUE(stack_tenant(stack, "anew", -1, &t));
     ASSERT_TRUE(sealed_run(stack, &t, "\"echo kept > kept.txt\"", run));
     ASSERT_TRUE(cool_workspace(stack, &t));
@@ -437,6 +460,7 @@ static void owner_deletes_a_workspace_unless_it_must_be_kept(void)
     struct tenant t, other;
     struct reply r = {0};
     char run[40], path[96];
+    restart_clean_without_cooling();
     ASSERT_TRUE(stack_tenant(stack, "manual", -1, &t));
     ASSERT_TRUE(stack_tenant(stack, "manual-other", -1, &other));
     ASSERT_TRUE(sealed_run(stack, &t, "[[\"true\"]]", run));
@@ -490,10 +514,13 @@ static void first_pass_waits_for_a_crashed_predecessors_lease_only(void)
 {
     restart_with("WORKSPACE_COLD_TTL_DAYS=30", "EVIDENCE_TTL_DAYS=190", "GC_INTERVAL_SECONDS=3600");
     stack_terminate(stack);
-    pg_sql("UPDATE leases SET holder = 'crashed', epoch = epoch + 1, expires_at = now() + interval '6 s' "
-           "WHERE name = 'gc'");
+    pg_sql(
+        "INSERT INTO leases AS l (name, holder, epoch, expires_at) VALUES ('gc', 'crashed', 1, now() + "
+        "interval '1 hour') ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, epoch = l.epoch + 1, "
+        "expires_at = excluded.expires_at");
     ASSERT_TRUE(stack_restart(stack));
     ASSERT_STR(pg_sql(GC_HOLDER), "crashed");
+    pg_sql("UPDATE leases SET expires_at = now() + interval '3 s' WHERE name = 'gc'");
     for (int i = 0; i < 150 && strcmp(pg_sql(GC_HOLDER), "crashed") == 0; i++)
         nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
     ASSERT_TRUE(strcmp(pg_sql(GC_HOLDER), "crashed") != 0);

@@ -67,6 +67,7 @@ static void a_prompt_alone_is_work_for_the_engine_there_is(void)
     struct tenant t;
     struct reply r = {0}, row = {0};
     char path[80], sql[256];
+    pg_wait_out_midnight();
     make_tenant("prompt", NULL, &t);
     ASSERT_INT(run_post(stack, &t, "{\"prompt\":\"ask\\nask\\nsay all done\"}", &r), 200);
     ASSERT_STR(reply_str(&r, "status"), "succeeded");

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "shared/uuid.h"
 #include "tests/support/docker.h"
 #include "tests/support/pg.h"
 #include "tests/support/record.h"
@@ -116,12 +117,16 @@ static void assert_reconciles(const char *kind, int n)
 static void empty_database_removes_nothing(void)
 {
     static const char *const kinds[] = {"zip", "build", "staging", "temp", "container", "volume"};
+    char workspace[UUID_LEN + 1];
+    /* The janitor's late look would take the stray below before a pass does. */
+    ASSERT_TRUE(log_wait(stack, "\"level\":\"info\"", "workspaces reconciled again after the start"));
     ASSERT_STR(pg_sql("SELECT (SELECT count(*) FROM workspaces) + (SELECT count(*) FROM runs)"), "0");
     make_file(STRANGER ".zip", 400 * 24);
     make_dir(".build-" YOUNGER, "bundle.zip", 400 * 24);
     make_dir("staging/" STRANGER, "events.jsonl", 400 * 24);
     make_dir("staging/.tmp-" STRANGER, "events.jsonl", 400 * 24);
-    make_container(STRANGER);
+    uuid_make(workspace);
+    make_container(workspace);
     for (int dry = 1; dry >= 0; dry--)
         for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
             char path[64];
@@ -134,7 +139,7 @@ static void empty_database_removes_nothing(void)
     ASSERT_TRUE(evidence_has(stack, ".build-" YOUNGER "/bundle.zip"));
     ASSERT_TRUE(evidence_has(stack, "staging/" STRANGER "/events.jsonl"));
     ASSERT_TRUE(evidence_has(stack, "staging/.tmp-" STRANGER "/events.jsonl"));
-    ASSERT_TRUE(docker_container(STRANGER)[0] != '\0');
+    ASSERT_TRUE(docker_container(workspace)[0] != '\0');
     /* Beside one that is known, it is a stray: they go. */
     char run[40];
     struct tenant t = tenant_with_run("beside", run);
@@ -142,7 +147,7 @@ static void empty_database_removes_nothing(void)
     ASSERT_INT(gc_counts(stack, true, "reconciled.build"), 1);
     ASSERT_INT(gc_counts(stack, true, "reconciled.container"), 1);
     ASSERT_INT(gc_counts(stack, false, "reconciled.zip"), 1);
-    ASSERT_STR(docker_container(STRANGER), "");
+    ASSERT_STR(docker_container(workspace), "");
     ASSERT_TRUE(!evidence_has(stack, STRANGER ".zip"));
     ASSERT_TRUE(!evidence_has(stack, ".build-" YOUNGER));
     ASSERT_TRUE(evidence_has(stack, "staging/" STRANGER)); /* staging knows of nothing else */
@@ -418,17 +423,18 @@ static const char *make_volume(const char *workspace_id)
 static void volume_of_a_deleted_workspace_goes_and_a_strangers_young_one_stays(void)
 {
     struct tenant t;
-    char run[40], path[96];
+    char run[40], path[96], nobodys[UUID_LEN + 1];
     struct reply r = {0};
     t = tenant_with_run("volume", run);
     snprintf(path, sizeof(path), "/workspaces/%s", t.workspace_id);
     ASSERT_INT(stack_call(stack, t.key, "DELETE", path, NULL, &r), 204);
     ASSERT_STR(docker_volume(t.workspace_id), "");
     make_volume(t.workspace_id); /* as an engine does that finishes a create late */
-    const char *stranger = make_volume(STRANGER);
+    uuid_make(nobodys);
+    const char *stranger = make_volume(nobodys);
     assert_reconciles("volume", 1);
     ASSERT_STR(docker_volume(t.workspace_id), "");
-    ASSERT_STR(docker_volume(STRANGER), stranger);
+    ASSERT_STR(docker_volume(nobodys), stranger);
     DOCKER("volume", "rm", stranger);
     reply_done(&r);
 }

@@ -322,18 +322,20 @@ static void cut_database_connections_do_not_lose_the_run(void)
 static void assert_begins_no_step_without(const char *kind)
 {
     struct reply r = {0};
-    char id[40], sql[256], one[64];
-    ASSERT_TRUE(workflow_put(stack, &tenant, kind,
-        "[{\"key\":\"a\",\"commands\":[[\"sleep\",\"1.5\"]]},{\"key\":\"b\",\"commands\":[[\"true\"]]}]"));
+    char id[40], sql[256], one[64], steps[512];
+    snprintf(steps, sizeof(steps),
+        "[{\"key\":\"a\",\"commands\":%s},{\"key\":\"b\",\"commands\":[[\"true\"]]}]", gate_commands(kind));
+    ASSERT_TRUE(workflow_put(stack, &tenant, kind, steps));
     struct watch *w = workflow_stream(stack, &tenant, kind, ",\"input\":\"in\"");
     ASSERT_TRUE(workflow_id_of(w, id));
-    ASSERT_TRUE(watch_until(w, "\"sleep 1.5\""));
+    ASSERT_TRUE(watch_until(w, "RunCommandStarted"));
     snprintf(sql, sizeof(sql),
         "UPDATE leases SET holder = 'elsewhere', epoch = epoch + 1, expires_at = now() + interval '1 hour' "
         "WHERE "
         "name = '%s:%s'",
         kind, strcmp(kind, "workflow") == 0 ? id : tenant.workspace_id);
-    pg_sql(sql);
+    ASSERT_TRUE(pg_sql(sql) != NULL);
+    ASSERT_TRUE(gate_open(stack, tenant.workspace_id, kind));
     ASSERT_TRUE(log_wait(stack, "workflow run let go, to be taken up again", id));
     watch_join(w, &r);
     RUN_ARGV(NULL, NULL, "sleep", "2");

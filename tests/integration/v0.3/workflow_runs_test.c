@@ -271,7 +271,10 @@ static void the_workspace_is_busy_for_others_from_first_to_last(void)
     char steps[1024];
     int n = snprintf(steps, sizeof(steps), "[{\"key\":\"a\",\"commands\":%s},", gate_commands("first"));
     snprintf(steps + n, sizeof(steps) - (size_t)n,
-        "{\"key\":\"b\",\"commands\":[[\"true\"]]},{\"key\":\"c\",\"commands\":%s}]",
+        "{\"key\":\"b1\",\"commands\":[[\"true\"]]},{\"key\":\"b2\",\"commands\":[[\"true\"]]},"
+        "{\"key\":\"b3\",\"commands\":[[\"true\"]]},{\"key\":\"b4\",\"commands\":[[\"true\"]]},"
+        "{\"key\":\"b5\",\"commands\":[[\"true\"]]},{\"key\":\"b6\",\"commands\":[[\"true\"]]},"
+        "{\"key\":\"c\",\"commands\":%s}]",
         gate_commands("second"));
     ASSERT_TRUE(workflow_put(stack, &tenant, "busy", steps));
     struct watch *w = workflow_stream(stack, &tenant, "busy", "");
@@ -341,6 +344,7 @@ static void a_quota_that_ends_in_the_middle_ends_the_run(void)
 {
     struct reply r = {0};
     struct tenant poor;
+    pg_wait_out_midnight();
     ASSERT_TRUE(stack_tenant(stack, "poor", 1, &poor));
     ASSERT_TRUE(workflow_put(stack, &poor, "two",
         "[{\"key\":\"a\",\"commands\":[[\"true\"]]},{\"key\":\"b\",\"commands\":[[\"true\"]]},"
