@@ -14,9 +14,10 @@
 #define AGENT_IP   "127.77.41.8"
 #define AGENT_PORT 8811
 
-#define GOOD_NETWORK                                                                                         \
-    "{\"Driver\":\"bridge\",\"Internal\":true,\"Options\":{\"com.docker.network.bridge.enable_icc\":"        \
-    "\"false\"}}"
+#define NET(id, rest) "{\"Name\":\"" SAMPLE_NETWORK "\",\"Id\":\"" id "\"," rest "}"
+#define GOOD                                                                                                 \
+    "\"Driver\":\"bridge\",\"Internal\":true,\"Options\":{\"com.docker.network.bridge.enable_icc\":"         \
+    "\"false\"}"
 #define C "/containers/" SAMPLE_NAME
 
 #define VERSION                                                                                              \
@@ -28,9 +29,20 @@
         .method = "GET", .uri = API "/images/img:1/json", .status = 200,                                     \
         .body = "{\"Id\":\"" SAMPLE_IMAGE "\"}"                                                              \
     }
-#define NETWORK                                                                                              \
+#define NETWORKS(b)                                                                                          \
     {                                                                                                        \
-        .method = "GET", .uri = API "/networks/" SAMPLE_NETWORK, .status = 200, .body = GOOD_NETWORK         \
+        .method = "GET", .uri = API "/networks?filters=%7B%22name%22%3A%5B%22" SAMPLE_NETWORK "%22%5D%7D",   \
+        .status = 200, .body = "[" b "]"                                                                     \
+    }
+#define NETWORK NETWORKS(NET("n1", GOOD))
+#define MAKE_NETWORK(s, id)                                                                                  \
+    {                                                                                                        \
+        .method = "POST", .uri = API "/networks/create", .status = (s), .body = "{\"Id\":\"" id "\"}",       \
+        .expect = "\"Internal\":true"                                                                        \
+    }
+#define REMOVE_NETWORK(id)                                                                                   \
+    {                                                                                                        \
+        .method = "DELETE", .uri = API "/networks/" id, .status = 204, .body = ""                            \
     }
 #define OPENING VERSION, IMAGE, NETWORK
 #define NO_SUCH "{\"message\":\"No such container\"}"
@@ -122,32 +134,51 @@ static void end(void)
 
 static void opening_finds_image_and_makes_the_network(void)
 {
-    const struct fake_answer answers[] = {VERSION, IMAGE,
-        {.method = "GET", .uri = API "/networks/" SAMPLE_NETWORK, .status = 404, .body = "{}"},
-        {.method = "POST",
-            .uri = API "/networks/create",
-            .status = 201,
-            .body = "{}",
-            .expect = "\"Internal\":true"},
-        NETWORK};
+    const struct fake_answer answers[] = {VERSION, IMAGE, NETWORKS(""), MAKE_NETWORK(201, "n1"), NETWORK};
     ASSERT_INT(begin(answers, N(answers)), 0);
+    end();
+}
+
+static void network_that_another_was_faster_to_make_is_used(void)
+{
+    const struct fake_answer answers[] = {VERSION, IMAGE, NETWORKS(""), MAKE_NETWORK(409, ""), NETWORK};
+    ASSERT_INT(begin(answers, N(answers)), 0);
+    end();
+}
+
+/* Two orchestrators made one each: the one with the greater id takes his away, the other one waits for that. */
+static void of_two_networks_of_the_name_the_smaller_id_stays(void)
+{
+    const struct fake_answer greater[] = {VERSION, IMAGE, NETWORKS(""), MAKE_NETWORK(201, "n2"),
+        NETWORKS(NET("n2", GOOD) "," NET("n1", GOOD)), REMOVE_NETWORK("n2"), NETWORK};
+    ASSERT_INT(begin(greater, N(greater)), 0);
+    end();
+    const struct fake_answer smaller[] = {VERSION, IMAGE, NETWORKS(""), MAKE_NETWORK(201, "n1"),
+        NETWORKS(NET("n2", GOOD) "," NET("n1", GOOD)), NETWORKS(NET("n2", GOOD) "," NET("n1", GOOD)),
+        NETWORK};
+    ASSERT_INT(begin(smaller, N(smaller)), 0);
+    end();
+    /* Who made neither touches neither. */
+    const struct fake_answer third[] = {
+        VERSION, IMAGE, NETWORKS(NET("n2", GOOD) "," NET("n1", GOOD)), NETWORK};
+    ASSERT_INT(begin(third, N(third)), 0);
     end();
 }
 
 static void open_network_is_refused(void)
 {
-    static const char *const bodies[] = {
-        "{\"Driver\":\"bridge\",\"Internal\":false,\"Options\":{\"com.docker.network.bridge.enable_icc\":"
-        "\"false\"}}",
-        "{\"Driver\":\"bridge\",\"Internal\":true,\"Options\":{\"com.docker.network.bridge.enable_icc\":"
-        "\"true\"}}",
-        "{\"Driver\":\"bridge\",\"Internal\":true,\"Options\":{}}",
-        "{\"Driver\":\"host\",\"Internal\":true,\"Options\":{\"com.docker.network.bridge.enable_icc\":"
-        "\"false\"}}",
+    static const struct fake_answer networks[] = {
+        NETWORKS(
+            NET("n1", "\"Driver\":\"bridge\",\"Internal\":false,\"Options\":{\"com.docker.network.bridge."
+                      "enable_icc\":\"false\"}")),
+        NETWORKS(NET("n1", "\"Driver\":\"bridge\",\"Internal\":true,\"Options\":{\"com.docker.network.bridge."
+                           "enable_icc\":\"true\"}")),
+        NETWORKS(NET("n1", "\"Driver\":\"bridge\",\"Internal\":true,\"Options\":{}")),
+        NETWORKS(NET("n1", "\"Driver\":\"host\",\"Internal\":true,\"Options\":{\"com.docker.network.bridge."
+                           "enable_icc\":\"false\"}")),
     };
-    for (size_t i = 0; i < N(bodies); i++) {
-        const struct fake_answer answers[] = {VERSION, IMAGE,
-            {.method = "GET", .uri = API "/networks/" SAMPLE_NETWORK, .status = 200, .body = bodies[i]}};
+    for (size_t i = 0; i < N(networks); i++) {
+        const struct fake_answer answers[] = {VERSION, IMAGE, networks[i]};
         ASSERT_INT(begin(answers, N(answers)), ARP_E_CONFLICT);
         ASSERT_CONTAINS(err.msg, SAMPLE_NETWORK);
         end();
@@ -360,7 +391,9 @@ static void list_joins_containers_and_volumes(void)
 }
 
 TEST_SUITE_WITH(workspace_test, set_up, tear_down, TEST(opening_finds_image_and_makes_the_network),
-    TEST(open_network_is_refused), TEST(missing_image_is_named), TEST(bad_config_is_refused_before_any_call),
+    TEST(network_that_another_was_faster_to_make_is_used),
+    TEST(of_two_networks_of_the_name_the_smaller_id_stays), TEST(open_network_is_refused),
+    TEST(missing_image_is_named), TEST(bad_config_is_refused_before_any_call),
     TEST(warm_container_is_adopted), TEST(cold_workspace_is_made),
     TEST(container_of_another_image_is_replaced), TEST(container_with_an_older_releases_settings_is_replaced),
     TEST(container_that_ended_is_replaced_after_its_removal), TEST(create_that_exists_already_is_used),
