@@ -51,9 +51,6 @@ void warm_note_activity(const struct run_env *env, const char *user_id, const ch
 /* Make it cold: container removed, volume kept. Locked by the caller. */
 int warm_cool(const struct run_env *env, const char *user_id, const char *workspace_id, struct arp_err *err);
 
-/* Cool ws if nobody works in it. True when it is cold now; a failure is logged. */
-bool warm_cool_if_idle(const struct run_env *env, const struct workspace *ws);
-
 /* Does the container engine answer? For /readyz. Errors: ARP_E_RUNTIME. */
 int warm_engine_ready(const struct run_env *env, struct arp_err *err);
 /* Cool what has been idle for the configured time. Returns the microseconds until the next workspace may be due. */

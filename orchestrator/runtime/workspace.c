@@ -440,6 +440,21 @@ int runtime_ensure(struct runtime *rt, const char *workspace_id, const struct ru
 
 /* --- cool, destroy, list --- */
 
+int runtime_look(
+    struct runtime *rt, const char *workspace_id, bool *ret_exists, bool *ret_running, struct arp_err *err)
+{
+    cleanup_cjson cJSON *doc = NULL;
+    struct runtime_workspace ws;
+    int rc = make_names(rt, workspace_id, "", &ws, err);
+    if (rc == 0)
+        rc = engine_container_inspect(rt->engine, ws.container_name, &doc, err);
+    if (rc && rc != ARP_E_NOT_FOUND)
+        return rc;
+    *ret_exists = rc == 0;
+    *ret_running = rc == 0 && has_status(doc, "running");
+    return 0;
+}
+
 int runtime_cool(struct runtime *rt, const char *workspace_id, struct arp_err *err)
 {
     struct runtime_workspace ws;

@@ -357,6 +357,24 @@ static void cool_and_destroy_can_be_repeated(void)
     end();
 }
 
+static void a_look_tells_whether_the_container_is_there_and_runs(void)
+{
+    static char ended[SAMPLE_SIZE];
+    sample_inspect(ended, sizeof(ended), "exited", SAMPLE_IMAGE, token, "");
+    const struct fake_answer answers[] = {OPENING, INSPECT(running), INSPECT(ended), GONE,
+        {.method = "GET", .uri = API C "/json", .status = 500, .body = "{}"}};
+    bool exists, runs;
+    ASSERT_INT(begin(answers, N(answers)), 0);
+    ASSERT_INT(runtime_look(rt, SAMPLE_WORKSPACE, &exists, &runs, &err), 0);
+    ASSERT_TRUE(exists && runs);
+    ASSERT_INT(runtime_look(rt, SAMPLE_WORKSPACE, &exists, &runs, &err), 0);
+    ASSERT_TRUE(exists && !runs);
+    ASSERT_INT(runtime_look(rt, SAMPLE_WORKSPACE, &exists, &runs, &err), 0);
+    ASSERT_TRUE(!exists && !runs);
+    ASSERT_INT(runtime_look(rt, SAMPLE_WORKSPACE, &exists, &runs, &err), ARP_E_RUNTIME);
+    end();
+}
+
 static void list_joins_containers_and_volumes(void)
 {
 #define OTHER  "00000000-2222-4333-8444-555555555555"
@@ -399,4 +417,4 @@ TEST_SUITE_WITH(workspace_test, set_up, tear_down, TEST(opening_finds_image_and_
     TEST(container_that_ended_is_replaced_after_its_removal), TEST(create_that_exists_already_is_used),
     TEST(setting_that_was_not_applied_refuses_the_workspace), TEST(agent_that_dies_shows_its_last_words),
     TEST(engine_refusal_is_passed_on), TEST(cool_and_destroy_can_be_repeated),
-    TEST(list_joins_containers_and_volumes))
+    TEST(a_look_tells_whether_the_container_is_there_and_runs), TEST(list_joins_containers_and_volumes))
