@@ -87,10 +87,10 @@ int workspace_lock(
     return rc;
 }
 
-bool workspace_locked_here(const struct run_env *env, const char *user_id, const char *project_id)
+bool workspace_admits_elsewhere(const struct run_env *env, const char *user_id, const char *project_id)
 {
-    bool here = false;
-    return workspaces_locked_by(env->db, user_id, project_id, env->holder, &here, NULL) == 0 && here;
+    bool admits = false;
+    return workspaces_admitting(env->db, user_id, project_id, env->holder, &admits, NULL) == 0 && admits;
 }
 
 int workflow_run_lock(

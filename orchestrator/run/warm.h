@@ -21,8 +21,8 @@ int workspace_lock(
     const struct run_env *env, const char *workspace_id, int64_t *ret_epoch, struct arp_err *err);
 /* Give it back; a lock that was lost meanwhile is no error. What the database does not take now, warm_release_late gives back. */
 void workspace_unlock(const struct run_env *env, const char *workspace_id, int64_t epoch);
-/* Has this very process the lock of the project's workspace? False also when the database does not say. */
-bool workspace_locked_here(const struct run_env *env, const char *user_id, const char *project_id);
+/* May another process be admitting a run to the project's workspace, one that has no row yet? False also when the database does not say. */
+bool workspace_admits_elsewhere(const struct run_env *env, const char *user_id, const char *project_id);
 /* Who drives a workflow run has it, beside the lock of its workspace. Errors, and giving it back: as for a workspace. */
 int workflow_run_lock(
     const struct run_env *env, const char *workflow_run_id, int64_t *ret_epoch, struct arp_err *err);
