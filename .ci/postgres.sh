@@ -62,7 +62,7 @@ start() {
 listen_addresses = ''
 unix_socket_directories = '$home'
 unix_socket_permissions = 0700
-max_connections = 100
+max_connections = 300
 jit = off
 default_toast_compression = lz4
 CONF

@@ -176,8 +176,9 @@ static void build_claimed(struct bundler *b, const struct claim *c)
     if (is_passing(rc))
         return;
     struct arp_err again;
-    metrics_count(env->metrics, METRIC_BUNDLES, 1, METRIC_LABELS("error"));
-    if (set_error(env, c, err.msg, &again) != 0)
+    if (set_error(env, c, err.msg, &again) == 0)
+        metrics_count(env->metrics, METRIC_BUNDLES, 1, METRIC_LABELS("error"));
+    else
         log_error(LOG_LEVEL_ERROR, &c->log, "evidence row could not be marked", &again);
 }
 

@@ -336,21 +336,23 @@ static int find_earlier(const struct run_env *env, const struct run_submission *
     return rc;
 }
 
-/* Refused: the same request may be on its way in at another server, whose lock or row was in ours. It is waited for as long as an admission
- * takes; then the workspace is busy with something else, as it is from the beginning when its lock is in this process. */
+/* Refused: the same request may be on its way in at another server, whose lock or row was in ours. It is waited for while the workspace is
+ * locked there and has no run yet; else it is busy with something else. */
 static int find_admitted_elsewhere(const struct run_env *env, const struct run_submission *s,
     const struct run_request *request, int refusal, struct run_started *ret, struct arp_err *err)
 {
-    bool wait = refusal == ARP_E_BUSY && !workspace_locked_here(env, s->user_id, s->project_id);
-    for (int looks = 0; live_admission_again(env->live, wait, &looks);) {
+    for (int looks = 0;;) {
         struct arp_err why;
+        /* Asked before the look: a row that comes between the two is found. */
+        bool admits = refusal == ARP_E_BUSY && workspace_admits_elsewhere(env, s->user_id, s->project_id);
         int rc = find_earlier(env, s, request, ret, &why);
         if (rc && rc != ARP_E_NOT_FOUND)
             *err = why;
         if (rc != ARP_E_NOT_FOUND)
             return rc;
+        if (!admits || !live_admission_again(env->live, &looks))
+            return refusal;
     }
-    return refusal;
 }
 
 static int fill_run(

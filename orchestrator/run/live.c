@@ -23,8 +23,9 @@
 
 /* More than there are worker threads to wait at them. */
 #define ADMISSION_STRIPES 64
-/* How often, and how long apart, one that was refused looks for a run that another server admits. */
-#define ADMISSION_LOOKS   5
+/* How often, and how long apart, one that was refused looks for a run that another server admits: for 5 s, which is long for a database that
+ * serves at all. */
+#define ADMISSION_LOOKS   100
 #define ADMISSION_LOOK_MS 50
 
 struct waiter {
@@ -145,10 +146,9 @@ void live_admission_end(struct live *l, const char *user_id, const char *key)
     pthread_mutex_unlock(admission_of(l, user_id, key));
 }
 
-bool live_admission_again(struct live *l, bool wait, int *looks)
+bool live_admission_again(struct live *l, int *looks)
 {
-    int before = (*looks)++;
-    return before == 0 || (wait && before < ADMISSION_LOOKS && live_pause(l, ADMISSION_LOOK_MS));
+    return (*looks)++ < ADMISSION_LOOKS && live_pause(l, ADMISSION_LOOK_MS);
 }
 
 static int add(struct live *l, const char *user_id, const char *id, bool workflow, struct live_run **ret,

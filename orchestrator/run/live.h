@@ -29,9 +29,9 @@ void live_reserve_step(struct live *l);
  * Keys share locks by hash; a collision costs a short wait. */
 void live_admission_begin(struct live *l, const char *user_id, const char *key);
 void live_admission_end(struct live *l, const char *user_id, const char *key);
-/* Another server can't be held up: should one that was refused look (again) for the run that came first? The first look is at once; with wait, as long
- * as an admission takes, there are more, each after a pause. False at live_stop. *looks: 0 before the first. */
-bool live_admission_again(struct live *l, bool wait, int *looks);
+/* Another server can't be held up: who was refused pauses here and looks again for the run that came first. False at live_stop, and when it was
+ * looked for long enough. *looks: 0 before the first pause. */
+bool live_admission_again(struct live *l, int *looks);
 /* Register a run under a reserved place; the caller gets a reference. Errors: ARP_E_NOMEM, ARP_E_IO (timerfd); the place stays reserved. */
 int live_add(
     struct live *l, const char *user_id, const char *run_id, struct live_run **ret, struct arp_err *err);

@@ -104,14 +104,53 @@ static const struct runtime_item *find_item(
     return NULL;
 }
 
+/* A warm workspace has a container that runs, any other has none. */
+static bool row_agrees(const struct workspace *ws, bool exists, bool running)
+{
+    return exists == running && running == (ws->state == WORKSPACE_WARM);
+}
+
+/* With the workspace locked: engine and row were listed one after the other, and may have agreed all the time. */
+static int put_row_right(
+    const struct run_env *env, const char *workspace_id, struct reconcile_report *report, struct arp_err *err)
+{
+    struct workspace ws = {0};
+    bool exists, running;
+    int rc = workspaces_find(env->db, workspace_id, &ws, err);
+    if (rc)
+        return rc;
+    rc = runtime_look(env->runtime, workspace_id, &exists, &running, err);
+    if (rc == 0 && ws.state != WORKSPACE_DELETED && !row_agrees(&ws, exists, running)) {
+        rc = warm_cool(env, ws.user_id, workspace_id, err);
+        if (rc == 0)
+            reconcile_note(env, report, RECONCILED_WORKSPACE);
+    }
+    workspace_done(&ws);
+    return rc;
+}
+
 /* Either may be what a crash left: a row is written after the engine has acted. One that somebody works on is left to him. */
 static void compare_row(const struct run_env *env, const struct workspace *ws,
     const struct runtime_item *item, struct reconcile_report *report)
 {
-    bool running = item && item->running;
-    bool agree = running == (ws->state == WORKSPACE_WARM) && !(item && item->container_id[0] && !running);
-    if (!agree && (report->dry_run || warm_cool_if_idle(env, ws)))
+    struct arp_err err;
+    int64_t epoch;
+    if (row_agrees(ws, item && item->container_id[0], item && item->running))
+        return;
+    if (report->dry_run) {
         reconcile_note(env, report, RECONCILED_WORKSPACE);
+        return;
+    }
+    if (workspace_lock(env, ws->id, &epoch, &err) != 0)
+        return;
+    int rc = put_row_right(env, ws->id, report, &err);
+    workspace_unlock(env, ws->id, epoch);
+    if (rc) {
+        struct log_ctx ctx = {0};
+        memcpy(ctx.user_id, ws->user_id, sizeof(ctx.user_id));
+        memcpy(ctx.workspace_id, ws->id, sizeof(ctx.workspace_id));
+        log_error(LOG_LEVEL_WARN, &ctx, "workspace could not be cooled", &err);
+    }
 }
 
 /* Walk the live rows in id order against the engine's items; known[i] says that item i has a row. */

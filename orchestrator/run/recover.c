@@ -90,13 +90,14 @@ static void recover_one(const struct run_env *env, const struct run *orphan)
         return; /* somebody else is at it */
     /* Read again under the lock: the list has no prompt, and it may have ended meanwhile. */
     int rc = runs_get(env->db, orphan->user_id, orphan->id, &run, &err);
-    if (rc == 0 && !run_status_final(run.status))
+    bool open = rc == 0 && !run_status_final(run.status);
+    if (open)
         rc = recover_locked(env, &run, &err);
     run_done(&run);
     workspace_unlock(env, orphan->workspace_id, epoch);
     if (rc)
         log_error(LOG_LEVEL_ERROR, &ctx, "run could not be recovered, will try again", &err);
-    else
+    else if (open)
         log_info(&ctx, "run recovered");
 }
 

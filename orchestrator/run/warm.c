@@ -87,10 +87,10 @@ int workspace_lock(
     return rc;
 }
 
-bool workspace_locked_here(const struct run_env *env, const char *user_id, const char *project_id)
+bool workspace_admits_elsewhere(const struct run_env *env, const char *user_id, const char *project_id)
 {
-    bool here = false;
-    return workspaces_locked_by(env->db, user_id, project_id, env->holder, &here, NULL) == 0 && here;
+    bool admits = false;
+    return workspaces_admitting(env->db, user_id, project_id, env->holder, &admits, NULL) == 0 && admits;
 }
 
 int workflow_run_lock(
@@ -167,13 +167,32 @@ int warm_cool(const struct run_env *env, const char *user_id, const char *worksp
     return rc;
 }
 
-bool warm_cool_if_idle(const struct run_env *env, const struct workspace *ws)
+/* With the workspace locked: it may have been used, cooled or deleted since it was listed. */
+static int cool_if_unused(const struct run_env *env, const char *workspace_id, int64_t since_us,
+    bool *ret_cold, struct arp_err *err)
+{
+    struct workspace now = {0};
+    int rc = workspaces_find(env->db, workspace_id, &now, err);
+    if (rc)
+        return rc;
+    *ret_cold = now.state != WORKSPACE_WARM;
+    if (!*ret_cold && now.last_active_us < since_us) {
+        rc = warm_cool(env, now.user_id, workspace_id, err);
+        *ret_cold = rc == 0;
+    }
+    workspace_done(&now);
+    return rc;
+}
+
+/* Cool ws if nobody works in it and it was not used since since_us. True when it is cold now; a failure is logged. */
+static bool cool_if_idle(const struct run_env *env, const struct workspace *ws, int64_t since_us)
 {
     struct arp_err err;
     int64_t epoch;
+    bool cold = false;
     if (workspace_lock(env, ws->id, &epoch, &err) != 0)
         return false;
-    int rc = warm_cool(env, ws->user_id, ws->id, &err);
+    int rc = cool_if_unused(env, ws->id, since_us, &cold, &err);
     workspace_unlock(env, ws->id, epoch);
     if (rc) {
         struct log_ctx ctx = {0};
@@ -181,7 +200,7 @@ bool warm_cool_if_idle(const struct run_env *env, const struct workspace *ws)
         snprintf(ctx.workspace_id, sizeof(ctx.workspace_id), "%s", ws->id);
         log_error(LOG_LEVEL_WARN, &ctx, "workspace could not be cooled", &err);
     }
-    return rc == 0;
+    return cold;
 }
 
 static int fail_no_room(const struct run_env *env, struct arp_err *err)
@@ -244,7 +263,7 @@ static int make_room(const struct run_env *env, const struct workspace *ws, stru
     for (size_t i = 0; i < all.n; i++)
         others += strcmp(all.v[i].id, ws->id) != 0;
     for (size_t i = 0; i < all.n && others >= env->cfg->warm_workspaces_per_user; i++) {
-        if (strcmp(all.v[i].id, ws->id) != 0 && warm_cool_if_idle(env, &all.v[i]))
+        if (strcmp(all.v[i].id, ws->id) != 0 && cool_if_idle(env, &all.v[i], INT64_MAX))
             others--;
     }
     workspaces_done(&all);
@@ -332,7 +351,7 @@ int64_t warm_cool_idle(const struct run_env *env)
         return timeout_us;
     }
     for (size_t i = 0; i < idle.n && !live_stopping(env->live); i++)
-        warm_cool_if_idle(env, &idle.v[i]);
+        cool_if_idle(env, &idle.v[i], now_us - timeout_us);
     bool more = idle.n == IDLE_BATCH;
     workspaces_done(&idle);
     return more ? 0 : timeout_us;

@@ -21,8 +21,8 @@ int workspace_lock(
     const struct run_env *env, const char *workspace_id, int64_t *ret_epoch, struct arp_err *err);
 /* Give it back; a lock that was lost meanwhile is no error. What the database does not take now, warm_release_late gives back. */
 void workspace_unlock(const struct run_env *env, const char *workspace_id, int64_t epoch);
-/* Has this very process the lock of the project's workspace? False also when the database does not say. */
-bool workspace_locked_here(const struct run_env *env, const char *user_id, const char *project_id);
+/* May another process be admitting a run to the project's workspace, one that has no row yet? False also when the database does not say. */
+bool workspace_admits_elsewhere(const struct run_env *env, const char *user_id, const char *project_id);
 /* Who drives a workflow run has it, beside the lock of its workspace. Errors, and giving it back: as for a workspace. */
 int workflow_run_lock(
     const struct run_env *env, const char *workflow_run_id, int64_t *ret_epoch, struct arp_err *err);
@@ -50,9 +50,6 @@ int warm_ensure(const struct run_env *env, struct workspace *ws, const struct ru
 void warm_note_activity(const struct run_env *env, const char *user_id, const char *workspace_id);
 /* Make it cold: container removed, volume kept. Locked by the caller. */
 int warm_cool(const struct run_env *env, const char *user_id, const char *workspace_id, struct arp_err *err);
-
-/* Cool ws if nobody works in it. True when it is cold now; a failure is logged. */
-bool warm_cool_if_idle(const struct run_env *env, const struct workspace *ws);
 
 /* Does the container engine answer? For /readyz. Errors: ARP_E_RUNTIME. */
 int warm_engine_ready(const struct run_env *env, struct arp_err *err);

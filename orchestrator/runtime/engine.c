@@ -150,9 +150,10 @@ static int inspect(struct engine *e, const char *before, const char *name, const
     return arp_fail(err, ARP_E_RUNTIME, 0, "container engine's answer about '%s' is not an object", name);
 }
 
-/* Everything under path that carries label; the array stands at member, or is the answer itself when member is NULL. */
-static int list(struct engine *e, const char *path, const char *label, const char *member, cJSON **ret,
-    struct arp_err *err)
+/* Everything under path whose by ("label", "name") the engine finds value in; the array stands at member, or is the answer itself when
+ * member is NULL. */
+static int list(struct engine *e, const char *path, const char *by, const char *value, const char *member,
+    cJSON **ret, struct arp_err *err)
 {
     cleanup_buf struct buf filter;
     cleanup_cjson cJSON *doc = NULL;
@@ -161,15 +162,15 @@ static int list(struct engine *e, const char *path, const char *label, const cha
     buf_init(&filter, 512);
     json_init(&j, &filter);
     json_obj_open(&j);
-    json_key(&j, "label");
+    json_key(&j, by);
     json_arr_open(&j);
-    json_str(&j, label);
+    json_str(&j, value);
     json_arr_close(&j);
     json_obj_close(&j);
     char *escaped = curl_easy_escape(NULL, buf_str(&filter), (int)filter.len);
     if (filter.error || !escaped) {
         curl_free(escaped);
-        return arp_fail(err, ARP_E_NOMEM, 0, "label filter");
+        return arp_fail(err, ARP_E_NOMEM, 0, "filter");
     }
     int rc = url_for(url, path, escaped, "", err);
     curl_free(escaped);
@@ -212,6 +213,15 @@ static void copy_text(char *ret, size_t size, const char *text)
     ret[len] = '\0';
 }
 
+static int take_new_id(const cJSON *doc, const char *what, char ret_id[65], struct arp_err *err)
+{
+    const char *id = json_get_str(doc, "Id");
+    if (!id)
+        return arp_fail(err, ARP_E_RUNTIME, 0, "container engine gave the new %s no id", what);
+    copy_text(ret_id, 65, id);
+    return 0;
+}
+
 int engine_image_inspect(struct engine *e, const char *name, struct engine_image *ret, struct arp_err *err)
 {
     cleanup_cjson cJSON *doc = NULL;
@@ -234,24 +244,48 @@ int engine_image_inspect(struct engine *e, const char *name, struct engine_image
 
 #define ICC_OPTION "com.docker.network.bridge.enable_icc"
 
-int engine_network_inspect(
-    struct engine *e, const char *name, struct engine_network *ret, struct arp_err *err)
+static void read_network(const cJSON *doc, struct engine_network *ret)
 {
-    cleanup_cjson cJSON *doc = NULL;
-    int rc = inspect(e, "/networks/", name, "", "", &doc, err);
-    if (rc != 0)
-        return rc;
     const char *driver = json_get_str(doc, "Driver");
     const char *icc = json_get_str(cJSON_GetObjectItemCaseSensitive(doc, "Options"), ICC_OPTION);
+    copy_text(ret->id, sizeof(ret->id), json_get_str(doc, "Id"));
     ret->bridge = driver && strcmp(driver, "bridge") == 0;
     ret->internal = json_get_bool(doc, "Internal", false);
     ret->icc_off = icc && strcmp(icc, "false") == 0;
+}
+
+int engine_network_find(
+    struct engine *e, const char *name, struct engine_network *ret, size_t *ret_n, struct arp_err *err)
+{
+    cleanup_cjson cJSON *networks = NULL;
+    struct engine_network first = {0};
+    size_t n = 0;
+    int rc = check_name(name, "", err);
+    if (rc == 0)
+        rc = list(e, "/networks?filters=", "name", name, NULL, &networks, err);
+    if (rc != 0)
+        return rc;
+    const cJSON *doc;
+    cJSON_ArrayForEach(doc, networks)
+    {
+        const char *is = json_get_str(doc, "Name");
+        const char *id = json_get_str(doc, "Id");
+        if (!is || strcmp(is, name) != 0) /* the engine lists those too whose name has this one in it */
+            continue;
+        if (!id || !id[0])
+            return arp_fail(err, ARP_E_RUNTIME, 0, "container engine gave network '%s' no id", name);
+        if (n++ == 0 || strcmp(id, first.id) < 0)
+            read_network(doc, &first);
+    }
+    *ret = first;
+    *ret_n = n;
     return 0;
 }
 
-int engine_network_create(
-    struct engine *e, const char *name, const char *label, const char *value, struct arp_err *err)
+int engine_network_create(struct engine *e, const char *name, const char *label, const char *value,
+    char ret_id[65], struct arp_err *err)
 {
+    cleanup_cjson cJSON *doc = NULL;
     cleanup_buf struct buf body;
     struct json j;
     int rc = check_name(name, "", err);
@@ -274,7 +308,14 @@ int engine_network_create(
     json_obj_close(&j);
     json_obj_close(&j);
     rc = buf_error(&body, err);
-    return rc ? rc : call_json(e, "POST", API "/networks/create", &body, CALL_TIMEOUT_MS, NULL, err);
+    if (rc == 0)
+        rc = call_json(e, "POST", API "/networks/create", &body, CALL_TIMEOUT_MS, &doc, err);
+    return rc ? rc : take_new_id(doc, "network", ret_id, err);
+}
+
+int engine_network_remove(struct engine *e, const char *id, struct arp_err *err)
+{
+    return change(e, "DELETE", "/networks/", id, "", CALL_TIMEOUT_MS, err);
 }
 
 int engine_volume_create(
@@ -307,7 +348,7 @@ int engine_volume_remove(struct engine *e, const char *name, struct arp_err *err
 
 int engine_volume_list(struct engine *e, const char *label, cJSON **ret, struct arp_err *err)
 {
-    return list(e, "/volumes?filters=", label, "Volumes", ret, err);
+    return list(e, "/volumes?filters=", "label", label, "Volumes", ret, err);
 }
 
 int engine_container_create(
@@ -320,13 +361,7 @@ int engine_container_create(
         rc = url_for(url, "/containers/create?name=", name, "", err);
     if (rc == 0)
         rc = call_json(e, "POST", url, body, CALL_TIMEOUT_MS, &doc, err);
-    if (rc != 0)
-        return rc;
-    const char *id = json_get_str(doc, "Id");
-    if (!id)
-        return arp_fail(err, ARP_E_RUNTIME, 0, "container engine gave the new container no id");
-    copy_text(ret_id, 65, id);
-    return 0;
+    return rc ? rc : take_new_id(doc, "container", ret_id, err);
 }
 
 int engine_container_start(struct engine *e, const char *name, struct arp_err *err)
@@ -353,7 +388,7 @@ int engine_container_inspect(struct engine *e, const char *name, cJSON **ret, st
 
 int engine_container_list(struct engine *e, const char *label, cJSON **ret, struct arp_err *err)
 {
-    return list(e, "/containers/json?all=1&filters=", label, NULL, ret, err);
+    return list(e, "/containers/json?all=1&filters=", "label", label, NULL, ret, err);
 }
 
 /* Frames of 8 bytes head (stream, 0, 0, 0, big-endian length) and that many bytes of text; a cut frame gives what is there. */

@@ -33,15 +33,20 @@ struct engine_image {
 int engine_image_inspect(struct engine *e, const char *name, struct engine_image *ret, struct arp_err *err);
 
 struct engine_network {
+    char id[65];
     bool bridge;   /* driver "bridge" */
     bool internal; /* no way out */
     bool icc_off;  /* containers cannot reach one another */
 };
-int engine_network_inspect(
-    struct engine *e, const char *name, struct engine_network *ret, struct arp_err *err);
-/* Make an internal bridge network without traffic between containers, labelled key=value. */
-int engine_network_create(
-    struct engine *e, const char *name, const char *label, const char *value, struct arp_err *err);
+/* The networks of that name: *ret_n, and of them the one with the smallest id. */
+int engine_network_find(
+    struct engine *e, const char *name, struct engine_network *ret, size_t *ret_n, struct arp_err *err);
+/* Make an internal bridge network without traffic between containers, labelled key=value. The engine does its best to refuse a name that
+ * is taken, and may make a second one all the same. ret_id: 64 hex digits and a terminator. */
+int engine_network_create(struct engine *e, const char *name, const char *label, const char *value,
+    char ret_id[65], struct arp_err *err);
+/* Refused with ARP_E_RUNTIME when containers are on it. */
+int engine_network_remove(struct engine *e, const char *id, struct arp_err *err);
 
 struct engine_label {
     const char *key;

@@ -25,6 +25,10 @@
 #define REMOVE_POLL_US      20000
 #define INSTANCE_PREFIX_LEN 8
 
+/* Who made a second network of our name lists and removes it within milliseconds, unless he has died or did not see the first. */
+#define NETWORK_WAIT_MS 10000
+#define NETWORK_POLL_US 50000
+
 struct runtime {
     struct engine *engine;
     struct images *images;
@@ -94,16 +98,43 @@ int runtime_image_find(struct runtime *rt, const char *name, struct runtime_imag
     return rc;
 }
 
+/* The one network of our name, made if there is none. Two orchestrators that start at once may both make one: of several the smallest id
+ * stays, and each removes only what it made itself. Who has the smallest gives way too when the others stay, for their makers may have
+ * looked before it was there. */
+static int settle_network(struct runtime *rt, struct engine_network *ret, struct arp_err *err)
+{
+    int64_t deadline = now_ms() + NETWORK_WAIT_MS;
+    char own[65] = "";
+    for (;;) {
+        size_t n = 0;
+        int rc = engine_network_find(rt->engine, rt->network, ret, &n, err);
+        if (rc || n == 1)
+            return rc;
+        bool late = now_ms() >= deadline;
+        if (n == 0 && !late) {
+            rc = engine_network_create(rt->engine, rt->network, LABEL_INSTANCE, rt->instance_id, own, err);
+            if (rc == ARP_E_CONFLICT) /* another orchestrator was faster */
+                sleep_us(NETWORK_POLL_US);
+            else if (rc)
+                return rc;
+        } else if (own[0] && (late || strcmp(own, ret->id) != 0)) {
+            rc = engine_network_remove(rt->engine, own, err);
+            if (rc && rc != ARP_E_NOT_FOUND)
+                return rc;
+            own[0] = '\0';
+        } else if (late) {
+            return arp_fail(err, ARP_E_CONFLICT, 0, "the engine shows %zu of that name where one must be", n);
+        } else {
+            sleep_us(NETWORK_POLL_US);
+        }
+    }
+}
+
 /* Make the network, or refuse one that would let a workspace out. */
 static int ensure_network(struct runtime *rt, struct arp_err *err)
 {
     struct engine_network net;
-    int rc = engine_network_inspect(rt->engine, rt->network, &net, err);
-    if (rc == ARP_E_NOT_FOUND) {
-        rc = engine_network_create(rt->engine, rt->network, LABEL_INSTANCE, rt->instance_id, err);
-        if (rc == 0 || rc == ARP_E_CONFLICT) /* conflict: another orchestrator was faster */
-            rc = engine_network_inspect(rt->engine, rt->network, &net, err);
-    }
+    int rc = settle_network(rt, &net, err);
     if (rc != 0) {
         arp_wrap(err, "network '%s'", rt->network);
         return rc;
@@ -408,6 +439,21 @@ int runtime_ensure(struct runtime *rt, const char *workspace_id, const struct ru
 }
 
 /* --- cool, destroy, list --- */
+
+int runtime_look(
+    struct runtime *rt, const char *workspace_id, bool *ret_exists, bool *ret_running, struct arp_err *err)
+{
+    cleanup_cjson cJSON *doc = NULL;
+    struct runtime_workspace ws;
+    int rc = make_names(rt, workspace_id, "", &ws, err);
+    if (rc == 0)
+        rc = engine_container_inspect(rt->engine, ws.container_name, &doc, err);
+    if (rc && rc != ARP_E_NOT_FOUND)
+        return rc;
+    *ret_exists = rc == 0;
+    *ret_running = rc == 0 && has_status(doc, "running");
+    return 0;
+}
 
 int runtime_cool(struct runtime *rt, const char *workspace_id, struct arp_err *err)
 {

@@ -92,6 +92,9 @@ int runtime_image_find(struct runtime *rt, const char *name, struct runtime_imag
  * come up; the message ends with the last lines of its log), ARP_E_INVALID (workspace_id is not a UUID). */
 int runtime_ensure(struct runtime *rt, const char *workspace_id, const struct runtime_environment *e,
     struct runtime_workspace *ret, struct arp_err *err);
+/* Has the workspace a container now, and does it run? Errors: ARP_E_RUNTIME, ARP_E_TIMEOUT. */
+int runtime_look(
+    struct runtime *rt, const char *workspace_id, bool *ret_exists, bool *ret_running, struct arp_err *err);
 /* Stop and remove the container, keep the volume. 0 when there is none. Errors: ARP_E_RUNTIME. */
 int runtime_cool(struct runtime *rt, const char *workspace_id, struct arp_err *err);
 /* Remove container and volume. 0 when there are none. Errors: ARP_E_RUNTIME, ARP_E_CONFLICT (volume in use by a foreign container). */

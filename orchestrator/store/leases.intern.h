@@ -11,7 +11,7 @@
 #define SQL_LEASE_LIVE(name) SQL_LEASE_OF(name, "")
 /* By who took it with that epoch. epoch: SQL, also by l. */
 #define SQL_LEASE_HELD(name, epoch) SQL_LEASE_OF(name, " AND l.epoch = " epoch)
-/* By that holder. holder: SQL. */
-#define SQL_LEASE_BY(name, holder) SQL_LEASE_OF(name, " AND l.holder = " holder)
+/* By anybody but that holder. holder: SQL. */
+#define SQL_LEASE_BUT(name, holder) SQL_LEASE_OF(name, " AND l.holder <> " holder)
 
 #endif

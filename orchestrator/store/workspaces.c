@@ -167,12 +167,16 @@ int workspaces_busy_of_user(
     return rc;
 }
 
-int workspaces_locked_by(struct db *db, const char *user_id, const char *project_id, const char *holder,
+int workspaces_admitting(struct db *db, const char *user_id, const char *project_id, const char *holder,
     bool *ret, struct arp_err *err)
 {
-    static const struct sql LOCKED = {"workspaces_locked_by",
-        "SELECT EXISTS (SELECT FROM workspaces w WHERE w.user_id = $1 AND w.project_id = $2 "
-        "AND " SQL_LEASE_BY("'workspace:' || w.id", "$3") ")",
+    static const struct sql ADMITTING = {"workspaces_admitting",
+        "SELECT EXISTS (SELECT FROM workspaces w WHERE w.user_id = $1 AND w.project_id = $2"
+        " AND NOT EXISTS (SELECT FROM runs r WHERE r.user_id = w.user_id AND r.project_id = w.project_id"
+        " AND r.status IN ('queued', 'running'))"
+        " AND NOT EXISTS (SELECT FROM workflow_runs f WHERE f.user_id = w.user_id"
+        " AND f.project_id = w.project_id AND f.status IN ('queued', 'running'))"
+        " AND " SQL_LEASE_BUT("'workspace:' || w.id", "$3") ")",
         true};
     struct sql_args a = {0};
     args_text(&a, user_id);
@@ -181,7 +185,7 @@ int workspaces_locked_by(struct db *db, const char *user_id, const char *project
     cleanup_pgresult PGresult *res = NULL;
     int rc = id_check(project_id, "project", err);
     if (rc == 0)
-        rc = db_one(db, &LOCKED, &a, "lock", &res, err);
+        rc = db_one(db, &ADMITTING, &a, "lock", &res, err);
     if (rc == 0)
         *ret = row_bool(res, 0, 0);
     return rc;

@@ -77,8 +77,9 @@ int workspaces_warm_of_user(struct db *db, const char *user_id, struct workspace
 /* How many of the user's workspaces other than but_id have a live lease: a run, or another change, is in progress on each. */
 int workspaces_busy_of_user(
     struct db *db, const char *user_id, const char *but_id, int64_t *ret, struct arp_err *err);
-/* Has holder the live lease of the workspace of that project? */
-int workspaces_locked_by(struct db *db, const char *user_id, const char *project_id, const char *holder,
+/* May somebody other than holder be admitting a run, or a workflow run, to the workspace of that project? He has its live lease, and none
+ * of either is queued or running in it. */
+int workspaces_admitting(struct db *db, const char *user_id, const char *project_id, const char *holder,
     bool *ret, struct arp_err *err);
 /* System: warm ones of anybody, last active before before_us and with no live lease, longest idle first. */
 int workspaces_idle(

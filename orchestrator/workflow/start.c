@@ -285,16 +285,19 @@ static int find_earlier(const struct run_env *env, const struct workflow_submiss
 static int find_admitted_elsewhere(const struct run_env *env, const struct workflow_submission *s,
     int refusal, struct workflow_started *ret, struct arp_err *err)
 {
-    bool wait = refusal == ARP_E_BUSY && !workspace_locked_here(env, s->user_id, s->request->project_id);
-    for (int looks = 0; live_admission_again(env->live, wait, &looks);) {
+    for (int looks = 0;;) {
         struct arp_err why;
+        /* Asked before the look: a row that comes between the two is found. */
+        bool admits =
+            refusal == ARP_E_BUSY && workspace_admits_elsewhere(env, s->user_id, s->request->project_id);
         int rc = find_earlier(env, s, ret, &why);
         if (rc && rc != ARP_E_NOT_FOUND)
             *err = why;
         if (rc != ARP_E_NOT_FOUND)
             return rc;
+        if (!admits || !live_admission_again(env->live, &looks))
+            return refusal;
     }
-    return refusal;
 }
 
 int workflow_start(const struct run_env *env, const struct workflow_submission *s,

@@ -16,7 +16,7 @@ static struct stack *stack;
 
 static int set_up(void)
 {
-    static const char *const env[] = {"ARP_LEASE_SECONDS=3", "ARP_BUNDLE_SCAN_SECONDS=1", NULL};
+    static const char *const env[] = {"ARP_LEASE_SECONDS=2", "ARP_BUNDLE_SCAN_SECONDS=1", NULL};
     /* A server shared with other programs is not ours to stop. */
     unsetenv("ARP_TEST_DATABASE_URL");
     stack = stack_start(env);
@@ -117,7 +117,7 @@ static void quiet_run_keeps_its_workspace_through_an_outage_longer_than_a_lease(
     ASSERT_TRUE(run_begin(stack, &t, "{\"commands\":" WAITS "}", run));
     ASSERT_TRUE(wait_file(&t, "/workspace/repo/begun"));
     ASSERT_INT(pg_stop(), 0);
-    nanosleep(&(struct timespec){.tv_sec = 4}, NULL);
+    nanosleep(&(struct timespec){.tv_sec = 2, .tv_nsec = 500000000}, NULL);
     ASSERT_INT(pg_restart(), 0);
     ASSERT_TRUE(wait_ready(200));
     snprintf(live, sizeof(live), "SELECT expires_at > now() FROM leases WHERE name = 'workspace:%s'",

@@ -104,15 +104,41 @@ static void expect_kept_later(const struct tenant *t, const char *run)
     reply_done(&r);
 }
 
+static bool is_empty(const char *path)
+{
+    int n = 0;
+    DIR *d = opendir(path);
+    ASSERT_TRUE(d != NULL);
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n == 2; /* . and .. */
+}
+
+/* Wait until no evidence of the runs before is being built or discarded: a file that is written to keeps the mount from being read-only. */
+static bool wait_at_rest(void)
+{
+    char staging[256];
+    snprintf(staging, sizeof(staging), "%s/staging", root);
+    for (int i = 0; i < 30 * 20; i++) {
+        if (strcmp(pg_sql("SELECT count(*) FROM evidence_bundles WHERE status = 'pending'"), "0") == 0 &&
+            is_empty(staging))
+            return true;
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    }
+    return false;
+}
+
 #define OPEN_RUNS "SELECT count(*) FROM runs WHERE finished_at IS NULL"
 
 /* --- tests ---------------------------------------------------------------------------------------------------------------------- */
 
 static void run_whose_evidence_finds_no_room_ends_when_there_is_room(void)
 {
-    struct tenant t;
+    struct tenant t, waiting;
     char run[40];
     ASSERT_TRUE(stack_tenant(stack, "collect", -1, &t));
+    ASSERT_TRUE(stack_tenant(stack, "waiting", -1, &waiting));
     fill(true);
     ASSERT_TRUE(run_begin(stack, &t, "{\"commands\":[[\"echo\",\"kept\"]]}", run));
     ASSERT_TRUE(log_wait(stack, run, "No space left on device"));
@@ -121,7 +147,7 @@ static void run_whose_evidence_finds_no_room_ends_when_there_is_room(void)
     ASSERT_STR(bundle_column(run, "count(*)"), "0");
     /* A client that waits is not told an end that was not kept. */
     struct reply r = {0};
-    ASSERT_INT(run_post(stack, &t, "{\"commands\":[[\"true\"]]}", &r), 503);
+    ASSERT_INT(run_post(stack, &waiting, "{\"commands\":[[\"true\"]]}", &r), 503);
     ASSERT_STR(reply_str(&r, "error.code"), "unavailable");
     reply_done(&r);
     fill(false);
@@ -137,6 +163,7 @@ static void run_on_a_read_only_evidence_root_ends_when_it_is_writable(void)
     struct reply r = {0};
     char run[40];
     ASSERT_TRUE(stack_tenant(stack, "readonly", -1, &t));
+    ASSERT_TRUE(wait_at_rest());
     ASSERT_INT(RUN_ARGV(NULL, NULL, "mount", "-o", "remount,ro", root), 0);
     ASSERT_TRUE(run_begin(stack, &t, "{\"commands\":[[\"echo\",\"kept\"]]}", run));
     bool stated = log_wait(stack, run, "Read-only file system");

@@ -66,7 +66,7 @@ static void agent_refuses_a_wrong_token(void)
     ASSERT_INT(agent_metadata(&ws.agent, &metadata, &err), 0);
     ASSERT_CONTAINS(buf_str(&metadata), "\"os\"");
     ws.agent.token[0] ^= 1;
-    ASSERT_INT(agent_health(&ws.agent, 1000, &state, &err), ARP_E_AGENT);
+    ASSERT_INT(agent_health(&ws.agent, 10000, &state, &err), ARP_E_AGENT);
 }
 
 TEST_SUITE_WITH(runtime_test, set_up, tear_down, TEST(workspace_goes_warm_cool_warm_and_away),

@@ -7,8 +7,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "tests/support/docker.h"
 #include "tests/support/engine.h"
 #include "tests/support/pg.h"
+#include "tests/support/retention.h"
 #include "tests/support/stack.h"
 #include "tests/support/suite.h"
 #include "tests/support/watch.h"
@@ -249,22 +251,49 @@ static void the_limit_holds_under_concurrent_opening(void)
     }
 }
 
+/* Begin a transaction in which whoever wants the lock of t's workspace waits. */
+static void hold_lock(const struct tenant *t)
+{
+    char lock[256];
+    snprintf(
+        lock, sizeof(lock), "UPDATE leases SET holder = holder WHERE name = 'workspace:%s'", t->workspace_id);
+    ASSERT_TRUE(pg_sql("BEGIN") && pg_sql(lock));
+}
+
+/* Within that transaction: what it saw of the sessions before is forgotten each time. */
+static bool wait_waiting(void)
+{
+    for (int i = 0; i < 1500; i++) {
+        if (pg_sql("SELECT pg_stat_clear_snapshot()") && strcmp(pg_sql(PG_WAITING), "0") != 0)
+            return true;
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    }
+    return false;
+}
+
+/* Wait until the lock was taken since it had that epoch, and given back. */
+static bool wait_unlocked(const struct tenant *t, long epoch)
+{
+    char sql[256];
+    snprintf(sql, sizeof(sql),
+        "SELECT epoch > %ld AND expires_at <= now() FROM leases WHERE name = 'workspace:%s'", epoch,
+        t->workspace_id);
+    for (int i = 0; i < 1500; i++) {
+        if (strcmp(pg_sql(sql), "t") == 0)
+            return true;
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    }
+    return false;
+}
+
 /* Start POST …/open of t and hold it between its look at the row and its lock; then do sql, then let it go on. */
 static long open_while(const struct tenant *t, const char *sql, struct reply *r)
 {
     char path[128];
-    char lock[256];
     snprintf(path, sizeof(path), "/projects/%s/open", t->project_id);
-    snprintf(
-        lock, sizeof(lock), "UPDATE leases SET holder = holder WHERE name = 'workspace:%s'", t->workspace_id);
-    ASSERT_TRUE(pg_sql("BEGIN") && pg_sql(lock));
+    hold_lock(t);
     struct watch *w = watch_start(stack, t->key, "POST", path, NULL, NULL);
-    const char *waiting = "0";
-    for (int i = 0; i < 600 && strcmp(waiting, "0") == 0; i++) {
-        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
-        waiting = pg_sql(PG_WAITING);
-    }
-    ASSERT_STR(waiting, "1");
+    ASSERT_TRUE(wait_waiting());
     ASSERT_TRUE(pg_sql(sql) && pg_sql("COMMIT"));
     return watch_join(w, r);
 }
@@ -306,6 +335,26 @@ static void a_project_deleted_before_the_lock_gets_no_container(void)
     reply_done(&r);
 }
 
+/* The engine's list shows a container that does not run, as it may one that was just being started; at the lock it does. */
+static void a_row_that_agrees_with_the_engine_at_the_lock_stays_warm(void)
+{
+    struct tenant t;
+    struct reply r = {0};
+    user_with_projects("agrees", &t, 1);
+    run_ok(&t);
+    ASSERT_INT(gc_pass(stack, false, &r), 200); /* that of the start is over */
+    hold_lock(&t);
+    ASSERT_TRUE(DOCKER("kill", engine_container(stack, t.workspace_id)) != NULL);
+    struct watch *w = watch_start(stack, stack_admin_key(stack), "POST", "/ops/gc", "{}", NULL);
+    ASSERT_TRUE(wait_waiting());
+    ASSERT_TRUE(DOCKER("start", engine_container(stack, t.workspace_id)) != NULL);
+    ASSERT_TRUE(pg_sql("COMMIT") != NULL);
+    ASSERT_INT(watch_join(w, &r), 200);
+    ASSERT_INT(reply_num(&r, "reconciled.workspace"), 0);
+    ASSERT_TRUE(warm(&t));
+    reply_done(&r);
+}
+
 static bool wait_cold(const struct tenant *t)
 {
     for (int i = 0; i < 600; i++) {
@@ -316,23 +365,54 @@ static bool wait_cold(const struct tenant *t)
     return false;
 }
 
+/* Last used a day ago. */
+static void set_back(const struct tenant *t)
+{
+    char sql[256];
+    snprintf(sql, sizeof(sql),
+        "UPDATE workspaces SET last_active_at = now() - interval '1 day' WHERE id = '%s'", t->workspace_id);
+    ASSERT_TRUE(pg_sql(sql) != NULL);
+}
+
 static void an_idle_workspace_becomes_cold(void)
 {
     struct tenant t;
     struct tenant busy;
-    restart_with("ARP_IDLE_TIMEOUT_SECONDS=2", "ARP_LEASE_SECONDS=2");
+    restart_with("ARP_IDLE_TIMEOUT_SECONDS=10", "ARP_LEASE_SECONDS=2");
     user_with_projects("idle", &t, 1);
     user_with_projects("idle but busy", &busy, 1);
     struct watch *w = run_to_gate(&busy, "idle");
     run_ok(&t);
     ASSERT_TRUE(warm(&t));
+    set_back(&busy);
+    set_back(&t);
     ASSERT_TRUE(wait_cold(&t));
-    /* The one with a run has been there longer and stays. */
+    /* The one with a run is as overdue and stays. */
     ASSERT_TRUE(warm(&busy));
     finish_at_gate(w, &busy, "idle");
+    set_back(&busy);
     ASSERT_TRUE(wait_cold(&busy));
     run_ok(&t);
     ASSERT_TRUE(engine_has(engine_volume(stack, t.workspace_id)));
+    restart_with("ARP_IDLE_TIMEOUT_SECONDS=900", "ARP_LEASE_SECONDS=3");
+}
+
+static void a_workspace_used_after_it_was_listed_as_idle_stays_warm(void)
+{
+    struct tenant t;
+    char sql[256];
+    restart_with("ARP_IDLE_TIMEOUT_SECONDS=10", "ARP_LEASE_SECONDS=2");
+    user_with_projects("listed", &t, 1);
+    run_ok(&t);
+    snprintf(sql, sizeof(sql), "SELECT epoch FROM leases WHERE name = 'workspace:%s'", t.workspace_id);
+    long epoch = atol(pg_sql(sql));
+    hold_lock(&t);
+    ASSERT_TRUE(wait_waiting());
+    snprintf(sql, sizeof(sql), "UPDATE workspaces SET last_active_at = clock_timestamp() WHERE id = '%s'",
+        t.workspace_id);
+    ASSERT_TRUE(pg_sql(sql) && pg_sql("COMMIT"));
+    ASSERT_TRUE(wait_unlocked(&t, epoch));
+    ASSERT_TRUE(warm(&t));
     restart_with("ARP_IDLE_TIMEOUT_SECONDS=900", "ARP_LEASE_SECONDS=3");
 }
 
@@ -342,11 +422,9 @@ static void the_end_of_a_run_counts_as_activity(void)
     struct tenant t;
     user_with_projects("activity", &t, 1);
     struct watch *w = run_to_gate(&t, "activity");
-    char sql[256];
-    snprintf(sql, sizeof(sql),
-        "UPDATE workspaces SET last_active_at = now() - interval '1 day' WHERE id = '%s'", t.workspace_id);
-    ASSERT_TRUE(pg_sql(sql) != NULL);
+    set_back(&t);
     finish_at_gate(w, &t, "activity");
+    char sql[256];
     snprintf(sql, sizeof(sql),
         "SELECT last_active_at > now() - interval '1 hour' FROM workspaces WHERE id = '%s'", t.workspace_id);
     ASSERT_STR(pg_sql(sql), "t");
@@ -359,5 +437,6 @@ TEST_SUITE_WITH(warm_cold_test, set_up, tear_down,
     TEST(a_refused_second_run_leaves_no_row_and_costs_no_quota),
     TEST(of_many_runs_at_once_exactly_one_gets_the_workspace), TEST(the_limit_holds_under_concurrent_opening),
     TEST(a_workspace_cooled_before_its_lock_is_counted_as_cold),
-    TEST(a_project_deleted_before_the_lock_gets_no_container), TEST(an_idle_workspace_becomes_cold),
-    TEST(the_end_of_a_run_counts_as_activity))
+    TEST(a_project_deleted_before_the_lock_gets_no_container),
+    TEST(a_row_that_agrees_with_the_engine_at_the_lock_stays_warm), TEST(an_idle_workspace_becomes_cold),
+    TEST(a_workspace_used_after_it_was_listed_as_idle_stays_warm), TEST(the_end_of_a_run_counts_as_activity))

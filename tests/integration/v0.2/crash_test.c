@@ -260,7 +260,8 @@ static void a_run_killed_before_it_started_is_ended_too(void)
     char run_id[40];
     snprintf(path, sizeof(path), "/projects/%s/close", tenant.project_id);
     ASSERT_INT(stack_call(stack, tenant.key, "POST", path, NULL, &r), 200);
-    struct watch *w = start_stream("[[\"true\"]]"); /* cold: it is queued until the container is up */
+    /* Cold: it is queued until the container is up. If that comes before the kill, it does not end by itself. */
+    struct watch *w = start_stream("[[\"sleep\",\"4321\"]]");
     run_id_of(w, run_id);
     stack_kill(stack);
     watch_join(w, &r);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tests/support/engine.h"
 #include "tests/support/pg.h"
@@ -453,6 +454,38 @@ static void the_same_key_during_the_run_joins_it(void)
     reply_done(&b);
 }
 
+/* The first one's row takes its time, at another server. */
+static void one_key_is_one_run_while_the_database_stalls(void)
+{
+    struct reply r[2] = {{0}, {0}};
+    struct watch *w[2];
+    struct tenant t;
+    char path[128];
+    ASSERT_TRUE(stack_tenant(stack, "stalled", -1, &t));
+    struct stack *second = stack_beside(stack);
+    ASSERT_TRUE(second != NULL);
+    const char *const headers[] = {"Idempotency-Key: stalled", "Prefer: respond-async", NULL};
+    snprintf(path, sizeof(path), "/projects/%s/message", t.project_id);
+    ASSERT_TRUE(pg_sql("BEGIN") && pg_sql("LOCK TABLE runs IN SHARE MODE")); /* it can be read */
+    w[0] = watch_start(stack, t.key, "POST", path, "{\"commands\":[[\"true\"]]}", headers);
+    const char *waiting = "0";
+    for (int i = 0; i < 1500 && strcmp(waiting, "0") == 0; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+        waiting = pg_sql("SELECT pg_stat_clear_snapshot()") ? pg_sql(PG_WAITING) : "?";
+    }
+    ASSERT_STR(waiting, "1");
+    w[1] = watch_start(second, t.key, "POST", path, "{\"commands\":[[\"true\"]]}", headers);
+    nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+    ASSERT_TRUE(pg_sql("COMMIT") != NULL);
+    for (int i = 0; i < 2; i++)
+        ASSERT_INT(watch_join(w[i], &r[i]), 202);
+    ASSERT_STR(reply_str(&r[1], "runId"), reply_str(&r[0], "runId"));
+    ASSERT_TRUE(stack_wait_run(stack, &t, reply_str(&r[0], "runId"), 30, &r[0]));
+    ASSERT_INT(stack_stop(second), 0);
+    reply_done(&r[0]);
+    reply_done(&r[1]);
+}
+
 static void concurrent_requests_with_one_key_make_one_run_and_get_its_answer(void)
 {
     enum { N = 16 };
@@ -503,5 +536,6 @@ TEST_SUITE_WITH(runs_test, set_up, tear_down, TEST(the_answer_of_a_run_and_its_r
     TEST(cancelling_a_queued_run_ends_it_before_it_starts),
     TEST(the_same_key_and_request_give_the_first_answer), TEST(the_same_key_with_another_request_is_refused),
     TEST(a_key_belongs_to_its_user), TEST(the_same_key_during_the_run_joins_it),
+    TEST(one_key_is_one_run_while_the_database_stalls),
     TEST(concurrent_requests_with_one_key_make_one_run_and_get_its_answer),
     TEST(an_unusable_idempotency_key_is_refused))

@@ -20,10 +20,11 @@ static const struct fake_answer answers[] = {
     {.method = "GET", .uri = API "/version", .status = 200, .body = "{\"ApiVersion\":\"1.41\"}"},
     {.method = "GET", .uri = API "/images/own:1/json", .status = 200, .body = "{\"Id\":\"" IMAGE1 "\"}"},
     {.method = "GET",
-        .uri = API "/networks/net",
+        .uri = API "/networks?filters=%7B%22name%22%3A%5B%22net%22%5D%7D",
         .status = 200,
-        .body = "{\"Driver\":\"bridge\",\"Internal\":true,\"Options\":{\"com.docker.network.bridge.enable_"
-                "icc\":\"false\"}}"},
+        .body = "[{\"Name\":\"net\",\"Id\":\"n\",\"Driver\":\"bridge\",\"Internal\":true,\"Options\":{\"com."
+                "docker."
+                "network.bridge.enable_icc\":\"false\"}}]"},
     {.method = "GET",
         .uri = API "/images/tenant:1/json",
         .status = 200,

@@ -123,33 +123,66 @@ static void names_cannot_change_the_url(void)
     end();
 }
 
+#define FIND_N API "/networks?filters=%7B%22name%22%3A%5B%22n%22%5D%7D"
+
 static void network_is_made_internal_without_icc(void)
 {
     static const struct fake_answer answers[] = {
         {.method = "POST",
             .uri = API "/networks/create",
             .status = 201,
-            .body = "{}",
+            .body = "{\"Id\":\"i1\"}",
             .expect = "{\"Name\":\"n\",\"Driver\":\"bridge\",\"CheckDuplicate\":true,\"Internal\":true,"
                       "\"Options\":{\"com.docker.network.bridge."
                       "enable_icc\":\"false\"},\"Labels\":{\"arp.instance\":\"i\"}}"},
         {.method = "GET",
-            .uri = API "/networks/n",
+            .uri = FIND_N,
             .status = 200,
-            .body = "{\"Driver\":\"bridge\",\"Internal\":true,\"Options\":{\"com.docker.network.bridge."
-                    "enable_icc\":\"false\"}}"},
+            .body =
+                "[{\"Name\":\"n\",\"Id\":\"i1\",\"Driver\":\"bridge\",\"Internal\":true,\"Options\":{\"com."
+                "docker.network.bridge.enable_icc\":\"false\"}}]"},
         {.method = "GET",
-            .uri = API "/networks/n",
+            .uri = FIND_N,
             .status = 200,
-            .body = "{\"Driver\":\"overlay\",\"Internal\":false,\"Options\":null}"},
+            .body = "[{\"Name\":\"n\",\"Id\":\"i1\",\"Driver\":\"overlay\",\"Internal\":false,\"Options\":"
+                    "null}]"},
+        {.method = "DELETE", .uri = API "/networks/i1", .status = 204, .body = ""},
     };
     struct engine_network net;
+    char id[65];
+    size_t n;
     begin(answers, N(answers));
-    ASSERT_INT(engine_network_create(engine, "n", "arp.instance", "i", &err), 0);
-    ASSERT_INT(engine_network_inspect(engine, "n", &net, &err), 0);
-    ASSERT_TRUE(net.bridge && net.internal && net.icc_off);
-    ASSERT_INT(engine_network_inspect(engine, "n", &net, &err), 0);
+    ASSERT_INT(engine_network_create(engine, "n", "arp.instance", "i", id, &err), 0);
+    ASSERT_STR(id, "i1");
+    ASSERT_INT(engine_network_find(engine, "n", &net, &n, &err), 0);
+    ASSERT_TRUE(n == 1 && net.bridge && net.internal && net.icc_off);
+    ASSERT_INT(engine_network_find(engine, "n", &net, &n, &err), 0);
     ASSERT_TRUE(!net.bridge && !net.internal && !net.icc_off);
+    ASSERT_INT(engine_network_remove(engine, id, &err), 0);
+    end();
+}
+
+/* The engine finds a name within names. */
+static void networks_are_found_by_their_whole_name(void)
+{
+    static const struct fake_answer answers[] = {
+        {.method = "GET",
+            .uri = FIND_N,
+            .status = 200,
+            .body = "[{\"Name\":\"n2\",\"Id\":\"a\"},{\"Name\":\"n\",\"Id\":\"c\"},{\"Name\":\"n\",\"Id\":"
+                    "\"b\"}]"},
+        {.method = "GET", .uri = FIND_N, .status = 200, .body = "[{\"Name\":\"in\",\"Id\":\"a\"}]"},
+        {.method = "GET", .uri = FIND_N, .status = 200, .body = "[{\"Name\":\"n\"}]"},
+    };
+    struct engine_network net;
+    size_t n;
+    begin(answers, N(answers));
+    ASSERT_INT(engine_network_find(engine, "n", &net, &n, &err), 0);
+    ASSERT_INT(n, 2);
+    ASSERT_STR(net.id, "b");
+    ASSERT_INT(engine_network_find(engine, "n", &net, &n, &err), 0);
+    ASSERT_INT(n, 0);
+    ASSERT_INT(engine_network_find(engine, "n", &net, &n, &err), ARP_E_RUNTIME);
     end();
 }
 
@@ -233,4 +266,5 @@ static void endless_answer_is_cut_off(void)
 TEST_SUITE(engine_test, TEST(ping_wants_an_engine), TEST(missing_socket_is_runtime_error),
     TEST(statuses_become_error_kinds_with_the_engines_words), TEST(image_inspect_reads_id_and_digest),
     TEST(names_cannot_change_the_url), TEST(network_is_made_internal_without_icc),
-    TEST(lists_are_filtered_by_label), TEST(log_tail_takes_frames_apart), TEST(endless_answer_is_cut_off))
+    TEST(networks_are_found_by_their_whole_name), TEST(lists_are_filtered_by_label),
+    TEST(log_tail_takes_frames_apart), TEST(endless_answer_is_cut_off))

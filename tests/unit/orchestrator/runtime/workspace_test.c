@@ -13,9 +13,10 @@
 #define N(a)       (sizeof(a) / sizeof((a)[0]))
 #define AGENT_PORT 8811
 
-#define GOOD_NETWORK                                                                                         \
-    "{\"Driver\":\"bridge\",\"Internal\":true,\"Options\":{\"com.docker.network.bridge.enable_icc\":"        \
-    "\"false\"}}"
+#define NET(id, rest) "{\"Name\":\"" SAMPLE_NETWORK "\",\"Id\":\"" id "\"," rest "}"
+#define GOOD                                                                                                 \
+    "\"Driver\":\"bridge\",\"Internal\":true,\"Options\":{\"com.docker.network.bridge.enable_icc\":"         \
+    "\"false\"}"
 #define C "/containers/" SAMPLE_NAME
 
 #define VERSION                                                                                              \
@@ -27,9 +28,20 @@
         .method = "GET", .uri = API "/images/img:1/json", .status = 200,                                     \
         .body = "{\"Id\":\"" SAMPLE_IMAGE "\"}"                                                              \
     }
-#define NETWORK                                                                                              \
+#define NETWORKS(b)                                                                                          \
     {                                                                                                        \
-        .method = "GET", .uri = API "/networks/" SAMPLE_NETWORK, .status = 200, .body = GOOD_NETWORK         \
+        .method = "GET", .uri = API "/networks?filters=%7B%22name%22%3A%5B%22" SAMPLE_NETWORK "%22%5D%7D",   \
+        .status = 200, .body = "[" b "]"                                                                     \
+    }
+#define NETWORK NETWORKS(NET("n1", GOOD))
+#define MAKE_NETWORK(s, id)                                                                                  \
+    {                                                                                                        \
+        .method = "POST", .uri = API "/networks/create", .status = (s), .body = "{\"Id\":\"" id "\"}",       \
+        .expect = "\"Internal\":true"                                                                        \
+    }
+#define REMOVE_NETWORK(id)                                                                                   \
+    {                                                                                                        \
+        .method = "DELETE", .uri = API "/networks/" id, .status = 204, .body = ""                            \
     }
 #define OPENING VERSION, IMAGE, NETWORK
 #define NO_SUCH "{\"message\":\"No such container\"}"
@@ -125,32 +137,51 @@ static void end(void)
 
 static void opening_finds_image_and_makes_the_network(void)
 {
-    const struct fake_answer answers[] = {VERSION, IMAGE,
-        {.method = "GET", .uri = API "/networks/" SAMPLE_NETWORK, .status = 404, .body = "{}"},
-        {.method = "POST",
-            .uri = API "/networks/create",
-            .status = 201,
-            .body = "{}",
-            .expect = "\"Internal\":true"},
-        NETWORK};
+    const struct fake_answer answers[] = {VERSION, IMAGE, NETWORKS(""), MAKE_NETWORK(201, "n1"), NETWORK};
     ASSERT_INT(begin(answers, N(answers)), 0);
+    end();
+}
+
+static void network_that_another_was_faster_to_make_is_used(void)
+{
+    const struct fake_answer answers[] = {VERSION, IMAGE, NETWORKS(""), MAKE_NETWORK(409, ""), NETWORK};
+    ASSERT_INT(begin(answers, N(answers)), 0);
+    end();
+}
+
+/* Two orchestrators made one each: the one with the greater id takes his away, the other one waits for that. */
+static void of_two_networks_of_the_name_the_smaller_id_stays(void)
+{
+    const struct fake_answer greater[] = {VERSION, IMAGE, NETWORKS(""), MAKE_NETWORK(201, "n2"),
+        NETWORKS(NET("n2", GOOD) "," NET("n1", GOOD)), REMOVE_NETWORK("n2"), NETWORK};
+    ASSERT_INT(begin(greater, N(greater)), 0);
+    end();
+    const struct fake_answer smaller[] = {VERSION, IMAGE, NETWORKS(""), MAKE_NETWORK(201, "n1"),
+        NETWORKS(NET("n2", GOOD) "," NET("n1", GOOD)), NETWORKS(NET("n2", GOOD) "," NET("n1", GOOD)),
+        NETWORK};
+    ASSERT_INT(begin(smaller, N(smaller)), 0);
+    end();
+    /* Who made neither touches neither. */
+    const struct fake_answer third[] = {
+        VERSION, IMAGE, NETWORKS(NET("n2", GOOD) "," NET("n1", GOOD)), NETWORK};
+    ASSERT_INT(begin(third, N(third)), 0);
     end();
 }
 
 static void open_network_is_refused(void)
 {
-    static const char *const bodies[] = {
-        "{\"Driver\":\"bridge\",\"Internal\":false,\"Options\":{\"com.docker.network.bridge.enable_icc\":"
-        "\"false\"}}",
-        "{\"Driver\":\"bridge\",\"Internal\":true,\"Options\":{\"com.docker.network.bridge.enable_icc\":"
-        "\"true\"}}",
-        "{\"Driver\":\"bridge\",\"Internal\":true,\"Options\":{}}",
-        "{\"Driver\":\"host\",\"Internal\":true,\"Options\":{\"com.docker.network.bridge.enable_icc\":"
-        "\"false\"}}",
+    static const struct fake_answer networks[] = {
+        NETWORKS(
+            NET("n1", "\"Driver\":\"bridge\",\"Internal\":false,\"Options\":{\"com.docker.network.bridge."
+                      "enable_icc\":\"false\"}")),
+        NETWORKS(NET("n1", "\"Driver\":\"bridge\",\"Internal\":true,\"Options\":{\"com.docker.network.bridge."
+                           "enable_icc\":\"true\"}")),
+        NETWORKS(NET("n1", "\"Driver\":\"bridge\",\"Internal\":true,\"Options\":{}")),
+        NETWORKS(NET("n1", "\"Driver\":\"host\",\"Internal\":true,\"Options\":{\"com.docker.network.bridge."
+                           "enable_icc\":\"false\"}")),
     };
-    for (size_t i = 0; i < N(bodies); i++) {
-        const struct fake_answer answers[] = {VERSION, IMAGE,
-            {.method = "GET", .uri = API "/networks/" SAMPLE_NETWORK, .status = 200, .body = bodies[i]}};
+    for (size_t i = 0; i < N(networks); i++) {
+        const struct fake_answer answers[] = {VERSION, IMAGE, networks[i]};
         ASSERT_INT(begin(answers, N(answers)), ARP_E_CONFLICT);
         ASSERT_CONTAINS(err.msg, SAMPLE_NETWORK);
         end();
@@ -331,6 +362,24 @@ static void cool_and_destroy_can_be_repeated(void)
     end();
 }
 
+static void a_look_tells_whether_the_container_is_there_and_runs(void)
+{
+    static char ended[SAMPLE_SIZE];
+    sample_inspect(ended, sizeof(ended), "exited", SAMPLE_IMAGE, token, "");
+    const struct fake_answer answers[] = {OPENING, INSPECT(running), INSPECT(ended), GONE,
+        {.method = "GET", .uri = API C "/json", .status = 500, .body = "{}"}};
+    bool exists, runs;
+    ASSERT_INT(begin(answers, N(answers)), 0);
+    ASSERT_INT(runtime_look(rt, SAMPLE_WORKSPACE, &exists, &runs, &err), 0);
+    ASSERT_TRUE(exists && runs);
+    ASSERT_INT(runtime_look(rt, SAMPLE_WORKSPACE, &exists, &runs, &err), 0);
+    ASSERT_TRUE(exists && !runs);
+    ASSERT_INT(runtime_look(rt, SAMPLE_WORKSPACE, &exists, &runs, &err), 0);
+    ASSERT_TRUE(!exists && !runs);
+    ASSERT_INT(runtime_look(rt, SAMPLE_WORKSPACE, &exists, &runs, &err), ARP_E_RUNTIME);
+    end();
+}
+
 static void list_joins_containers_and_volumes(void)
 {
 #define OTHER  "00000000-2222-4333-8444-555555555555"
@@ -365,10 +414,12 @@ static void list_joins_containers_and_volumes(void)
 }
 
 TEST_SUITE_WITH(workspace_test, set_up, tear_down, TEST(opening_finds_image_and_makes_the_network),
-    TEST(open_network_is_refused), TEST(missing_image_is_named), TEST(bad_config_is_refused_before_any_call),
+    TEST(network_that_another_was_faster_to_make_is_used),
+    TEST(of_two_networks_of_the_name_the_smaller_id_stays), TEST(open_network_is_refused),
+    TEST(missing_image_is_named), TEST(bad_config_is_refused_before_any_call),
     TEST(warm_container_is_adopted), TEST(cold_workspace_is_made),
     TEST(container_of_another_image_is_replaced), TEST(container_with_an_older_releases_settings_is_replaced),
     TEST(container_that_ended_is_replaced_after_its_removal), TEST(create_that_exists_already_is_used),
     TEST(setting_that_was_not_applied_refuses_the_workspace), TEST(agent_that_dies_shows_its_last_words),
     TEST(engine_refusal_is_passed_on), TEST(cool_and_destroy_can_be_repeated),
-    TEST(list_joins_containers_and_volumes))
+    TEST(a_look_tells_whether_the_container_is_there_and_runs), TEST(list_joins_containers_and_volumes))

@@ -153,27 +153,32 @@ static void busy_ones_are_those_of_the_user_with_a_live_lease(void)
     project_done(&q);
 }
 
-static void a_lock_is_told_by_its_holder(void)
+static bool admitting(const struct user *u, const struct project *p, const char *holder)
 {
-    struct project p = new_project("locked");
-    char lease[64];
+    bool admits = false;
+    OK(workspaces_admitting(db, u->id, p->id, holder, &admits, &err));
+    return admits;
+}
+
+static void a_lock_of_another_without_a_run_may_be_an_admission(void)
+{
+    const struct project *p = &project_a;
+    char lease[80];
     int64_t epoch = 0;
-    bool locked = true;
-    snprintf(lease, sizeof(lease), "workspace:%s", p.workspace_id);
-    OK(workspaces_locked_by(db, user_a.id, p.id, "h1", &locked, &err));
-    ASSERT_TRUE(!locked);
+    bool admits;
+    snprintf(lease, sizeof(lease), "workspace:%s", p->workspace_id);
+    ASSERT_TRUE(!admitting(&user_a, p, "h2"));
     OK(leases_take(db, lease, "h1", 60000, &epoch, &err));
-    OK(workspaces_locked_by(db, user_a.id, p.id, "h1", &locked, &err));
-    ASSERT_TRUE(locked);
-    OK(workspaces_locked_by(db, user_a.id, p.id, "h2", &locked, &err));
-    ASSERT_TRUE(!locked);
-    OK(workspaces_locked_by(db, user_b.id, p.id, "h1", &locked, &err));
-    ASSERT_TRUE(!locked);
+    ASSERT_TRUE(admitting(&user_a, p, "h2"));
+    ASSERT_TRUE(!admitting(&user_a, p, "h1"));
+    ASSERT_TRUE(!admitting(&user_b, p, "h2"));
+    admit_a();
+    ASSERT_TRUE(!admitting(&user_a, p, "h2"));
+    sqlf("UPDATE runs SET status = 'failed', finished_at = now() WHERE project_id = '%s'", p->id);
+    ASSERT_TRUE(admitting(&user_a, p, "h2"));
     sqlf("UPDATE leases SET expires_at = now() WHERE name = '%s'", lease);
-    OK(workspaces_locked_by(db, user_a.id, p.id, "h1", &locked, &err));
-    ASSERT_TRUE(!locked);
-    ASSERT_INT(workspaces_locked_by(db, user_a.id, "no-uuid", "h1", &locked, &err), ARP_E_NOT_FOUND);
-    project_done(&p);
+    ASSERT_TRUE(!admitting(&user_a, p, "h2"));
+    ASSERT_INT(workspaces_admitting(db, user_a.id, "no-uuid", "h2", &admits, &err), ARP_E_NOT_FOUND);
 }
 
 static void live_ones_come_in_pages_and_tell_deleted_projects(void)
@@ -217,5 +222,6 @@ static void list_is_of_the_tenant_and_shows_pins(void)
 FIXTURE_SUITE(workspaces_test, TEST(warm_and_cold_keep_volume_and_image),
     TEST(deleted_moves_no_more_until_it_is_made_anew), TEST(other_tenants_workspaces_do_not_exist),
     TEST(bad_metadata_is_refused), TEST(idle_ones_come_longest_first_and_not_when_leased),
-    TEST(busy_ones_are_those_of_the_user_with_a_live_lease), TEST(a_lock_is_told_by_its_holder),
+    TEST(busy_ones_are_those_of_the_user_with_a_live_lease),
+    TEST(a_lock_of_another_without_a_run_may_be_an_admission),
     TEST(live_ones_come_in_pages_and_tell_deleted_projects), TEST(list_is_of_the_tenant_and_shows_pins))
