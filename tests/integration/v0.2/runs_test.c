@@ -473,7 +473,7 @@ static void one_key_is_one_run_while_the_database_stalls(void)
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
         waiting = pg_sql("SELECT pg_stat_clear_snapshot()") ? pg_sql(PG_WAITING) : "?";
     }
-    ASSERT_STR(waiting, "1");
+    ASSERT_TRUE(atoi(waiting) > 0);
     w[1] = watch_start(second, t.key, "POST", path, "{\"commands\":[[\"true\"]]}", headers);
     nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
     ASSERT_TRUE(pg_sql("COMMIT") != NULL);
