@@ -18,6 +18,8 @@
 /* Creating and starting touch disks and cgroups, and looking waits for the change in progress: on a loaded machine that takes seconds, and
  * a disk that is slow to sync holds the whole engine up. */
 #define CALL_TIMEOUT_MS 60000
+/* Who asks whether it answers at all (/readyz) is served by a thread that others need. */
+#define PING_TIMEOUT_MS 15000
 #define URL_MAX         1024
 #define LOG_TAIL_LINES  "20"
 #define LOG_TAIL_MAX    (64u << 10)
@@ -196,7 +198,7 @@ static int list(struct engine *e, const char *path, const char *by, const char *
 int engine_ping(struct engine *e, struct arp_err *err)
 {
     cleanup_cjson cJSON *doc = NULL;
-    int rc = call_json(e, "GET", API "/version", NULL, CALL_TIMEOUT_MS, &doc, err);
+    int rc = call_json(e, "GET", API "/version", NULL, PING_TIMEOUT_MS, &doc, err);
     if (rc != 0)
         return rc;
     return json_get_str(doc, "ApiVersion")
