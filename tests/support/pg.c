@@ -235,6 +235,17 @@ const char *pg_sql(const char *sql)
     return ok ? value : NULL;
 }
 
+bool pg_wait(const char *sql, const char *want)
+{
+    for (int i = 0; i < 1500; i++) {
+        const char *got = pg_sql(sql);
+        if (got && strcmp(got, want) == 0)
+            return true;
+        nanosleep(&(struct timespec){0, 20000000}, NULL);
+    }
+    return false;
+}
+
 static long seconds_left_of_today(void)
 {
     const char *left = pg_sql("SELECT 86400 - floor(extract(epoch FROM now()))::bigint % 86400");

@@ -260,15 +260,10 @@ static void hold_lock(const struct tenant *t)
     ASSERT_TRUE(pg_sql("BEGIN") && pg_sql(lock));
 }
 
-/* Within that transaction: what it saw of the sessions before is forgotten each time. */
+/* Until somebody waits for a lock; the janitor may be another. */
 static bool wait_waiting(void)
 {
-    for (int i = 0; i < 1500; i++) {
-        if (pg_sql("SELECT pg_stat_clear_snapshot()") && strcmp(pg_sql(PG_WAITING), "0") != 0)
-            return true;
-        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
-    }
-    return false;
+    return pg_wait(PG_WAITING("count(*) > 0"), "t");
 }
 
 /* Wait until the lock was taken since it had that epoch, and given back. */
@@ -278,12 +273,7 @@ static bool wait_unlocked(const struct tenant *t, long epoch)
     snprintf(sql, sizeof(sql),
         "SELECT epoch > %ld AND expires_at <= now() FROM leases WHERE name = 'workspace:%s'", epoch,
         t->workspace_id);
-    for (int i = 0; i < 1500; i++) {
-        if (strcmp(pg_sql(sql), "t") == 0)
-            return true;
-        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
-    }
-    return false;
+    return pg_wait(sql, "t");
 }
 
 /* Start POST …/open of t and hold it between its look at the row and its lock; then do sql, then let it go on. */

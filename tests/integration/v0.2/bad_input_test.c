@@ -637,10 +637,8 @@ static void memory_stays_flat_under_bad_requests(void)
     struct reply r = {0};
     static const char *const bodies[] = {"{", "{\"surprise\":1}", "[[[[[[[[[[", "\xff", "{\"commands\":[[]]}",
         "{\"commands\":[[\"true\"]],\"timeoutMs\":0}"};
-    const char *pending = "SELECT count(*) FROM evidence_bundles WHERE status = 'pending'";
-    for (int i = 0; i < 600 && strcmp(pg_sql(pending), "0") != 0; i++)
-        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-    ASSERT_STR(pg_sql(pending), "0"); /* building one costs memory too */
+    ASSERT_TRUE(pg_wait("SELECT count(*) FROM evidence_bundles WHERE status = 'pending'",
+        "0")); /* building one costs memory too */
     long warm = 0;
     for (int i = 0; i < 3000; i++) {
         post(message_path, bodies[i % 6], 0, &r);

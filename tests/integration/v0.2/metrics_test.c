@@ -176,10 +176,7 @@ static void evidence_bundles_are_counted(void)
 {
     struct reply r = {0};
     static const char sample[] = "arp_evidence_bundles_total{status=\"ready\"}";
-    const char *pending = "SELECT count(*) FROM evidence_bundles WHERE status = 'pending'";
-    for (int i = 0; i < 600 && strcmp(pg_sql(pending), "0") != 0; i++)
-        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-    ASSERT_STR(pg_sql(pending), "0");
+    ASSERT_TRUE(pg_wait("SELECT count(*) FROM evidence_bundles WHERE status = 'pending'", "0"));
     int before = atoi(pg_sql("SELECT count(*) FROM evidence_bundles WHERE status = 'ready'"));
     ASSERT_TRUE(wait_metric(sample, before)); /* a bundle is counted after its row */
     ASSERT_INT(stack_run(stack, &tenant, "[[\"true\"]]", &r), 200);

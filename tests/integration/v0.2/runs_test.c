@@ -468,12 +468,7 @@ static void one_key_is_one_run_while_the_database_stalls(void)
     snprintf(path, sizeof(path), "/projects/%s/message", t.project_id);
     ASSERT_TRUE(pg_sql("BEGIN") && pg_sql("LOCK TABLE runs IN SHARE MODE")); /* it can be read */
     w[0] = watch_start(stack, t.key, "POST", path, "{\"commands\":[[\"true\"]]}", headers);
-    const char *waiting = "0";
-    for (int i = 0; i < 1500 && strcmp(waiting, "0") == 0; i++) {
-        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
-        waiting = pg_sql("SELECT pg_stat_clear_snapshot()") ? pg_sql(PG_WAITING) : "?";
-    }
-    ASSERT_TRUE(atoi(waiting) > 0);
+    ASSERT_TRUE(pg_wait(PG_WAITING("count(*) > 0"), "t"));
     w[1] = watch_start(second, t.key, "POST", path, "{\"commands\":[[\"true\"]]}", headers);
     nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
     ASSERT_TRUE(pg_sql("COMMIT") != NULL);

@@ -6,7 +6,6 @@
 #include <libpq-fe.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "orchestrator/store/bundles.h"
 #include "shared/chain.h"
@@ -230,8 +229,7 @@ static void closing_waits_for_lines_being_written(void)
     clock_at("2026-11-25T00:00:00Z");
     pthread_t t;
     pthread_create(&t, NULL, close_day, day);
-    for (int i = 0; i < 500 && strcmp(pg_sql(PG_WAITING " AND wait_event = 'advisory'"), "1") != 0; i++)
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    ASSERT_TRUE(pg_wait(PG_WAITING("count(*)") " AND wait_event = 'advisory'", "1"));
     ASSERT_STR(pg_sql("SELECT count(*) FROM custody_days WHERE day = '2026-11-24'"), "0");
     PQclear(PQexec(writer, "COMMIT"));
     PQfinish(writer);

@@ -5,7 +5,6 @@
 
 #include <libpq-fe.h>
 #include <pthread.h>
-#include <time.h>
 
 #include "orchestrator/store/api_keys.h"
 #include "orchestrator/store/bundles.h"
@@ -48,17 +47,6 @@ static int on(PGconn *c, const char *text)
     int n = PQntuples(res);
     PQclear(res);
     return n;
-}
-
-static void wait_until(const char *sql, const char *want)
-{
-    for (int i = 0; i < 500; i++) {
-        const char *got = pg_sql(sql);
-        if (got && strcmp(got, want) == 0)
-            return;
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-    }
-    CU_FAIL_FATAL("it never came to be");
 }
 
 /* Start from no bundle of earlier tests and no hold: a hold covers them too, and what one call notes is bounded. */
@@ -247,7 +235,7 @@ static int collect_around_a_hold(const char *collect, const char *run_id)
     PGconn *gate = connect_again(), *collector = connect_again();
     on(gate, "SELECT pg_advisory_lock(42)");
     PQsendQuery(collector, collect);
-    wait_until(PG_WAITING " AND wait_event = 'advisory'", "1");
+    ASSERT_TRUE(pg_wait(PG_WAITING("count(*)") " AND wait_event = 'advisory'", "1"));
     struct hold_target t = target(HOLD_RUN, run_id);
     struct hold_placed p;
     OK(holds_place(db, &t, "case", &by_a, &p, &err));
@@ -295,7 +283,7 @@ static void place_behind_a_collector(struct placing *p)
     on(collector, "BEGIN");
     ASSERT_INT(on(collector, COLLECT(HOLDS_DECIDED)), 1);
     pthread_create(&thread, NULL, place, p);
-    wait_until(PG_WAITING " AND query LIKE '%hold_place%'", "1");
+    ASSERT_TRUE(pg_wait(PG_WAITING("count(*)") " AND query LIKE '%hold_place%'", "1"));
     on(collector, "COMMIT");
     pthread_join(thread, NULL);
     PQfinish(collector);
@@ -370,9 +358,9 @@ static pthread_t begin_to_wait(struct change *c, const char *like)
 {
     pthread_t thread;
     char sql[256];
-    snprintf(sql, sizeof(sql), PG_WAITING " AND query LIKE '%%%s%%'", like);
+    snprintf(sql, sizeof(sql), PG_WAITING("count(*)") " AND query LIKE '%%%s%%'", like);
     pthread_create(&thread, NULL, change, c);
-    wait_until(sql, "1");
+    ASSERT_TRUE(pg_wait(sql, "1"));
     return thread;
 }
 
